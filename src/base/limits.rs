@@ -1,0 +1,71 @@
+//! Everything that grows has a limit, and all limits that are not settings stand here.
+//!
+//! What an operator may change is in the configuration; its defaults and bounds come from here.
+
+/// Buckets of a deployment: 1,024 by default, so that the work of one bucket stays below a
+/// millisecond at a million players, and shards can be many more than cores today.
+pub const BUCKET_COUNT_DEFAULT: u16 = 1_024;
+/// More buckets would only make summaries longer.
+pub const BUCKET_COUNT_MAX: u16 = 16_384;
+/// Shards of one process.
+pub const SHARD_COUNT_MAX: u16 = 256;
+
+/// Connections of one shard: places are 32 bits in user data, bitmaps are sized by this.
+pub const SHARD_CONNECTIONS_MAX: u32 = 1 << 24;
+/// Generations are 28 bits of a completion's user data (4 for the operation, 32 for the slot).
+pub const GENERATION_BITS: u32 = 28;
+
+/// Bytes of an upgrade request, headers included. Browsers send less than 2 KiB; a token in the
+/// query or a cookie needs some more.
+pub const UPGRADE_BYTES_MAX: usize = 8 * 1024;
+/// Headers of an upgrade request.
+pub const UPGRADE_HEADERS_MAX: usize = 64;
+
+/// Bytes of one message from a client, by default. The largest legitimate one is a room message.
+pub const CLIENT_MESSAGE_BYTES_DEFAULT: usize = 4 * 1024;
+/// Bytes of one message from a client that can be allowed at most (an echo of Autobahn's).
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 17 * 1024 * 1024;
+/// Bytes of a request's sequence.
+pub const SEQUENCE_BYTES_MAX: usize = 64;
+/// Bytes of a room message's data from a client.
+pub const ROOM_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Bytes of an access token.
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes that a connection's own replies and begun frames may pile up to before it is closed.
+pub const SPILL_BYTES_DEFAULT: usize = 64 * 1024;
+
+/// Rooms that one shard may have.
+pub const ROOMS_MAX: usize = 4_096;
+/// Bytes that one lane keeps for those who return, per encoding and shard.
+pub const LANE_BYTES_MAX: usize = 1024 * 1024;
+/// Frames that one lane keeps, whatever their size.
+pub const LANE_FRAMES_MAX: usize = 4_096;
+/// A lane's first allocation; it doubles up to [`LANE_BYTES_MAX`].
+pub const LANE_BYTES_START: usize = 4 * 1024;
+
+/// Options of a question.
+pub const OPTIONS_MIN: usize = 2;
+/// Options of a question.
+pub const OPTIONS_MAX: usize = 6;
+/// Questions of a show.
+pub const QUESTIONS_MAX: usize = 100;
+/// Shows that are loaded at the same time.
+pub const SHOWS_MAX: usize = 64;
+/// Bytes of a question's text or of one option.
+pub const QUESTION_TEXT_BYTES_MAX: usize = 1_024;
+/// Revive cards that a user can hold.
+pub const REVIVE_CARDS_MAX: u8 = 250;
+
+/// Records that may wait for durability on one shard before sockets are left unread.
+pub const HELD_EFFECTS_MAX: usize = 1 << 20;
+
+// A full question must fit into a lane several times over, or a reconnect could never resume.
+const _: () = assert!(LANE_BYTES_MAX >= 16 * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
+const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
+const _: () = assert!(ROOM_MESSAGE_BYTES_MAX < CLIENT_MESSAGE_BYTES_DEFAULT);
+const _: () = assert!(CLIENT_MESSAGE_BYTES_DEFAULT <= CLIENT_MESSAGE_BYTES_MAX);
+const _: () = assert!(BUCKET_COUNT_DEFAULT <= BUCKET_COUNT_MAX);
+// One bit per option in a byte, and an index that fits in one.
+const _: () = assert!(OPTIONS_MAX <= 8 && OPTIONS_MIN >= 2);
+const _: () = assert!(SHARD_CONNECTIONS_MAX as u64 <= 1 << 32);

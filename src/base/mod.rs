@@ -1,0 +1,10 @@
+//! What every layer needs: identifiers, time, limits, keyed hashing, entropy.
+//!
+//! Imports no other module of this crate. Nothing here reads a clock or does I/O; randomness from
+//! the operating system enters only through the [`entropy::Entropy`] trait.
+
+pub mod entropy;
+pub mod hash;
+pub mod ids;
+pub mod limits;
+pub mod time;
