@@ -4,4 +4,5 @@
 //! stands above it. `docs/architecture.md` is the map.
 
 pub mod base;
+pub mod quiz;
 pub mod wire;

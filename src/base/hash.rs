@@ -3,7 +3,7 @@
 //! SipHash-1-3 with a secret that is stored with the deployment, because clients and operators
 //! choose the ids and must not be able to choose the place.
 
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 
 use siphasher::sip::SipHasher13;
 
@@ -12,6 +12,19 @@ use crate::base::ids::{BucketId, RoomId, ShardId, ShowId, UserId};
 /// The deployment's secret for placement; 16 bytes.
 #[derive(Clone, Copy)]
 pub struct PlacementKey(pub [u8; 16]);
+
+/// A hash map whose keys clients may choose: keyed SipHash-1-3. Never iterated, because its order
+/// is nobody's business; keep what must be walked in a `Vec` beside it.
+#[expect(clippy::disallowed_types, reason = "the one map; iteration is refused by a lint")]
+pub type IdMap<K, V> = std::collections::HashMap<K, V, PlacementKey>;
+
+impl BuildHasher for PlacementKey {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
+}
 
 /// Where things live in this process.
 #[derive(Clone, Copy)]

@@ -6,7 +6,11 @@
 pub mod proto {
     #![allow(
         missing_docs,
+        unused_qualifications,
+        unreachable_pub,
         clippy::all,
+        clippy::allow_attributes_without_reason,
+        clippy::too_many_lines,
         clippy::pedantic,
         reason = "generated from the schema, whose comments are the documentation"
     )]
