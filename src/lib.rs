@@ -4,5 +4,7 @@
 //! stands above it. `docs/architecture.md` is the map.
 
 pub mod base;
+pub mod room;
+
 pub mod quiz;
 pub mod wire;

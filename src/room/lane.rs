@@ -1,0 +1,45 @@
+//! The three lanes of a room, and positions in them.
+
+/// What a lane is for; the order is the order of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Questions, results, gifts: reliable, recovered after a reconnect.
+    High,
+    /// What should arrive but may be skipped by those who are late.
+    Mid,
+    /// Chat and likes: thinned out first.
+    Low,
+}
+
+impl Lane {
+    /// All lanes, in the order of service.
+    pub const ALL: [Lane; 3] = [Lane::High, Lane::Mid, Lane::Low];
+
+    /// The lane's place in [`Lane::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Lane::High => 0,
+            Lane::Mid => 1,
+            Lane::Low => 2,
+        }
+    }
+}
+
+/// Number of encodings that a room's messages are kept in.
+pub const ENCODING_COUNT: usize = 2;
+
+/// Which of the encodings; what they are is the wire layer's business.
+pub type EncodingIndex = usize;
+
+/// One version number for each lane, by [`Lane::index`].
+pub type Versions = [u64; 3];
+
+/// Where a room's messages stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Versions of different epochs do not compare.
+    pub epoch: u64,
+    /// The newest version seen in each lane; 0: none.
+    pub seen: Versions,
+}
