@@ -4,5 +4,6 @@
 //! stands above it. `docs/architecture.md` is the map.
 
 pub mod base;
+pub mod net;
 pub mod quiz;
 pub mod wire;
