@@ -150,11 +150,6 @@ impl Listener {
         Ok(Listener { address: bound.as_socket().unwrap_or(address), socket })
     }
 
-    /// Whether accepts end at once when nobody waits.
-    pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(nonblocking)
-    }
-
     pub(super) fn raw(&self) -> RawFd {
         self.socket.as_raw_fd()
     }

@@ -12,15 +12,19 @@ use crate::net::user_data::{self, Operation};
 /// Turns that dropping a plane gives the kernel for cancelling its accepts.
 const TAKE_BACK_ROUNDS_MAX: u32 = 1_000;
 
+/// Turns that a listener which stops may find clients in its backlog, so that it stops at last.
+const EMPTYING_TURNS_MAX: u32 = 1_000;
+
 /// What a listener is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Accepts are armed while slots are free.
     Accepting,
+    /// The backlog is taken, because closing the listener would reset it. It is empty when, after
+    /// so many turns (at least one), an accept is armed and nothing waits in the rings.
+    Emptying(u32),
     /// Armed accepts are being cancelled; those that complete all the same are taken.
     Cancelling,
-    /// The backlog is taken without waiting, because closing the listener would reset it.
-    Emptying,
 }
 
 /// One armed accept, or room for one.
@@ -37,8 +41,6 @@ pub(super) struct Acceptor {
     accepts: Vec<Armed>,
     idle: Vec<u32>,
     phase: Phase,
-    /// Nobody waits in the backlog any more, or there is no room for them.
-    emptied: bool,
     resume_at: Option<Time>,
 }
 
@@ -50,7 +52,6 @@ impl Acceptor {
             accepts: (0..accepts).map(|_| armed()).collect(),
             idle: (0..accepts).rev().collect(),
             phase: Phase::Accepting,
-            emptied: false,
             resume_at: None,
         }
     }
@@ -61,15 +62,14 @@ impl Acceptor {
 }
 
 impl Plane {
-    /// Stops accepting, in the turns that follow: armed accepts are cancelled, those who wait in
-    /// the backlog are taken while there is room, then the listener closes.
+    /// Stops accepting, in the turns that follow: those who wait in the backlog are taken while
+    /// there is room, armed accepts are cancelled, then the listener closes.
     pub fn stop_accepting(&mut self) {
-        let Some(acceptor) = &mut self.acceptor else { return };
-        if acceptor.phase != Phase::Accepting {
-            return;
+        if let Some(acceptor) = &mut self.acceptor
+            && acceptor.phase == Phase::Accepting
+        {
+            acceptor.phase = Phase::Emptying(0);
         }
-        acceptor.phase = Phase::Cancelling;
-        self.cancel_accepts();
     }
 
     /// Whether the listener is still open.
@@ -86,28 +86,35 @@ impl Plane {
     /// Arms accepts, or goes on with closing the listener.
     pub(super) fn serve_listener(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        if acceptor.resume_at.is_some_and(|resume_at| resume_at > self.now) {
-            return;
-        }
-        acceptor.resume_at = None;
-        if acceptor.phase == Phase::Cancelling && acceptor.is_idle() {
-            // From here on an accept that finds nobody ends at once.
-            acceptor.emptied = acceptor.listener.set_nonblocking(true).is_err();
-            acceptor.phase = Phase::Emptying;
-        }
         match acceptor.phase {
-            Phase::Accepting => self.arm_accepts(),
-            Phase::Cancelling => {}
-            Phase::Emptying => {
-                if !acceptor.emptied && acceptor.is_idle() {
+            Phase::Accepting => {
+                if acceptor.resume_at.is_none_or(|resume_at| resume_at <= self.now) {
+                    acceptor.resume_at = None;
                     self.arm_accepts();
                 }
-                let done = |acceptor: &Acceptor| acceptor.is_idle();
-                if self.acceptor.as_ref().is_some_and(done) {
-                    self.acceptor = None;
-                }
             }
+            Phase::Emptying(turns) => self.empty_backlog(turns),
+            Phase::Cancelling if acceptor.is_idle() => self.acceptor = None,
+            Phase::Cancelling => {}
         }
+    }
+
+    fn empty_backlog(&mut self, turns: u32) {
+        let quiet = self.lanes.iter_mut().all(|lane| lane.ring.is_quiet());
+        let Some(acceptor) = &mut self.acceptor else { return };
+        acceptor.phase = Phase::Emptying(turns + 1);
+        let found_nobody = turns > 0 && quiet && !acceptor.is_idle();
+        if !found_nobody && turns < EMPTYING_TURNS_MAX {
+            self.arm_accepts();
+            if self.acceptor.as_ref().is_some_and(|acceptor| !acceptor.is_idle()) {
+                return;
+            }
+            // No room for anybody.
+        }
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.phase = Phase::Cancelling;
+        }
+        self.cancel_accepts();
     }
 
     fn arm_accepts(&mut self) {
@@ -179,7 +186,6 @@ impl Plane {
             return;
         }
         match -result {
-            libc::EAGAIN => acceptor.emptied = true,
             libc::ECANCELED => {}
             // The client was gone before it was taken.
             libc::ECONNABORTED | libc::EINTR | libc::EPROTO => self.counters.accept_errors += 1,

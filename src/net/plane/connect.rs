@@ -83,7 +83,7 @@ impl Plane {
         };
         let found = match self.lanes.iter().position(usable) {
             Some(lane) => lane,
-            None => self.add_ring()?.ok_or(ConnectError::Full(self.counters.slots_used))?,
+            None => self.add_ring()?.ok_or(ConnectError::Full(self.slots_used()))?,
         };
         let lane = &mut self.lanes[found];
         lane.usage = RingUse::Connects;

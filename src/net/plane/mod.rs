@@ -442,7 +442,11 @@ impl Plane {
         for lane in &mut self.lanes {
             self.counters.enters += lane.ring.take_enters();
         }
-        self.counters.slots_used = self.lanes.iter().map(|lane| u64::from(lane.used)).sum();
+        self.counters.slots_used = self.slots_used();
+    }
+
+    fn slots_used(&self) -> u64 {
+        self.lanes.iter().map(|lane| u64::from(lane.used)).sum()
     }
 }
 

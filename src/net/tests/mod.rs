@@ -1,6 +1,10 @@
 //! A plane against real sockets on loopback. Nobody sleeps: everything polls until a deadline.
 
+mod connects;
 mod echo;
+mod life;
+mod park;
+mod pressure;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
