@@ -3,9 +3,18 @@
 //! The order of the modules is the order of the layers and the tour: each imports only what
 //! stands above it. `docs/architecture.md` is the map.
 
-pub mod auth;
 pub mod base;
+
+pub mod wire;
+
 pub mod room;
 
 pub mod quiz;
-pub mod wire;
+
+pub mod auth;
+
+pub mod shard;
+
+pub mod net;
+
+pub mod runtime;

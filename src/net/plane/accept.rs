@@ -1,0 +1,234 @@
+//! Accepting: one-shot accepts with an address buffer each, armed only where a slot is free.
+
+use std::os::fd::RawFd;
+
+use super::{Lane, Lifecycle, Plane, RingUse};
+use crate::base::time::Time;
+use crate::net::listener::Listener;
+use crate::net::ring::RingError;
+use crate::net::socket::AddressBuffer;
+use crate::net::user_data::{self, Operation};
+
+/// Turns that dropping a plane gives the kernel for cancelling its accepts.
+const TAKE_BACK_ROUNDS_MAX: u32 = 1_000;
+
+/// Turns that a listener which stops may find clients in its backlog, so that it stops at last.
+const EMPTYING_TURNS_MAX: u32 = 1_000;
+
+/// What a listener is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Accepts are armed while slots are free.
+    Accepting,
+    /// The backlog is taken, because closing the listener would reset it. It is empty when, after
+    /// so many turns (at least one), an accept is armed and nothing waits in the rings.
+    Emptying(u32),
+    /// Armed accepts are being cancelled; those that complete all the same are taken.
+    Cancelling,
+}
+
+/// One armed accept, or room for one.
+struct Armed {
+    buffer: AddressBuffer,
+    /// The lane that it is armed on.
+    lane: Option<usize>,
+}
+
+/// A listener that a plane serves.
+pub(super) struct Acceptor {
+    // After the rings: see `Plane`. The listener closes with this.
+    listener: Listener,
+    accepts: Vec<Armed>,
+    idle: Vec<u32>,
+    phase: Phase,
+    resume_at: Option<Time>,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: Listener, accepts: u32) -> Acceptor {
+        let armed = || Armed { buffer: AddressBuffer::new(), lane: None };
+        Acceptor {
+            listener,
+            accepts: (0..accepts).map(|_| armed()).collect(),
+            idle: (0..accepts).rev().collect(),
+            phase: Phase::Accepting,
+            resume_at: None,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle.len() == self.accepts.len()
+    }
+}
+
+impl Plane {
+    /// Stops accepting, in the turns that follow: those who wait in the backlog are taken while
+    /// there is room, armed accepts are cancelled, then the listener closes.
+    pub fn stop_accepting(&mut self) {
+        if let Some(acceptor) = &mut self.acceptor
+            && acceptor.phase == Phase::Accepting
+        {
+            acceptor.phase = Phase::Emptying(0);
+        }
+    }
+
+    /// Whether the listener is still open.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.acceptor.is_some()
+    }
+
+    /// When accepting resumes after a pause; parking must not last longer.
+    pub(super) fn accept_resumes_at(&self) -> Option<Time> {
+        self.acceptor.as_ref()?.resume_at
+    }
+
+    /// Arms accepts, or goes on with closing the listener.
+    pub(super) fn serve_listener(&mut self) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        match acceptor.phase {
+            Phase::Accepting => {
+                if acceptor.resume_at.is_none_or(|resume_at| resume_at <= self.now) {
+                    acceptor.resume_at = None;
+                    self.arm_accepts();
+                }
+            }
+            Phase::Emptying(turns) => self.empty_backlog(turns),
+            Phase::Cancelling if acceptor.is_idle() => self.acceptor = None,
+            Phase::Cancelling => {}
+        }
+    }
+
+    fn empty_backlog(&mut self, turns: u32) {
+        let quiet = self.lanes.iter_mut().all(|lane| lane.ring.is_quiet());
+        let Some(acceptor) = &mut self.acceptor else { return };
+        acceptor.phase = Phase::Emptying(turns + 1);
+        let found_nobody = turns > 0 && quiet && !acceptor.is_idle();
+        if !found_nobody && turns < EMPTYING_TURNS_MAX {
+            self.arm_accepts();
+            if self.acceptor.as_ref().is_some_and(|acceptor| !acceptor.is_idle()) {
+                return;
+            }
+            // No room for anybody.
+        }
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.phase = Phase::Cancelling;
+        }
+        self.cancel_accepts();
+    }
+
+    fn arm_accepts(&mut self) {
+        while let Some(number) = self.next_idle_accept() {
+            let Some(lane) = self.lane_with_room() else { return };
+            let Some(acceptor) = &mut self.acceptor else { return };
+            acceptor.idle.pop();
+            let listener: RawFd = acceptor.listener.raw();
+            let armed = &mut acceptor.accepts[number as usize];
+            armed.lane = Some(lane);
+            let (address, length) = armed.buffer.arm();
+            let Lane { ring, armed, usage, .. } = &mut self.lanes[lane];
+            *usage = RingUse::Accepts;
+            *armed += 1;
+            let user_data = user_data::encode(Operation::Accept, 0, number);
+            // SAFETY: the buffer is boxed, belongs to the acceptor and is not touched before the
+            // accept has completed; the acceptor is dropped only when all its accepts have
+            // (`serve_listener`), or after the rings (`Plane::drop`, field order).
+            unsafe { ring.push_accept(listener, address, length, user_data) }
+        }
+    }
+
+    fn next_idle_accept(&self) -> Option<u32> {
+        self.acceptor.as_ref()?.idle.last().copied()
+    }
+
+    /// The ring with most free slots that no armed accept has a claim on; a new one if the others
+    /// are nearly full.
+    fn lane_with_room(&mut self) -> Option<usize> {
+        let slots = self.settings.slots_per_ring;
+        let room = |lane: &Lane| match lane.usage {
+            RingUse::Connects => 0,
+            RingUse::Free | RingUse::Accepts => slots - lane.used - lane.armed,
+        };
+        let total: u64 = self.lanes.iter().map(|lane| u64::from(room(lane))).sum();
+        if total <= u64::from(self.settings.accepts_armed / 2) {
+            match self.add_ring() {
+                Ok(_) => {}
+                Err(RingError::Setup(_) | RingError::FileTable { .. }) if total > 0 => {}
+                Err(_) => self.pause_accepting(),
+            }
+        }
+        (0..self.lanes.len())
+            .filter(|lane| room(&self.lanes[*lane]) > 0)
+            .max_by_key(|lane| room(&self.lanes[*lane]))
+    }
+
+    pub(super) fn on_accept(&mut self, lane: usize, number: u32, result: i32) {
+        let Some(acceptor) = &mut self.acceptor else {
+            self.counters.stale_completions += 1;
+            return;
+        };
+        let armed = &mut acceptor.accepts[number as usize];
+        assert!(armed.lane == Some(lane), "an accept completes once, where it was armed");
+        armed.lane = None;
+        acceptor.idle.push(number);
+        let peer = armed.buffer.take();
+        self.lanes[lane].armed -= 1;
+        if let Ok(slot) = u32::try_from(result) {
+            let place = self.lanes[lane].places.get_mut(slot);
+            let generation = place.open();
+            self.lanes[lane].used += 1;
+            self.counters.accepts += 1;
+            self.arm_poll(lane, slot, generation);
+            let conn = self.conn(lane, slot, generation);
+            // The listener speaks IP, so there is an address; without one nobody is refused.
+            let peer = peer.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
+            self.lifecycle.push_back(Lifecycle::Accepted(conn, peer));
+            return;
+        }
+        match -result {
+            libc::ECANCELED => {}
+            // The client was gone before it was taken.
+            libc::ECONNABORTED | libc::EINTR | libc::EPROTO => self.counters.accept_errors += 1,
+            _ => {
+                self.counters.accept_errors += 1;
+                self.pause_accepting();
+            }
+        }
+    }
+
+    /// Leaves clients in the backlog for a moment, because the kernel is out of something.
+    fn pause_accepting(&mut self) {
+        let resume_at = self.now + self.settings.accept_pause;
+        if let Some(acceptor) = &mut self.acceptor
+            && acceptor.resume_at.is_none()
+        {
+            acceptor.resume_at = Some(resume_at);
+            self.counters.accept_pauses += 1;
+        }
+    }
+
+    fn cancel_accepts(&mut self) {
+        let Some(acceptor) = &self.acceptor else { return };
+        for (number, armed) in acceptor.accepts.iter().enumerate() {
+            let (Some(lane), Ok(number)) = (armed.lane, u32::try_from(number)) else { continue };
+            let target = user_data::encode(Operation::Accept, 0, number);
+            let user_data = user_data::encode(Operation::Cancel, 0, number);
+            self.lanes[lane].ring.push_cancel(target, user_data);
+        }
+    }
+
+    /// Cancels all armed accepts and waits for the kernel to say so, because it may write into
+    /// their buffers until then.
+    pub(super) fn take_back_accepts(&mut self) {
+        self.cancel_accepts();
+        for _ in 0..TAKE_BACK_ROUNDS_MAX {
+            if self.acceptor.as_ref().is_none_or(Acceptor::is_idle) {
+                return;
+            }
+            for lane in 0..self.lanes.len() {
+                self.lanes[lane].ring.collect(0);
+                self.reap(lane);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Parking and arrival stamps.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+
+use super::*;
+use crate::base::entropy::{Entropy, SeededEntropy};
+
+/// Parks until something happens, the way the runtime does, with a plain read.
+fn park(world: &mut World, eventfd: &mut File, deadline: Option<Time>) -> bool {
+    let parked = world.prepare_park(deadline);
+    if parked {
+        let mut counter = [0; 8];
+        eventfd.read_exact(&mut counter).expect("a wake");
+        world.plane.unpark();
+    }
+    parked
+}
+
+fn eventfd(world: &World) -> File {
+    File::from(world.plane.duplicate_eventfd().expect("a descriptor"))
+}
+
+#[test]
+fn no_wake_is_lost_in_random_gaps() {
+    const ROUNDS: u32 = 5_000;
+    let mut world = World::new(PlaneSettings { slots_per_ring: 4, rings_max: 3, ..settings() });
+    let address = world.address;
+    let client = std::thread::spawn(move || {
+        let mut clients: Vec<std::net::TcpStream> = (0..10)
+            .map(|_| {
+                let client = std::net::TcpStream::connect(address).expect("connect");
+                client.set_nodelay(true).expect("option");
+                client.set_read_timeout(Some(PATIENCE)).expect("option");
+                client
+            })
+            .collect();
+        let mut entropy = SeededEntropy::new(3, 0);
+        for round in 0..ROUNDS {
+            let chosen = usize::try_from(entropy.below(10)).expect("small");
+            let client = &mut clients[chosen];
+            client.write_all(&round.to_le_bytes()).expect("write");
+            let mut answer = [0; 4];
+            client.read_exact(&mut answer).expect("an answer: no wake was lost");
+            assert_eq!(answer, round.to_le_bytes());
+            let (begin, gap) = (instant(), Duration::from_nanos(entropy.below(30_000)));
+            while begin.elapsed() < gap {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    let mut eventfd = eventfd(&world);
+    let (mut parks, mut ended) = (0, 0);
+    while ended < 10 {
+        let deadline = world.now() + PATIENCE;
+        parks += u32::from(park(&mut world, &mut eventfd, Some(deadline)));
+        world.turn();
+        let answers: Vec<(ConnId, Vec<u8>)> = world
+            .seen
+            .iter_mut()
+            .filter(|(_, seen)| seen.bytes.len() >= 4)
+            .map(|(conn, seen)| (*conn, seen.bytes.drain(..4).collect()))
+            .collect();
+        for (conn, bytes) in answers {
+            assert_eq!(world.send_one(conn, &bytes), SendOutcome::Sent(4));
+        }
+        ended = world.seen.values().filter(|seen| seen.end.is_some()).count();
+    }
+    client.join().expect("all answered");
+    assert!(parks > ROUNDS / 10, "the test wants parks: {parks}");
+    assert_eq!(world.plane.counters().rings, 3);
+}
+
+#[test]
+fn a_deadline_ends_parking() {
+    let mut world = World::new(settings());
+    let mut eventfd = eventfd(&world);
+    for millis in [5, 1, 20, 2, 2] {
+        let deadline = world.now() + Duration::from_millis(millis);
+        let begin = instant();
+        while world.now() < deadline {
+            assert!(begin.elapsed() < PATIENCE);
+            park(&mut world, &mut eventfd, Some(deadline));
+            world.turn();
+        }
+    }
+    assert!(!world.prepare_park(Some(Time::ZERO)), "a deadline that has passed");
+    // A later deadline after an earlier one, and an earlier after a later.
+    for millis in [1_000_000, 3, 500_000, 4] {
+        let deadline = world.now() + Duration::from_millis(millis);
+        if world.prepare_park(Some(deadline)) && millis < 10 {
+            let mut counter = [0; 8];
+            eventfd.read_exact(&mut counter).expect("the timer");
+        }
+        world.plane.unpark();
+        world.turn();
+    }
+}
+
+#[test]
+fn other_threads_wake_a_parked_plane() {
+    let mut world = World::new(settings());
+    let mut eventfd = eventfd(&world);
+    let waker = world.plane.waker();
+    let (sender, receiver) = mpsc::channel::<u32>();
+    let taken = Arc::new(AtomicU64::new(0));
+    let seen = taken.clone();
+    let thread = std::thread::spawn(move || {
+        for number in 0..20_000 {
+            sender.send(number).expect("the plane's thread listens");
+            waker.wake();
+            if number % 7 == 0 {
+                let want = u64::from(number) + 1;
+                until("the mail to be taken", || seen.load(Ordering::Acquire) >= want);
+            }
+        }
+    });
+    let mut parks = 0;
+    while taken.load(Ordering::Acquire) < 20_000 {
+        let deadline = world.now() + PATIENCE;
+        if world.prepare_park(Some(deadline)) {
+            // Mail is looked for after the preparation.
+            if let Ok(number) = receiver.try_recv() {
+                taken.store(u64::from(number) + 1, Ordering::Release);
+            } else {
+                let mut counter = [0; 8];
+                eventfd.read_exact(&mut counter).expect("a wake");
+                parks += 1;
+            }
+            world.plane.unpark();
+            assert!(world.now() < deadline, "a wake was lost");
+        }
+        world.turn();
+        while let Ok(number) = receiver.try_recv() {
+            taken.store(u64::from(number) + 1, Ordering::Release);
+        }
+    }
+    thread.join().expect("all mail was taken");
+    assert!(parks > 0, "the test wants parks");
+}
+
+#[test]
+fn stamps_are_never_later_than_the_arrival() {
+    let mut world = World::new(settings());
+    let mut pairs: Vec<_> = (0..20).map(|_| world.client_pair()).collect();
+    let mut entropy = SeededEntropy::new(4, 0);
+    let mut latest = vec![Time::ZERO; pairs.len()];
+    for round in 0..2_000 {
+        for _ in 0..entropy.below(4) {
+            let chosen = usize::try_from(entropy.below(20)).expect("small");
+            // On loopback a write has arrived when it returns.
+            latest[chosen] = world.now();
+            pairs[chosen].0.write_all(&[1; 100]).expect("write");
+            let arrived = world.now();
+            if round % 3 == 0 {
+                world.turn();
+            }
+            let received_until = world.plane.received_all_until();
+            let bytes = world.seen[&pairs[chosen].1].bytes.len();
+            if received_until > arrived {
+                assert_eq!(bytes % 100, 0);
+                assert!(bytes > 0, "the promise was made before the delivery");
+            }
+        }
+        let before = world.now();
+        if round % 5 < 3 {
+            world.turn();
+        }
+        for ((_, conn), wrote) in pairs.iter().zip(&latest) {
+            let seen = &world.seen[conn];
+            if let Some(stamp) = seen.arrived.last() {
+                assert!(*stamp <= before, "a stamp from the future");
+                let _ = wrote;
+            }
+        }
+    }
+    // One by one, exactly: written after `before`, so the stamp may not be after the write.
+    for (client, conn) in &mut pairs {
+        world.turn_until("quiet", |world| {
+            let now = world.now();
+            world.turn();
+            world.plane.received_all_until() >= now
+        });
+        let quiet_at = world.plane.received_all_until();
+        let count = world.seen[conn].arrived.len();
+        let begin = instant();
+        while begin.elapsed() < Duration::from_micros(300) {
+            std::hint::spin_loop();
+        }
+        client.write_all(&[2; 10]).expect("write");
+        let written = world.now();
+        world.turn_until("bytes", |world| world.seen[conn].arrived.len() > count);
+        let stamp = world.seen[conn].arrived[count];
+        assert!(stamp <= written && stamp >= quiet_at, "{quiet_at} {stamp} {written}");
+        assert!(stamp + Duration::from_micros(250) < written, "the stall counts for the player");
+    }
+}
+
+#[test]
+fn what_waits_holds_back_the_promise() {
+    let mut world = World::new(settings());
+    let (mut client, conn) = world.client_pair();
+    for _ in 0..20 {
+        world.turn();
+    }
+    world.plane.pause_reading(true);
+    client.write_all(b"waits").expect("write");
+    let written = world.now();
+    for _ in 0..50 {
+        world.turn();
+        assert!(world.plane.received_all_until() <= written);
+    }
+    assert!(world.prepare_park(None), "what is not to be read is no reason to stay awake");
+    world.plane.unpark();
+    world.plane.pause_reading(false);
+    world.turn_until("bytes", |world| world.seen[&conn].bytes == b"waits");
+    assert!(world.seen[&conn].arrived[0] <= written);
+    world.turn_until("the promise", |world| world.plane.received_all_until() > written);
+}
