@@ -54,6 +54,14 @@ pub const QUESTIONS_MAX: usize = 100;
 pub const SHOWS_MAX: usize = 64;
 /// Bytes of a question's text or of one option.
 pub const QUESTION_TEXT_BYTES_MAX: usize = 1_024;
+/// How often the key of one question can be corrected: each time every player's result gets a new
+/// revision, and revisions must not run out.
+pub const REJUDGES_MAX: u8 = 16;
+/// Users that one shard keeps: they are numbered in 32 bits and cost some 40 bytes each.
+pub const SHARD_USERS_MAX: usize = 1 << 24;
+/// Ended shows whose ids a shard remembers after their players are forgotten, to tell "ended" from
+/// "not yet announced here".
+pub const ENDED_SHOWS_MAX: usize = 1_024;
 /// Revive cards that a user can hold.
 pub const REVIVE_CARDS_MAX: u8 = 250;
 
@@ -69,3 +77,6 @@ const _: () = assert!(BUCKET_COUNT_DEFAULT <= BUCKET_COUNT_MAX);
 // One bit per option in a byte, and an index that fits in one.
 const _: () = assert!(OPTIONS_MAX <= 8 && OPTIONS_MIN >= 2);
 const _: () = assert!(SHARD_CONNECTIONS_MAX as u64 <= 1 << 32);
+// A player record keeps "question + 1" in a byte.
+const _: () = assert!(QUESTIONS_MAX < u8::MAX as usize);
+const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);
