@@ -62,6 +62,14 @@ pub const QUESTION_TEXT_BYTES_MAX: usize = 1_024;
 pub const NAME_BYTES_MAX: usize = 200;
 /// Bytes of a configuration or show file: a hundred full questions fit.
 pub const SETTINGS_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// How often the key of one question can be corrected: each time every player's result gets a new
+/// revision, and revisions must not run out.
+pub const REJUDGES_MAX: u8 = 16;
+/// Users that one shard keeps: they are numbered in 32 bits and cost some 40 bytes each.
+pub const SHARD_USERS_MAX: usize = 1 << 24;
+/// Ended shows whose ids a shard remembers after their players are forgotten, to tell "ended" from
+/// "not yet announced here".
+pub const ENDED_SHOWS_MAX: usize = 1_024;
 /// Revive cards that a user can hold.
 pub const REVIVE_CARDS_MAX: u8 = 250;
 
@@ -79,3 +87,6 @@ const _: () = assert!(BUCKET_COUNT_DEFAULT <= BUCKET_COUNT_MAX);
 // One bit per option in a byte, and an index that fits in one.
 const _: () = assert!(OPTIONS_MAX <= 8 && OPTIONS_MIN >= 2);
 const _: () = assert!(SHARD_CONNECTIONS_MAX as u64 <= 1 << 32);
+// A player record keeps "question + 1" in a byte.
+const _: () = assert!(QUESTIONS_MAX < u8::MAX as usize);
+const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);

@@ -1,0 +1,58 @@
+//! Named bugs that the simulator plants to prove that its checkers catch them.
+//!
+//! Without the feature `sim-bugs` every hook is the constant `false` and disappears. The planted
+//! bug is a property of the thread, because a simulation runs on one; nothing but
+//! [`plant`] writes it. Bugs of sessions and lanes are not here: the quiz cannot name them.
+
+/// A bug that a checker must catch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Silence is settled as soon as a shard hears of the closing, before all shards drained.
+    SettleEarly,
+    /// A shard's drained mark for a show's first question is lost.
+    LoseDrainedMark,
+    /// A repeated answer is counted again.
+    CountTwice,
+    /// A card may be used twice in one show.
+    CardTwice,
+    /// Sealed results of different players share one nonce.
+    NonceReuse,
+    /// The snapshot of somebody who has not answered names the correct option.
+    OptionLeakedInSnapshot,
+}
+
+#[cfg(feature = "sim-bugs")]
+mod planted {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants `bug` in this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    pub(super) fn active(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "sim-bugs")]
+pub use planted::plant;
+
+/// Whether `bug` is planted here.
+#[cfg(feature = "sim-bugs")]
+pub(crate) fn active(bug: Bug) -> bool {
+    planted::active(bug)
+}
+
+/// Whether `bug` is planted here: never, without the feature `sim-bugs`.
+#[cfg(not(feature = "sim-bugs"))]
+#[inline(always)]
+pub(crate) const fn active(_bug: Bug) -> bool {
+    false
+}

@@ -1,0 +1,236 @@
+//! The quiz as one shard has it: the users of its buckets and a replica of every show.
+//!
+//! This is what the shard layer holds. It finds the show, and it knows the one thing that spans
+//! shows: how many cards a user may *believe* to have. A card that was spent on a question that is
+//! not revealed still counts in everything that the user, or a refusal, can tell.
+
+use std::collections::VecDeque;
+
+use crate::base::hash::{Placement, PlacementKey};
+use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, ShowId, UserId};
+use crate::base::limits::{ENDED_SHOWS_MAX, REVIVE_CARDS_MAX, SHOWS_MAX};
+use crate::base::time::Time;
+use crate::quiz::event::{NumberedEvent, ShowEvent};
+use crate::quiz::judge::RefusalReason;
+use crate::quiz::money::Cents;
+use crate::quiz::phase::{Phase, Step};
+use crate::quiz::replica::snapshot::PlayerSnapshot;
+use crate::quiz::replica::{
+    AnswerInput, AnswerOutcome, Applied, ApplyError, ShardFull, ShowReplica, SliceProgress,
+};
+use crate::quiz::users::Users;
+
+/// Why a card could not be granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The user holds as many as one can.
+    #[error("user {user} holds {REVIVE_CARDS_MAX} revive cards, which is the most one can hold")]
+    TooMany {
+        /// Who.
+        user: UserId,
+    },
+    /// This shard keeps as many users as it can.
+    #[error(transparent)]
+    Full(#[from] ShardFull),
+}
+
+/// Why a user could not join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// No such show here (yet).
+    #[error("there is no show {0} on this shard")]
+    NoSuchShow(ShowId),
+    /// This shard keeps as many users as it can.
+    #[error(transparent)]
+    Full(#[from] ShardFull),
+}
+
+/// All of the quiz on one shard, apart from the directors that live there.
+pub struct LocalQuiz {
+    users: Users,
+    /// Ascending by show.
+    shows: Vec<ShowReplica>,
+    /// Shows that are forgotten, oldest first.
+    ended: VecDeque<ShowId>,
+}
+
+impl LocalQuiz {
+    /// No users and no shows yet. `key` keys the maps of user ids.
+    #[must_use]
+    pub fn new(shard: ShardId, placement: Placement, key: PlacementKey) -> LocalQuiz {
+        let users = Users::new(shard, placement, key);
+        LocalQuiz { users, shows: Vec::new(), ended: VecDeque::new() }
+    }
+
+    /// Applies a show event: strictly in order per show, repeats are ignored. The announcement
+    /// makes the show known.
+    ///
+    /// # Errors
+    /// If an event is missing or impossible: a fault of ours, the process must not go on.
+    pub fn apply(&mut self, numbered: &NumberedEvent) -> Result<Applied, ApplyError> {
+        let show = numbered.show;
+        let place = match self.place(show) {
+            Ok(place) => place,
+            Err(_) if self.ended.contains(&show) => return Ok(Applied::Repeated),
+            Err(place) => return self.announce(numbered, place),
+        };
+        self.shows[place].apply(numbered, &mut self.users)
+    }
+
+    fn announce(&mut self, numbered: &NumberedEvent, at: usize) -> Result<Applied, ApplyError> {
+        let show = numbered.show;
+        if numbered.number != EventNumber(1) {
+            let expected = EventNumber(1);
+            return Err(ApplyError::Gap { show, expected, got: numbered.number });
+        }
+        let ShowEvent::Announced(definition) = &numbered.event else {
+            let step = numbered.event.step().unwrap_or(Step::OpenLobby);
+            return Err(ApplyError::Impossible { show, phase: Phase::Announced, step });
+        };
+        if self.shows.len() == SHOWS_MAX {
+            return Err(ApplyError::TooManyShows { show });
+        }
+        assert_eq!(definition.id, show, "an announcement of another show");
+        let replica = ShowReplica::new(definition.clone(), numbered.number, &self.users);
+        self.shows.insert(at, replica);
+        Ok(Applied::Fresh)
+    }
+
+    /// The replica of a show.
+    #[must_use]
+    pub fn show(&self, show: ShowId) -> Option<&ShowReplica> {
+        self.place(show).ok().map(|place| &self.shows[place])
+    }
+
+    /// All shows known here, ascending.
+    pub fn shows(&self) -> impl Iterator<Item = &ShowReplica> {
+        self.shows.iter()
+    }
+
+    /// The users of this shard.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// A user enters a show, or returns to it: to be called when it joins the show's room.
+    ///
+    /// # Errors
+    /// If the show is not known here or the shard is full.
+    pub fn join(&mut self, show: ShowId, user: UserId) -> Result<(), JoinError> {
+        let place = self.place(show).map_err(|_| JoinError::NoSuchShow(show))?;
+        Ok(self.shows[place].join(user, &mut self.users)?)
+    }
+
+    /// See [`ShowReplica::present`]; of an unknown show or player nothing changes.
+    pub fn present(&mut self, show: ShowId, user: UserId, shard: ShardId, since: Time) {
+        if let Ok(place) = self.place(show) {
+            self.shows[place].present(user, shard, since, &mut self.users);
+        }
+    }
+
+    /// See [`ShowReplica::absent`]; of an unknown show or player nothing changes.
+    pub fn absent(&mut self, show: ShowId, user: UserId, at: Time) {
+        if let Ok(place) = self.place(show) {
+            self.shows[place].absent(user, at, &mut self.users);
+        }
+    }
+
+    /// See [`ShowReplica::answer`]. A show that the sender knows and this shard does not is
+    /// [`AnswerOutcome::Ahead`].
+    pub fn answer(&mut self, show: ShowId, user: UserId, input: &AnswerInput) -> AnswerOutcome {
+        match self.place(show) {
+            Ok(place) => self.shows[place].answer(user, input, &mut self.users),
+            Err(_) if self.ended.contains(&show) => {
+                AnswerOutcome::Refused(RefusalReason::ShowEnded)
+            }
+            Err(_) if input.sender_applied > EventNumber(0) => AnswerOutcome::Ahead,
+            Err(_) => AnswerOutcome::Refused(RefusalReason::NoSuchShow),
+        }
+    }
+
+    /// See [`ShowReplica::ticket_issued`].
+    pub fn ticket_issued(
+        &mut self,
+        show: ShowId,
+        user: UserId,
+        question: QuestionIndex,
+        option: OptionIndex,
+    ) {
+        if let Ok(place) = self.place(show) {
+            self.shows[place].ticket_issued(user, question, option, &mut self.users);
+        }
+    }
+
+    /// See [`ShowReplica::drained`]. The mark's sender applied *closing* before it sent it, and its
+    /// mail says so: apply events up to there first.
+    pub fn drained(&mut self, show: ShowId, from: ShardId, question: QuestionIndex) {
+        if let Ok(place) = self.place(show) {
+            self.shows[place].drained(from, question);
+        }
+    }
+
+    /// See [`ShowReplica::settle_slice`].
+    pub fn settle_slice(&mut self, show: ShowId, players_max: usize) -> SliceProgress {
+        match self.place(show) {
+            Ok(place) => self.shows[place].settle_slice(players_max, &mut self.users),
+            Err(_) => SliceProgress::default(),
+        }
+    }
+
+    /// What a user may know of a show; nothing if the show is unknown here.
+    #[must_use]
+    pub fn snapshot(&self, show: ShowId, user: UserId) -> Option<PlayerSnapshot> {
+        let cards = self.visible_cards(user);
+        Some(self.show(show)?.snapshot(user, cards, &self.users))
+    }
+
+    /// Gives a user one revive card and says how many it may believe to have.
+    ///
+    /// # Errors
+    /// If the user holds the most that one can: also when some of them are secretly spent, or the
+    /// refusal would tell.
+    pub fn grant_card(&mut self, user: UserId) -> Result<u8, GrantError> {
+        let place = self.users.enter(user).ok_or(ShardFull)?;
+        let visible = self.visible_cards(user);
+        if visible >= REVIVE_CARDS_MAX {
+            return Err(GrantError::TooMany { user });
+        }
+        self.users.entry_mut(place).cards += 1;
+        Ok(visible + 1)
+    }
+
+    /// The cards that a user may know of: those it holds, and those spent on questions that are
+    /// not revealed.
+    #[must_use]
+    pub fn visible_cards(&self, user: UserId) -> u8 {
+        let Some(place) = self.users.find(user) else { return 0 };
+        let hidden = self.shows.iter().filter(|show| show.hides_spent_card(user, &self.users));
+        let hidden = u8::try_from(hidden.count()).unwrap_or(u8::MAX);
+        self.users.entry(place).cards.saturating_add(hidden)
+    }
+
+    /// What a user has won and not drawn. Changes only after a show's last reveal.
+    #[must_use]
+    pub fn balance(&self, user: UserId) -> Cents {
+        self.users.find(user).map_or(Cents::ZERO, |place| self.users.entry(place).balance)
+    }
+
+    /// Drops the players of a show that has ended; its id is remembered for a while.
+    ///
+    /// # Panics
+    /// If the show is known and has not ended.
+    pub fn forget(&mut self, show: ShowId) {
+        let Ok(place) = self.place(show) else { return };
+        assert_eq!(self.shows[place].phase(), Phase::Ended, "only an ended show is forgotten");
+        self.shows.remove(place);
+        if self.ended.len() == ENDED_SHOWS_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(show);
+    }
+
+    fn place(&self, show: ShowId) -> Result<usize, usize> {
+        self.shows.binary_search_by_key(&show, |replica| replica.definition().id)
+    }
+}

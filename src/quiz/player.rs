@@ -1,0 +1,282 @@
+//! A player's record in one show: at most 48 bytes.
+//!
+//! It has two halves: where the player stood *before* the current question, and what the current
+//! question brought. Voiding drops the second half; re-judging computes it again from the first;
+//! only when the next question opens (or settlement begins) is it folded into the first. That is
+//! all the undo information there is, and it suffices because only the current question can be
+//! undone.
+
+use crate::base::ids::{OptionIndex, QuestionIndex, ShardId};
+use crate::base::time::Time;
+use crate::quiz::users::{Slot, UserEntry};
+use crate::quiz::verdict::Verdict;
+
+/// "No shard" and "no option" in the packed fields.
+const NO_SHARD: u16 = u16::MAX;
+const NO_OPTION: u8 = u8::MAX;
+
+const FLAG_NEW_RECORD: u8 = 1;
+const FLAG_BY_TICKET: u8 = 2;
+const FLAG_CARD_HELD: u8 = 4;
+const FLAG_OFFERED: u8 = 8;
+const FLAG_PAID: u8 = 16;
+
+/// A question's place plus one in a byte, so that 0 is "none".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark(u8);
+
+impl Mark {
+    pub(crate) const NONE: Mark = Mark(0);
+
+    pub(crate) fn of(question: QuestionIndex) -> Mark {
+        Mark(u8::try_from(question.0 + 1).expect("a show has at most 100 questions"))
+    }
+
+    pub(crate) fn question(self) -> Option<QuestionIndex> {
+        self.0.checked_sub(1).map(|place| QuestionIndex(u16::from(place)))
+    }
+}
+
+/// A verdict at a question, in two bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct At {
+    question: Mark,
+    code: u8,
+}
+
+impl At {
+    pub(crate) fn new(question: Mark, verdict: Verdict) -> At {
+        At { question, code: verdict.code() }
+    }
+
+    pub(crate) fn get(self) -> Option<(QuestionIndex, Verdict)> {
+        Some((self.question.question()?, Verdict::from_code(self.code)?))
+    }
+
+    pub(crate) fn is_some(self) -> bool {
+        self.question != Mark::NONE
+    }
+}
+
+/// A player in one show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Player {
+    /// Since when the present session exists; meaningless without one.
+    session_since: Time,
+    /// The arrival stamp that the recorded answer is judged by.
+    pub(crate) arrived: Time,
+    /// When the current question was offered; meaningful with `FLAG_OFFERED`.
+    offered_at: Time,
+    /// The user's place in the bucket.
+    pub(crate) slot: Slot,
+    session_shard: u16,
+    offered_shard: u16,
+
+    // Before the current question.
+    /// How many questions had closed when the player joined.
+    pub(crate) joined_after: u8,
+    /// Out at this question, and why.
+    pub(crate) out: At,
+    /// Card used at this question, and for what.
+    pub(crate) card: At,
+    /// The last question passed, correctly or by a card.
+    pub(crate) last_passed: Mark,
+    /// Questions passed in this show.
+    pub(crate) passed: u8,
+
+    // The current question.
+    current: Mark,
+    verdict_code: u8,
+    option: u8,
+    bound: u8,
+    /// How often the verdict was revised.
+    pub(crate) revision: u8,
+    flags: u8,
+}
+
+const _: () = assert!(size_of::<Player>() <= 48);
+
+impl Player {
+    pub(crate) fn new(slot: Slot, joined_after: u8) -> Player {
+        Player {
+            session_since: Time::NEVER,
+            arrived: Time::NEVER,
+            offered_at: Time::NEVER,
+            slot,
+            session_shard: NO_SHARD,
+            offered_shard: NO_SHARD,
+            joined_after,
+            out: At::default(),
+            card: At::default(),
+            last_passed: Mark::NONE,
+            passed: 0,
+            current: Mark::NONE,
+            verdict_code: 0,
+            option: NO_OPTION,
+            bound: NO_OPTION,
+            revision: 0,
+            flags: 0,
+        }
+    }
+
+    /// The verdict at the current question, if there is one.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        Verdict::from_code(self.verdict_code)
+    }
+
+    pub(crate) fn option(&self) -> Option<OptionIndex> {
+        (self.option != NO_OPTION).then_some(OptionIndex(self.option))
+    }
+
+    pub(crate) fn bound(&self) -> Option<OptionIndex> {
+        (self.bound != NO_OPTION).then_some(OptionIndex(self.bound))
+    }
+
+    pub(crate) fn bind(&mut self, option: OptionIndex) {
+        if self.bound == NO_OPTION {
+            self.bound = option.0;
+        }
+    }
+
+    pub(crate) fn record_answer(&mut self, option: OptionIndex, arrived: Time, by_ticket: bool) {
+        assert!(self.option == NO_OPTION, "the first answer binds");
+        self.option = option.0;
+        self.arrived = arrived;
+        self.set(FLAG_BY_TICKET, by_ticket);
+    }
+
+    pub(crate) fn record_verdict(&mut self, verdict: Verdict, new_record: bool) {
+        assert!(self.current != Mark::NONE, "a verdict belongs to a question");
+        self.verdict_code = verdict.code();
+        self.set(FLAG_NEW_RECORD, new_record);
+    }
+
+    pub(crate) fn clear_verdict(&mut self) {
+        self.verdict_code = 0;
+        self.set(FLAG_NEW_RECORD, false);
+    }
+
+    pub(crate) fn current(&self) -> Mark {
+        self.current
+    }
+
+    pub(crate) fn is_about(&self, question: QuestionIndex) -> bool {
+        self.current == Mark::of(question)
+    }
+
+    pub(crate) fn is_new_record(&self) -> bool {
+        self.flags & FLAG_NEW_RECORD != 0
+    }
+
+    pub(crate) fn is_by_ticket(&self) -> bool {
+        self.flags & FLAG_BY_TICKET != 0
+    }
+
+    pub(crate) fn held_card(&self) -> bool {
+        self.flags & FLAG_CARD_HELD != 0
+    }
+
+    pub(crate) fn set_held_card(&mut self, held: bool) {
+        self.set(FLAG_CARD_HELD, held);
+    }
+
+    pub(crate) fn is_paid(&self) -> bool {
+        self.flags & FLAG_PAID != 0
+    }
+
+    pub(crate) fn set_paid(&mut self) {
+        self.set(FLAG_PAID, true);
+    }
+
+    /// When and on which shard the current question was offered, if it was.
+    pub(crate) fn offered(&self) -> Option<(Time, ShardId)> {
+        (self.flags & FLAG_OFFERED != 0).then_some((self.offered_at, ShardId(self.offered_shard)))
+    }
+
+    /// Notes that the current question was offered to the session that exists, if that one lived
+    /// within `opened_at..=answer_by`. The first offer counts.
+    pub(crate) fn note_offer(&mut self, opened_at: Time, answer_by: Time, until: Time) {
+        let open =
+            self.session_shard != NO_SHARD && self.session_since <= answer_by && until >= opened_at;
+        if open && self.flags & FLAG_OFFERED == 0 {
+            self.set(FLAG_OFFERED, true);
+            self.offered_at = self.session_since.max(opened_at);
+            self.offered_shard = self.session_shard;
+        }
+    }
+
+    pub(crate) fn begin_session(&mut self, shard: ShardId, since: Time) {
+        self.session_shard = shard.0;
+        self.session_since = since;
+    }
+
+    pub(crate) fn end_session(&mut self) {
+        self.session_shard = NO_SHARD;
+    }
+
+    /// Turns to `question`: what an earlier one brought becomes history. Without a verdict there
+    /// is nothing to keep.
+    pub(crate) fn turn_to(&mut self, question: QuestionIndex, user: &mut UserEntry) {
+        if self.current == Mark::of(question) {
+            return;
+        }
+        self.fold(user);
+        self.current = Mark::of(question);
+    }
+
+    /// Makes the current question history: it cannot be undone any more.
+    pub(crate) fn fold(&mut self, user: &mut UserEntry) {
+        if let Some(verdict) = self.verdict() {
+            match verdict {
+                Verdict::Passed => {}
+                Verdict::Revived(_) => self.card = At::new(self.current, verdict),
+                Verdict::Out(_) => self.out = At::new(self.current, verdict),
+            }
+            if verdict.passes() {
+                self.last_passed = self.current;
+                self.passed += 1;
+                user.best_passed = user.best_passed.max(self.passed);
+            }
+        }
+        self.drop_current();
+    }
+
+    /// Undoes the current question; a card that it used comes back.
+    pub(crate) fn undo(&mut self, user: &mut UserEntry) {
+        if self.verdict().is_some_and(Verdict::uses_card) {
+            user.cards += 1;
+        }
+        self.drop_current();
+    }
+
+    /// The verdict at `question`, which counts and is history or current.
+    pub(crate) fn verdict_at(&self, question: QuestionIndex) -> Option<Verdict> {
+        let mark = Mark::of(question);
+        if mark == self.current {
+            return self.verdict();
+        }
+        let at = |at: At| at.get().filter(|(found, _)| *found == question).map(|found| found.1);
+        at(self.out).or_else(|| at(self.card)).or_else(|| {
+            let first = Mark(self.joined_after + 1);
+            (mark >= first && mark <= self.last_passed).then_some(Verdict::Passed)
+        })
+    }
+
+    fn drop_current(&mut self) {
+        self.current = Mark::NONE;
+        self.verdict_code = 0;
+        self.option = NO_OPTION;
+        self.bound = NO_OPTION;
+        self.arrived = Time::NEVER;
+        self.revision = 0;
+        self.flags &= FLAG_PAID;
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        if on {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! A show as one shard has it: the phase, the current question, and the players who live here.
+//!
+//! A replica applies the director's events strictly in order ([`ShowReplica::apply`]) and moves
+//! through the same phase table. It judges answers as they arrive and does everything that concerns
+//! *all* its players — silence, re-judging, freezing, paying — bucket by bucket, in slices.
+//!
+//! Invariants:
+//! - Silence is settled only after the event *closing* and a drained mark from **every** shard.
+//!   Time alone never settles anybody.
+//! - An answer that came after `answer_by` as this shard knows it is recorded, but judged only once
+//!   `answer_by` is final: an extension on its way may still put it in time.
+//! - What [`snapshot::PlayerSnapshot`] and refusals tell is the last revealed state.
+//!
+//! Absent: sessions (the shard layer says who is present), mail, and who has to wait for what.
+
+mod answer;
+pub mod snapshot;
+mod work;
+
+use std::sync::Arc;
+
+pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp};
+pub use self::work::{PlayerResult, SliceProgress};
+
+use self::work::Work;
+use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, ShowId, UserId};
+use crate::base::time::Time;
+use crate::quiz::bugs::{self, Bug};
+use crate::quiz::definition::ShowDefinition;
+use crate::quiz::event::{NumberedEvent, QuestionOpening, Settlement, ShowEvent};
+use crate::quiz::judge::Eligibility;
+use crate::quiz::phase::{Phase, Step};
+use crate::quiz::player::{Mark, Player};
+use crate::quiz::report::{QuestionCounts, Tally};
+use crate::quiz::seal::Sealer;
+use crate::quiz::users::{Slot, UserPlace, Users};
+
+/// The question that opened last, as a shard shows it to those who join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenQuestion {
+    /// Which question.
+    pub question: QuestionIndex,
+    /// The earliest display.
+    pub show_at: Time,
+    /// The latest display, extensions included.
+    pub show_by: Time,
+    /// The last moment for an answer's arrival, extensions included.
+    pub answer_by: Time,
+    /// See [`crate::quiz::seal::commitment`].
+    pub commitment: [u8; 32],
+    /// Whether this is the show's last question, where no card helps.
+    pub last: bool,
+}
+
+/// What applying an event did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It was the next one.
+    Fresh,
+    /// It had been applied before; nothing changed.
+    Repeated,
+}
+
+/// Why an event could not be applied. All of these are our own faults: the mail between two shards
+/// is ordered and lossless.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// An event is missing.
+    #[error(
+        "show {show}: event {got} came, but {expected} is the next: mail was lost or reordered"
+    )]
+    Gap {
+        /// Which show.
+        show: ShowId,
+        /// The next one.
+        expected: EventNumber,
+        /// The one that came.
+        got: EventNumber,
+    },
+    /// The show's director could not have decided this.
+    #[error(
+        "show {show}: step {step:?} is impossible while {phase}: director and replica disagree"
+    )]
+    Impossible {
+        /// Which show.
+        show: ShowId,
+        /// Where this replica stands.
+        phase: Phase,
+        /// What was to be done.
+        step: Step,
+    },
+    /// The event names another question than the current one.
+    #[error(
+        "show {show}: the event is about question {got}, not the current one: director and replica disagree"
+    )]
+    Question {
+        /// Which show.
+        show: ShowId,
+        /// The one it named.
+        got: QuestionIndex,
+    },
+    /// More shows than [`crate::base::limits::SHOWS_MAX`].
+    #[error("show {show} is one too many for this process: end and forget others first")]
+    TooManyShows {
+        /// Which show.
+        show: ShowId,
+    },
+}
+
+/// The current question inside.
+struct Current {
+    shown: OpenQuestion,
+    opened_at: Time,
+    sealer: Sealer,
+    correct: OptionIndex,
+    option_count: usize,
+    counts: QuestionCounts,
+    revision: u8,
+}
+
+/// The players of one bucket.
+#[derive(Default)]
+struct BucketPlayers {
+    /// By the user's slot: the player's place plus one, 0 for nobody.
+    by_slot: Vec<u32>,
+    /// In the order in which they joined.
+    players: Vec<Player>,
+}
+
+/// A show on one shard.
+pub struct ShowReplica {
+    definition: Arc<ShowDefinition>,
+    shard: ShardId,
+    phase: Phase,
+    last_event: EventNumber,
+    current: Option<Current>,
+    /// Whether each question that has been asked is void.
+    voided: Vec<bool>,
+    /// How many questions each shard has drained, voided ones included.
+    drained: Vec<u16>,
+    /// By the place of the bucket among this shard's.
+    buckets: Vec<BucketPlayers>,
+    work: Option<Work>,
+    joined: u64,
+    /// Players in the game before the current question.
+    in_play_before: u64,
+    settlement: Option<Settlement>,
+}
+
+impl ShowReplica {
+    /// The replica of a show that was just announced; `users` are this shard's.
+    #[must_use]
+    pub fn new(definition: Arc<ShowDefinition>, announced: EventNumber, users: &Users) -> Self {
+        let shard_count = usize::from(users.placement().shard_count());
+        ShowReplica {
+            definition,
+            shard: users.shard(),
+            phase: Phase::Announced,
+            last_event: announced,
+            current: None,
+            voided: Vec::new(),
+            drained: vec![0; shard_count],
+            buckets: users.buckets().iter().map(|_| BucketPlayers::default()).collect(),
+            work: None,
+            joined: 0,
+            in_play_before: 0,
+            settlement: None,
+        }
+    }
+
+    /// What was announced.
+    #[must_use]
+    pub fn definition(&self) -> &Arc<ShowDefinition> {
+        &self.definition
+    }
+
+    /// The number of the last event applied.
+    #[must_use]
+    pub fn last_event(&self) -> EventNumber {
+        self.last_event
+    }
+
+    /// Where the show stands here.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The question that takes answers now.
+    #[must_use]
+    pub fn open_question(&self) -> Option<&OpenQuestion> {
+        if self.phase != Phase::Open {
+            return None;
+        }
+        self.current.as_ref().map(|current| &current.shown)
+    }
+
+    /// The question whose answers and repeats are still forwarded to the players' buckets: the one
+    /// that opened last, unless it was voided, until the next one or the settlement.
+    #[must_use]
+    pub fn current_question(&self) -> Option<&OpenQuestion> {
+        self.current.as_ref().map(|current| &current.shown)
+    }
+
+    /// How the prize was split, once it is.
+    #[must_use]
+    pub fn settlement(&self) -> Option<&Settlement> {
+        self.settlement.as_ref()
+    }
+
+    /// Live figures of this shard, for the director.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let counts = self.current.as_ref().map(|current| current.counts).unwrap_or_default();
+        Tally {
+            shard: self.shard,
+            applied: self.last_event,
+            question: self.current.as_ref().map(|current| current.shown.question),
+            joined: self.joined,
+            in_play: self.in_play(),
+            counts,
+        }
+    }
+
+    /// Applies the next event. A repeat changes nothing.
+    ///
+    /// # Errors
+    /// If an event is missing or impossible here. The process must not go on: it would judge by
+    /// another state than the director's.
+    pub fn apply(
+        &mut self,
+        numbered: &NumberedEvent,
+        users: &mut Users,
+    ) -> Result<Applied, ApplyError> {
+        assert_eq!(numbered.show, self.definition.id, "an event of another show");
+        if numbered.number <= self.last_event {
+            return Ok(Applied::Repeated);
+        }
+        let show = numbered.show;
+        if numbered.number != self.last_event.next() {
+            let expected = self.last_event.next();
+            return Err(ApplyError::Gap { show, expected, got: numbered.number });
+        }
+        let Some(step) = numbered.event.step() else {
+            let (phase, step) = (self.phase, Step::OpenLobby);
+            return Err(ApplyError::Impossible { show, phase, step });
+        };
+        let Some(next) = self.phase.after(step) else {
+            return Err(ApplyError::Impossible { show, phase: self.phase, step });
+        };
+        self.check_question(&numbered.event)?;
+        let before = self.phase;
+        self.phase = next;
+        self.last_event = numbered.number;
+        self.enact(numbered, before, users);
+        Ok(Applied::Fresh)
+    }
+
+    fn check_question(&self, event: &ShowEvent) -> Result<(), ApplyError> {
+        let (got, expected) = match event {
+            ShowEvent::QuestionOpened(opening) => {
+                (opening.question.index(), Some(self.voided.len()))
+            }
+            ShowEvent::QuestionExtended { question, .. }
+            | ShowEvent::QuestionClosing { question, .. }
+            | ShowEvent::QuestionClosed { question, .. }
+            | ShowEvent::QuestionVoided { question }
+            | ShowEvent::Rejudging { question, .. }
+            | ShowEvent::Rejudged { question, .. } => {
+                (question.index(), self.voided.len().checked_sub(1))
+            }
+            ShowEvent::Revealed(reveal) => {
+                (reveal.question.index(), self.voided.len().checked_sub(1))
+            }
+            ShowEvent::Announced(_)
+            | ShowEvent::LobbyOpened
+            | ShowEvent::Paused
+            | ShowEvent::Resumed
+            | ShowEvent::Settling
+            | ShowEvent::Settled(_)
+            | ShowEvent::Cancelled
+            | ShowEvent::Ended => return Ok(()),
+        };
+        if Some(got) == expected && got < self.definition.questions.len() {
+            return Ok(());
+        }
+        let got = QuestionIndex(u16::try_from(got).unwrap_or(u16::MAX));
+        Err(ApplyError::Question { show: self.definition.id, got })
+    }
+
+    /// Does what an event says; that it may is checked.
+    fn enact(&mut self, numbered: &NumberedEvent, before: Phase, users: &mut Users) {
+        match &numbered.event {
+            ShowEvent::QuestionOpened(opening) => self.open(opening, numbered.decided_at),
+            ShowEvent::QuestionExtended { show_by, answer_by, .. } => {
+                let shown = &mut self.current_mut().shown;
+                shown.show_by = *show_by;
+                shown.answer_by = *answer_by;
+            }
+            ShowEvent::QuestionClosing { answer_by, .. } => {
+                self.current_mut().shown.answer_by = *answer_by;
+                self.work = Some(Work::silence());
+            }
+            ShowEvent::QuestionClosed { .. } => {
+                assert!(self.work.is_none(), "closed before this shard had settled");
+            }
+            ShowEvent::QuestionVoided { .. } => {
+                if let Some(last) = self.voided.last_mut() {
+                    *last = true;
+                }
+                self.undo_current(users);
+            }
+            ShowEvent::Rejudging { correct, revision, .. } => {
+                let current = self.current_mut();
+                current.correct = *correct;
+                current.revision = *revision;
+                self.work = Some(Work::rejudge());
+            }
+            ShowEvent::Settling => self.work = Some(Work::freeze()),
+            ShowEvent::Settled(settlement) => {
+                assert!(self.work.is_none(), "settled before this shard had frozen");
+                self.settlement = Some(*settlement);
+                self.work = Some(Work::pay());
+            }
+            ShowEvent::Cancelled if before.hides_verdicts() => {
+                if let Some(last) = self.voided.last_mut() {
+                    *last = true;
+                }
+                self.undo_current(users);
+            }
+            ShowEvent::Cancelled => self.work = None,
+            ShowEvent::Ended => {
+                assert!(self.work.is_none(), "ended before this shard had paid");
+            }
+            ShowEvent::Announced(_)
+            | ShowEvent::LobbyOpened
+            | ShowEvent::Revealed(_)
+            | ShowEvent::Rejudged { .. }
+            | ShowEvent::Paused
+            | ShowEvent::Resumed => {}
+        }
+    }
+
+    fn open(&mut self, opening: &QuestionOpening, decided_at: Time) {
+        let eliminated = self.current.as_ref().map_or(0, |current| current.counts.eliminated);
+        self.in_play_before -= eliminated;
+        let place = opening.question.index();
+        let definition = &self.definition.questions[place];
+        self.current = Some(Current {
+            shown: OpenQuestion {
+                question: opening.question,
+                show_at: opening.show_at,
+                show_by: opening.show_by,
+                answer_by: opening.answer_by,
+                commitment: opening.commitment,
+                last: place + 1 == self.definition.questions.len(),
+            },
+            opened_at: decided_at,
+            sealer: Sealer::new(&opening.result_key, self.definition.id, opening.question),
+            correct: definition.correct,
+            option_count: definition.options.len(),
+            counts: QuestionCounts::default(),
+            revision: 0,
+        });
+        self.voided.push(false);
+    }
+
+    /// Everybody stands again where they stood before the current question, which is void. Walks
+    /// all players at once, because the next command may come in the same turn; voids are rare.
+    fn undo_current(&mut self, users: &mut Users) {
+        self.work = None;
+        self.current = None;
+        let mut in_play = 0;
+        for bucket in 0..self.buckets.len() {
+            for place in 0..self.buckets[bucket].players.len() {
+                let player = &mut self.buckets[bucket].players[place];
+                let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
+                // Whoever was not touched since an earlier question still carries that one.
+                let undone = Mark::of(QuestionIndex(u16_of(self.voided.len() - 1)));
+                if player.current() == undone {
+                    player.undo(entry);
+                } else {
+                    player.fold(entry);
+                }
+                let player = self.buckets[bucket].players[place];
+                in_play += u64::from(self.eligibility(&player) == Eligibility::InPlay);
+            }
+        }
+        self.in_play_before = in_play;
+    }
+
+    /// A user joins the show's room, or returns to it. Returning changes nothing.
+    ///
+    /// # Errors
+    /// If this shard keeps as many users as it can.
+    pub fn join(&mut self, user: UserId, users: &mut Users) -> Result<(), ShardFull> {
+        let place = users.enter(user).ok_or(ShardFull)?;
+        if self.player_place(place).is_some() {
+            return Ok(());
+        }
+        // A join during the closing may have been on the way: the door is open until its bucket is
+        // settled.
+        let open_here = self.phase == Phase::Open
+            || (self.phase == Phase::Closing && !self.bucket_is_settled(place.bucket));
+        let closed = self.voided.len() - usize::from(open_here);
+        let joined_after = u8::try_from(closed).expect("a show has at most 100 questions");
+        let player = Player::new(place.slot, joined_after);
+        let home = &mut self.buckets[place.bucket];
+        if home.by_slot.len() <= place.slot.index() {
+            home.by_slot.resize(place.slot.index() + 1, 0);
+        }
+        home.players.push(player);
+        home.by_slot[place.slot.index()] =
+            u32::try_from(home.players.len()).expect("users are numbered in 32 bits");
+        self.joined += 1;
+        if self.eligibility(&player) == Eligibility::InPlay {
+            self.in_play_before += 1;
+        }
+        Ok(())
+    }
+
+    /// The user's one session now lives on `shard`, since `since`: when its connection was
+    /// authenticated there, or began to read again.
+    pub fn present(&mut self, user: UserId, shard: ShardId, since: Time, users: &mut Users) {
+        self.with_session(user, since, users, |player| player.begin_session(shard, since));
+    }
+
+    /// The user has no session that reads since `at`. To be called only when the session that
+    /// counts ended, not when an older one was replaced.
+    pub fn absent(&mut self, user: UserId, at: Time, users: &mut Users) {
+        self.with_session(user, at, users, Player::end_session);
+    }
+
+    /// Notes what the session that exists was offered until `until`, then changes it.
+    fn with_session(
+        &mut self,
+        user: UserId,
+        until: Time,
+        users: &mut Users,
+        change: impl FnOnce(&mut Player),
+    ) {
+        let Some(place) = users.find(user) else { return };
+        let Some(index) = self.player_place(place) else { return };
+        let current = self.current.as_ref();
+        let player = &mut self.buckets[place.bucket].players[index];
+        if let Some(current) = current {
+            player.turn_to(current.shown.question, users.entry_mut(place));
+            player.note_offer(current.opened_at, current.shown.answer_by, until);
+        }
+        change(player);
+    }
+
+    /// Shard `from` has posted everything that it received in time for `question`.
+    pub fn drained(&mut self, from: ShardId, question: QuestionIndex) {
+        if bugs::active(Bug::LoseDrainedMark) && question.0 == 0 && from.0 == 0 {
+            return;
+        }
+        let mark = &mut self.drained[from.index()];
+        *mark = (*mark).max(question.0 + 1);
+    }
+
+    /// The question whose drained mark this shard owes to every shard (itself included) as soon as
+    /// it has posted everything that it received in time: since it applied *closing*.
+    #[must_use]
+    pub fn must_drain(&self) -> Option<QuestionIndex> {
+        let current = self.current.as_ref().filter(|_| self.phase == Phase::Closing)?;
+        Some(current.shown.question)
+    }
+
+    /// Whether *closing* is applied and every shard has drained the current question.
+    #[must_use]
+    pub fn barrier_is_passed(&self) -> bool {
+        let Some(question) = self.must_drain() else { return false };
+        bugs::active(Bug::SettleEarly) || self.drained.iter().all(|mark| *mark > question.0)
+    }
+
+    /// Where a player stood before the current question.
+    fn eligibility(&self, player: &Player) -> Eligibility {
+        let first = self.voided.iter().position(|voided| !voided);
+        if first.is_some_and(|first| first < usize::from(player.joined_after)) {
+            return Eligibility::Spectator;
+        }
+        if player.out.is_some() { Eligibility::Out } else { Eligibility::InPlay }
+    }
+
+    /// Check 4: the last question passed is the one before `question` that counts.
+    fn follows(&self, player: &Player, question: QuestionIndex) -> bool {
+        let before = self.voided[..question.index()].iter().rposition(|voided| !voided);
+        let mark = before.map_or(Mark::NONE, |place| Mark::of(QuestionIndex(u16_of(place))));
+        player.last_passed == mark
+    }
+
+    fn in_play(&self) -> u64 {
+        let eliminated = self.current.as_ref().map_or(0, |current| current.counts.eliminated);
+        self.in_play_before - eliminated
+    }
+
+    fn player_place(&self, place: UserPlace) -> Option<usize> {
+        let plus_one = *self.buckets[place.bucket].by_slot.get(place.slot.index())?;
+        Slot(plus_one.checked_sub(1)?).index().into()
+    }
+
+    fn current_mut(&mut self) -> &mut Current {
+        self.current.as_mut().expect("this phase has a question")
+    }
+}
+
+/// This shard keeps as many users as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this shard keeps as many users as it can: use more shards")]
+pub struct ShardFull;
+
+/// The place of a question; there are at most 100.
+fn u16_of(place: usize) -> u16 {
+    u16::try_from(place).expect("a show has at most 100 questions")
+}
+
+#[cfg(test)]
+mod tests;

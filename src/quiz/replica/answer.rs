@@ -1,0 +1,302 @@
+//! Answers: recorded once, judged at once, sealed at once.
+
+use super::{Current, ShowReplica};
+use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
+use crate::base::time::Time;
+use crate::quiz::bugs::{self, Bug};
+use crate::quiz::judge::{CardFacts, Eligibility, Facts, RefusalReason, judge};
+use crate::quiz::phase::Phase;
+use crate::quiz::player::Player;
+use crate::quiz::seal::{SealedResult, VerdictRecord};
+use crate::quiz::users::{UserEntry, UserPlace, Users};
+use crate::quiz::verdict::{Failing, Verdict};
+
+/// An answer as it comes from the connection's shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerInput {
+    /// Which question.
+    pub question: QuestionIndex,
+    /// Which option; anything a client may send.
+    pub option: OptionIndex,
+    /// The arrival stamp of these bytes.
+    pub arrived: Time,
+    /// From a retry ticket whose MAC, show, question, user and expiry are verified.
+    pub ticket: Option<TicketStamp>,
+    /// The last event that the connection's shard had applied.
+    pub sender_applied: EventNumber,
+}
+
+/// What a verified ticket says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TicketStamp {
+    /// The option it is bound to.
+    pub option: OptionIndex,
+    /// When the answer first arrived.
+    pub arrived: Time,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerOutcome {
+    /// Recorded and judged; the reply is this.
+    Recorded(SealedResult),
+    /// Was recorded before, or silence was settled; the reply is the same as then.
+    Repeated(SealedResult),
+    /// Recorded, but it came after `answer_by` as far as this shard knows: the result comes out of
+    /// a later slice, when `answer_by` is final. The same for repeats of it.
+    Deferred,
+    /// The sender knew events that this replica has not applied. Nothing changed: hold the answer
+    /// (at most one per user) and give it again after the next event.
+    Ahead,
+    /// Not recorded.
+    Refused(RefusalReason),
+}
+
+/// What is on record of a player at the current question; for journal and fairness report. Not for
+/// any player before the reveal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerRecord {
+    /// Which question.
+    pub question: QuestionIndex,
+    /// When and on which shard it was offered, if it was.
+    pub offered: Option<(Time, ShardId)>,
+    /// The option and the stamp it is judged by, if there is an answer.
+    pub answer: Option<(OptionIndex, Time)>,
+    /// Whether that stamp is a retry ticket's.
+    pub by_ticket: bool,
+    /// The verdict, if it is judged.
+    pub verdict: Option<Verdict>,
+    /// How often the verdict was revised.
+    pub revision: u8,
+}
+
+impl ShowReplica {
+    /// Takes a player's answer. The first well-formed one binds; every repeat gets its reply.
+    pub fn answer(
+        &mut self,
+        user: UserId,
+        input: &AnswerInput,
+        users: &mut Users,
+    ) -> AnswerOutcome {
+        if input.sender_applied > self.last_event {
+            return AnswerOutcome::Ahead;
+        }
+        if matches!(self.phase, Phase::Ended | Phase::Cancelled) {
+            return AnswerOutcome::Refused(RefusalReason::ShowEnded);
+        }
+        let found = users.find(user).and_then(|place| Some((place, self.player_place(place)?)));
+        let Some((place, index)) = found else {
+            return AnswerOutcome::Refused(RefusalReason::NotJoined);
+        };
+        if self.voided.get(input.question.index()) == Some(&true) {
+            return AnswerOutcome::Refused(RefusalReason::QuestionVoided);
+        }
+        let Some(current) = &self.current else {
+            let waiting = matches!(self.phase, Phase::Lobby | Phase::Voided);
+            return AnswerOutcome::Refused(if waiting {
+                RefusalReason::NotCurrentQuestion
+            } else {
+                RefusalReason::NotRunning
+            });
+        };
+        if current.shown.question != input.question {
+            return AnswerOutcome::Refused(RefusalReason::NotCurrentQuestion);
+        }
+        let question = current.shown.question;
+        let player = &mut self.buckets[place.bucket].players[index];
+        player.turn_to(question, users.entry_mut(place));
+        if let Some(repeated) = self.repeat(user, place, index) {
+            return repeated;
+        }
+        self.first_answer(user, input, place, index, users)
+    }
+
+    /// The reply to a player who is on record already.
+    fn repeat(&mut self, user: UserId, place: UserPlace, index: usize) -> Option<AnswerOutcome> {
+        let player = self.buckets[place.bucket].players[index];
+        let current = self.current.as_mut()?;
+        if let Some(sealed) = current.sealed(user, &player) {
+            if bugs::active(Bug::CountTwice)
+                && let Some(option) = player.option()
+            {
+                current.counts.answered += 1;
+                current.counts.options[option.index()] += 1;
+            }
+            return Some(AnswerOutcome::Repeated(sealed));
+        }
+        player.option().map(|_| AnswerOutcome::Deferred)
+    }
+
+    fn first_answer(
+        &mut self,
+        user: UserId,
+        input: &AnswerInput,
+        place: UserPlace,
+        index: usize,
+        users: &mut Users,
+    ) -> AnswerOutcome {
+        let player = self.buckets[place.bucket].players[index];
+        if let Err(refusal) = self.may_answer(&player, input) {
+            return AnswerOutcome::Refused(refusal);
+        }
+        let arrived = input.ticket.map_or(input.arrived, |ticket| ticket.arrived);
+        let final_time = self.phase == Phase::Closing;
+        let current = self.current_mut();
+        let known_late = arrived > current.shown.answer_by;
+        let bucket = &mut self.buckets[place.bucket];
+        bucket.players[index].record_answer(input.option, arrived, input.ticket.is_some());
+        if known_late && !final_time {
+            return AnswerOutcome::Deferred;
+        }
+        self.judge_recorded(place, index, users);
+        let player = self.buckets[place.bucket].players[index];
+        let current = self.current.as_ref().expect("it was there above");
+        let sealed = current.sealed(user, &player).expect("it was judged above");
+        AnswerOutcome::Recorded(sealed)
+    }
+
+    /// Whether a first answer may be recorded: by what is public, and by the player's ticket.
+    fn may_answer(&self, player: &Player, input: &AnswerInput) -> Result<(), RefusalReason> {
+        let running = matches!(self.phase, Phase::Open | Phase::Closing);
+        let facts = Facts {
+            running: true,
+            eligibility: self.eligibility(player),
+            current: true,
+            follows: self.follows(player, input.question),
+            in_time: true,
+            correct: true,
+            card: self.card_facts(player, false),
+        };
+        judge(&facts)?;
+        if !running {
+            return Err(RefusalReason::QuestionClosed);
+        }
+        let current = self.current.as_ref().ok_or(RefusalReason::NotCurrentQuestion)?;
+        if input.option.index() >= current.option_count {
+            return Err(RefusalReason::NoSuchOption);
+        }
+        let bound = player.bound().or(input.ticket.map(|ticket| ticket.option));
+        if bound.is_some_and(|bound| bound != input.option)
+            || input.ticket.is_some_and(|ticket| ticket.option != input.option)
+        {
+            return Err(RefusalReason::AnswerBound);
+        }
+        Ok(())
+    }
+
+    /// Judges the answer on record by the `answer_by` that is known; the player may answer.
+    pub(super) fn judge_recorded(&mut self, place: UserPlace, index: usize, users: &mut Users) {
+        let entry = users.entry_mut(place);
+        let player = &mut self.buckets[place.bucket].players[index];
+        player.set_held_card(entry.cards > 0);
+        let player = *player;
+        let option = player.option().expect("there is an answer on record");
+        let card = self.card_facts(&player, entry.cards > 0);
+        let question = self.current_mut().shown.question;
+        let follows = self.follows(&player, question);
+        let eligibility = self.eligibility(&player);
+        let current = self.current_mut();
+        let facts = Facts {
+            running: true,
+            eligibility,
+            current: true,
+            follows,
+            in_time: player.arrived <= current.shown.answer_by,
+            correct: option == current.correct,
+            card,
+        };
+        let verdict = judge(&facts).expect("only who may answer is on record");
+        current.counts.answered += 1;
+        current.counts.by_ticket += u64::from(player.is_by_ticket());
+        if facts.in_time {
+            current.counts.options[option.index()] += 1;
+            current.counts.revivable[option.index()] += u64::from(card.revives(Failing::Wrong));
+        }
+        self.enter_verdict(place, index, verdict, entry);
+    }
+
+    /// Records a verdict, spends the card and counts.
+    pub(super) fn enter_verdict(
+        &mut self,
+        place: UserPlace,
+        index: usize,
+        verdict: Verdict,
+        entry: &mut UserEntry,
+    ) {
+        let player = &mut self.buckets[place.bucket].players[index];
+        if verdict.uses_card() {
+            entry.cards -= 1;
+        }
+        let new_record = verdict.passes() && player.passed + 1 > entry.best_passed;
+        player.record_verdict(verdict, new_record);
+        let counts = &mut self.current_mut().counts;
+        counts.count_verdict(verdict);
+        counts.new_records += u64::from(new_record);
+    }
+
+    /// What a card could do for `player` at the current question.
+    pub(super) fn card_facts(&self, player: &Player, held: bool) -> CardFacts {
+        CardFacts {
+            held,
+            unused: !player.card.is_some() || bugs::active(Bug::CardTwice),
+            coverage: self.definition.revive,
+            last_question: self.current.as_ref().is_some_and(|current| current.shown.last),
+        }
+    }
+
+    /// A retry ticket was issued to this player: it binds the option. The first one counts, and
+    /// one that comes after the answer changes nothing.
+    pub fn ticket_issued(
+        &mut self,
+        user: UserId,
+        question: QuestionIndex,
+        option: OptionIndex,
+        users: &mut Users,
+    ) {
+        let Some(place) = users.find(user) else { return };
+        let Some(index) = self.player_place(place) else { return };
+        let Some(current) = &self.current else { return };
+        if current.shown.question == question && option.index() < current.option_count {
+            let player = &mut self.buckets[place.bucket].players[index];
+            player.turn_to(question, users.entry_mut(place));
+            player.bind(option);
+        }
+    }
+
+    /// What is on record of a player at the current question.
+    #[must_use]
+    pub fn record(&self, user: UserId, users: &Users) -> Option<AnswerRecord> {
+        let place = users.find(user)?;
+        let player = &self.buckets[place.bucket].players[self.player_place(place)?];
+        let question = self.current.as_ref()?.shown.question;
+        if !player.is_about(question) || self.eligibility(player) != Eligibility::InPlay {
+            return None;
+        }
+        Some(AnswerRecord {
+            question,
+            offered: player.offered(),
+            answer: player.option().map(|option| (option, player.arrived)),
+            by_ticket: player.is_by_ticket(),
+            verdict: player.verdict(),
+            revision: player.revision,
+        })
+    }
+}
+
+impl Current {
+    /// The player's result at this question, sealed; the same bytes every time.
+    pub(super) fn sealed(&self, user: UserId, player: &Player) -> Option<SealedResult> {
+        if !player.is_about(self.shown.question) {
+            return None;
+        }
+        let verdict = player.verdict()?;
+        let record = VerdictRecord {
+            verdict,
+            new_record: player.is_new_record(),
+            by_ticket: player.is_by_ticket(),
+            option: player.option(),
+            passed: player.passed + u8::from(verdict.passes()),
+        };
+        Some(self.sealer.seal(user, player.revision, record))
+    }
+}

@@ -1,0 +1,287 @@
+//! What concerns all players of a shard, bucket by bucket: settling silence, judging again,
+//! freezing, paying.
+//!
+//! A slice takes whole buckets, so a bucket is either settled or not. The shard layer asks for
+//! slices between other work; a piece of work that is complete yields its report exactly once.
+
+use super::{ShowReplica, u16_of};
+use crate::base::ids::{BucketId, QuestionIndex, UserId};
+use crate::quiz::judge::{Eligibility, judge_silence};
+use crate::quiz::money::Cents;
+use crate::quiz::phase::Phase;
+use crate::quiz::report::{
+    BucketDigest, ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, Report,
+};
+use crate::quiz::seal::SealedResult;
+use crate::quiz::users::{UserPlace, Users};
+use crate::quiz::verdict::{Failing, Verdict};
+
+/// A result for a player who did not ask: silence, a late answer, or a revised verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayerResult {
+    /// Whose.
+    pub user: UserId,
+    /// Which question.
+    pub question: QuestionIndex,
+    /// To be pushed to the session that exists, if one does.
+    pub sealed: SealedResult,
+}
+
+/// What a slice did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SliceProgress {
+    /// Results to push.
+    pub results: Vec<PlayerResult>,
+    /// The work is complete: to be posted to the director.
+    pub report: Option<Report>,
+    /// There is more to do now. False also while the barrier is not passed.
+    pub more: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Silence,
+    Rejudge,
+    Freeze,
+    Pay,
+}
+
+/// A walk over all buckets.
+pub(super) struct Work {
+    task: Task,
+    /// The bucket to take next, by its place.
+    next: usize,
+    frozen: Vec<FrozenBucket>,
+    winners: u64,
+    paid: Cents,
+}
+
+impl Work {
+    fn new(task: Task) -> Work {
+        Work { task, next: 0, frozen: Vec::new(), winners: 0, paid: Cents::ZERO }
+    }
+
+    pub(super) fn silence() -> Work {
+        Work::new(Task::Silence)
+    }
+
+    pub(super) fn rejudge() -> Work {
+        Work::new(Task::Rejudge)
+    }
+
+    pub(super) fn freeze() -> Work {
+        Work::new(Task::Freeze)
+    }
+
+    pub(super) fn pay() -> Work {
+        Work::new(Task::Pay)
+    }
+}
+
+impl ShowReplica {
+    /// Whether [`ShowReplica::settle_slice`] would do something now.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.work
+            .as_ref()
+            .is_some_and(|work| work.task != Task::Silence || self.barrier_is_passed())
+    }
+
+    /// Works on the next buckets until about `players_max` players are done: at least one bucket,
+    /// always whole ones. Does nothing while the closing barrier is not passed.
+    pub fn settle_slice(&mut self, players_max: usize, users: &mut Users) -> SliceProgress {
+        let mut progress = SliceProgress::default();
+        if !self.has_work() {
+            return progress;
+        }
+        let Some(mut work) = self.work.take() else { return progress };
+        let mut done = 0;
+        while work.next < self.buckets.len() && (done == 0 || done < players_max) {
+            let bucket = work.next;
+            match work.task {
+                Task::Silence => self.settle_silence(bucket, users, &mut progress.results),
+                Task::Rejudge => self.rejudge(bucket, users, &mut progress.results),
+                Task::Freeze => work.frozen.push(self.freeze(bucket, users)),
+                Task::Pay => self.pay(bucket, users, &mut work),
+            }
+            done += self.buckets[bucket].players.len();
+            work.next += 1;
+        }
+        if work.next == self.buckets.len() {
+            progress.report = Some(self.report(work));
+        } else {
+            self.work = Some(work);
+            progress.more = true;
+        }
+        progress
+    }
+
+    /// Whether silence in the bucket at `place` is settled at the current question.
+    pub(super) fn bucket_is_settled(&self, place: usize) -> bool {
+        self.phase == Phase::Closing && self.work.as_ref().is_none_or(|work| place < work.next)
+    }
+
+    fn report(&self, work: Work) -> Report {
+        let shard = self.shard;
+        match work.task {
+            Task::Silence | Task::Rejudge => {
+                let current = self.current.as_ref().expect("this work is about a question");
+                Report::Closed(ClosedSummary {
+                    shard,
+                    question: current.shown.question,
+                    revision: current.revision,
+                    in_play: self.in_play(),
+                    counts: current.counts,
+                })
+            }
+            Task::Freeze => Report::Frozen(FreezeSummary { shard, buckets: work.frozen }),
+            Task::Pay => {
+                let (winners, paid) = (work.winners, work.paid);
+                Report::Paid(PayoutSummary { shard, winners, paid })
+            }
+        }
+    }
+
+    /// Gives a verdict to everybody in a bucket who has none.
+    fn settle_silence(
+        &mut self,
+        bucket: usize,
+        users: &mut Users,
+        results: &mut Vec<PlayerResult>,
+    ) {
+        let current = self.current_mut();
+        let (opened_at, answer_by) = (current.opened_at, current.shown.answer_by);
+        let question = current.shown.question;
+        for index in 0..self.buckets[bucket].players.len() {
+            let player = &mut self.buckets[bucket].players[index];
+            let place = UserPlace { bucket, slot: player.slot };
+            player.turn_to(question, users.entry_mut(place));
+            player.note_offer(opened_at, answer_by, answer_by);
+            let player = *player;
+            if player.verdict().is_some() || self.eligibility(&player) != Eligibility::InPlay {
+                continue;
+            }
+            assert!(self.follows(&player, question), "who is in play has passed the one before");
+            if player.option().is_some() {
+                self.judge_recorded(place, index, users);
+            } else {
+                let entry = users.entry_mut(place);
+                let card = self.card_facts(&player, entry.cards > 0);
+                let verdict = judge_silence(player.offered().is_some(), &card);
+                self.enter_verdict(place, index, verdict, entry);
+            }
+            self.push_result(place, index, users, results);
+        }
+    }
+
+    /// Judges again, in one bucket, everybody who answered in time; all else does not depend on
+    /// which option is correct.
+    fn rejudge(&mut self, bucket: usize, users: &mut Users, results: &mut Vec<PlayerResult>) {
+        for index in 0..self.buckets[bucket].players.len() {
+            let player = self.buckets[bucket].players[index];
+            let place = UserPlace { bucket, slot: player.slot };
+            let (Some(before), Some(option)) = (player.verdict(), player.option()) else {
+                continue;
+            };
+            if !matches!(before.failing(), None | Some(Failing::Wrong)) {
+                continue;
+            }
+            let entry = users.entry_mut(place);
+            self.retract_verdict(place, index, before);
+            entry.cards += u8::from(before.uses_card());
+            // Only a card that was held when the answer was judged, and is still there.
+            let card = self.card_facts(&player, player.held_card() && entry.cards > 0);
+            let after = if option == self.current_mut().correct {
+                Verdict::Passed
+            } else if card.revives(Failing::Wrong) {
+                Verdict::Revived(Failing::Wrong)
+            } else {
+                Verdict::Out(Failing::Wrong)
+            };
+            self.enter_verdict(place, index, after, entry);
+            if after != before {
+                let player = &mut self.buckets[bucket].players[index];
+                player.revision += 1;
+                self.push_result(place, index, users, results);
+            }
+        }
+    }
+
+    fn retract_verdict(&mut self, place: UserPlace, index: usize, verdict: Verdict) {
+        let player = &mut self.buckets[place.bucket].players[index];
+        let new_record = player.is_new_record();
+        player.clear_verdict();
+        let counts = &mut self.current_mut().counts;
+        counts.retract_verdict(verdict);
+        counts.new_records -= u64::from(new_record);
+    }
+
+    /// Makes the last question of a bucket history and hashes what became of everybody.
+    fn freeze(&mut self, bucket: usize, users: &mut Users) -> FrozenBucket {
+        let mut order = Vec::with_capacity(self.buckets[bucket].players.len());
+        for (index, player) in self.buckets[bucket].players.iter_mut().enumerate() {
+            let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
+            player.fold(entry);
+            order.push((entry.user, index));
+        }
+        order.sort_unstable();
+        let mut digest = BucketDigest::new();
+        let mut winners = 0;
+        for (user, index) in order {
+            let player = &self.buckets[bucket].players[index];
+            winners += u64::from(self.is_winner(player));
+            if self.eligibility(player) == Eligibility::Spectator {
+                continue;
+            }
+            for (place, voided) in self.voided.iter().enumerate() {
+                let question = QuestionIndex(u16_of(place));
+                if let Some(verdict) = player.verdict_at(question).filter(|_| !voided) {
+                    digest.add(user, question, verdict);
+                }
+            }
+        }
+        let id = users.buckets()[bucket];
+        FrozenBucket { bucket: BucketId(id.0), winners, digest: digest.finish() }
+    }
+
+    /// Pays the winners of a bucket, each once.
+    fn pay(&mut self, bucket: usize, users: &mut Users, work: &mut Work) {
+        let per_head = self.settlement.as_ref().expect("the prize is split").per_head;
+        for index in 0..self.buckets[bucket].players.len() {
+            let player = self.buckets[bucket].players[index];
+            if !self.is_winner(&player) || player.is_paid() {
+                continue;
+            }
+            self.buckets[bucket].players[index].set_paid();
+            let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
+            entry.balance = entry.balance.checked_add(per_head).expect("a balance fits in 64 bits");
+            work.paid = work.paid.checked_add(per_head).expect("payouts are at most the pool");
+            work.winners += 1;
+        }
+    }
+
+    /// Whether a player, whose record is folded, passed every question that counts, and at least
+    /// one did.
+    pub(super) fn is_winner(&self, player: &super::Player) -> bool {
+        let winner = self.eligibility(player) == Eligibility::InPlay && player.passed > 0;
+        if winner {
+            let next = QuestionIndex(u16_of(self.voided.len()));
+            assert!(self.follows(player, next), "a winner passed the last question that counts");
+        }
+        winner
+    }
+
+    fn push_result(
+        &self,
+        place: UserPlace,
+        index: usize,
+        users: &Users,
+        results: &mut Vec<PlayerResult>,
+    ) {
+        let player = &self.buckets[place.bucket].players[index];
+        let user = users.entry(place).user;
+        let current = self.current.as_ref().expect("this work is about a question");
+        let sealed = current.sealed(user, player).expect("a verdict was just entered");
+        results.push(PlayerResult { user, question: current.shown.question, sealed });
+    }
+}

@@ -1,0 +1,176 @@
+//! The users of one shard's buckets: what belongs to the deployment and not to a show.
+//!
+//! Cards and balance stand here once, for all shows, so that one card cannot be spent twice. Users
+//! get a place in their bucket when they are first seen, and keep it: shows index their players by
+//! it. Nothing here says what a player *may know* of it; see [`crate::quiz::local`].
+
+use crate::base::hash::{IdMap, Placement, PlacementKey};
+use crate::base::ids::{BucketId, ShardId, UserId};
+use crate::base::limits::SHARD_USERS_MAX;
+use crate::quiz::money::Cents;
+
+/// What a bucket knows of one of its users, in all shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserEntry {
+    /// Who.
+    pub user: UserId,
+    /// What the user has won and not drawn, never negative.
+    pub balance: Cents,
+    /// Revive cards held and not used; at most [`crate::base::limits::REVIVE_CARDS_MAX`].
+    pub cards: u8,
+    /// The most questions this user ever passed in one show, as far as it cannot be voided.
+    pub best_passed: u8,
+}
+
+const _: () = assert!(size_of::<UserEntry>() <= 32);
+
+/// A user's place in its bucket; dense, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// Where a user's entry is: the bucket's place among this shard's, and the slot in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserPlace {
+    /// Place among the buckets of this shard, see [`Users::buckets`].
+    pub bucket: usize,
+    /// Place in that bucket.
+    pub slot: Slot,
+}
+
+struct Bucket {
+    index: IdMap<UserId, Slot>,
+    entries: Vec<UserEntry>,
+}
+
+/// All users of a shard's buckets.
+pub struct Users {
+    placement: Placement,
+    shard: ShardId,
+    ids: Vec<BucketId>,
+    buckets: Vec<Bucket>,
+    count: usize,
+}
+
+impl Users {
+    /// Nobody yet, in the buckets that live on `shard`. `key` keys the maps.
+    #[must_use]
+    pub fn new(shard: ShardId, placement: Placement, key: PlacementKey) -> Users {
+        let ids: Vec<BucketId> = (0..placement.bucket_count())
+            .map(BucketId)
+            .filter(|bucket| bucket.home(placement.shard_count()) == shard)
+            .collect();
+        let bucket = || Bucket { index: IdMap::with_hasher(key), entries: Vec::new() };
+        let buckets = ids.iter().map(|_| bucket()).collect();
+        Users { placement, shard, ids, buckets, count: 0 }
+    }
+
+    /// The buckets of this shard, ascending.
+    #[must_use]
+    pub fn buckets(&self) -> &[BucketId] {
+        &self.ids
+    }
+
+    /// How many users are known.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The shard whose users these are.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Where things live.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// The place of a user who has been seen before.
+    ///
+    /// # Panics
+    /// If the user lives on another shard: mail was posted to the wrong place.
+    #[must_use]
+    pub fn find(&self, user: UserId) -> Option<UserPlace> {
+        let bucket = self.bucket_place(user);
+        let slot = *self.buckets[bucket].index.get(&user)?;
+        Some(UserPlace { bucket, slot })
+    }
+
+    /// The place of a user, who is entered if not seen before; nothing if this shard is full.
+    ///
+    /// # Panics
+    /// If the user lives on another shard.
+    pub fn enter(&mut self, user: UserId) -> Option<UserPlace> {
+        let bucket = self.bucket_place(user);
+        let home = &mut self.buckets[bucket];
+        if let Some(slot) = home.index.get(&user) {
+            return Some(UserPlace { bucket, slot: *slot });
+        }
+        if self.count == SHARD_USERS_MAX {
+            return None;
+        }
+        let slot = Slot(u32::try_from(home.entries.len()).ok()?);
+        home.index.insert(user, slot);
+        home.entries.push(UserEntry { user, balance: Cents::ZERO, cards: 0, best_passed: 0 });
+        self.count += 1;
+        Some(UserPlace { bucket, slot })
+    }
+
+    /// The entry at `place`.
+    #[must_use]
+    pub fn entry(&self, place: UserPlace) -> &UserEntry {
+        &self.buckets[place.bucket].entries[place.slot.index()]
+    }
+
+    /// The entry at `place`, to change it.
+    pub fn entry_mut(&mut self, place: UserPlace) -> &mut UserEntry {
+        &mut self.buckets[place.bucket].entries[place.slot.index()]
+    }
+
+    fn bucket_place(&self, user: UserId) -> usize {
+        let bucket = self.placement.bucket(user);
+        assert!(
+            bucket.home(self.placement.shard_count()) == self.shard,
+            "user {user} lives on another shard than {}",
+            self.shard
+        );
+        // The buckets of a shard are every `shard_count`-th one.
+        bucket.index() / usize::from(self.placement.shard_count())
+    }
+}
+
+impl Slot {
+    /// The place as an index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_keeps_its_place_and_buckets_are_found_by_arithmetic() {
+        let key = PlacementKey([3; 16]);
+        for shard_count in [1, 2, 3, 7, 16] {
+            let placement = Placement::new(key, 10, shard_count);
+            let mut all: Vec<Users> =
+                ShardId::all(shard_count).map(|shard| Users::new(shard, placement, key)).collect();
+            for user in (1..200).map(UserId) {
+                let users = &mut all[placement.user_home(user).index()];
+                assert_eq!(users.find(user), None);
+                let place = users.enter(user).unwrap();
+                assert_eq!(users.enter(user), Some(place));
+                assert_eq!(users.find(user), Some(place));
+                assert_eq!(users.entry(place).user, user);
+                assert_eq!(users.buckets()[place.bucket], placement.bucket(user));
+            }
+            assert_eq!(all.iter().map(Users::count).sum::<usize>(), 199);
+        }
+    }
+}
