@@ -34,4 +34,5 @@ pub use plane::{
     TurnLimits, TurnReport,
 };
 pub use ring::RingError;
+pub use socket::new_eventfd;
 pub use wake::Waker;

@@ -96,7 +96,7 @@ pub(super) fn bind_without_port(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// An eventfd with counter 0, blocking, because a reader through io_uring shall wait.
-pub(super) fn new_eventfd() -> io::Result<OwnedFd> {
+pub fn new_eventfd() -> io::Result<OwnedFd> {
     // SAFETY: the call takes no pointers.
     let file = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
     if file < 0 {

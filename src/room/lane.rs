@@ -35,11 +35,12 @@ pub type EncodingIndex = usize;
 /// One version number for each lane, by [`Lane::index`].
 pub type Versions = [u64; 3];
 
-/// Where a room's messages stand.
+/// Where a client that returns has been.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// Versions of different epochs do not compare.
     pub epoch: u64,
-    /// The newest version seen in each lane; 0: none.
-    pub seen: Versions,
+    /// The newest version seen in each lane, 0: none; nothing where the client does not care for
+    /// what it missed.
+    pub seen: [Option<u64>; 3],
 }

@@ -65,19 +65,26 @@ impl LocalRoom {
     }
 
     /// Appends a message that the home has ordered, in the encodings that this shard asked for,
-    /// and lets the sweep of its lane run.
-    pub fn append(&mut self, lane: Lane, version: u64, frames: &[Option<Bytes>; ENCODING_COUNT]) {
+    /// and lets the sweep of its lane run; true if it was at rest.
+    pub fn append(
+        &mut self,
+        lane: Lane,
+        version: u64,
+        frames: &[Option<Bytes>; ENCODING_COUNT],
+    ) -> bool {
         for (copies, frame) in self.copies.iter_mut().zip(frames) {
             if let (Some(copies), Some(frame)) = (copies, frame) {
                 copies[lane.index()].append(version, frame);
             }
         }
         let sweep = &mut self.sweeps[lane.index()];
-        if sweep.active {
-            sweep.again = true;
-        } else {
+        let rested = !sweep.active;
+        if rested {
             self.start_sweep(lane);
+        } else {
+            sweep.again = true;
         }
+        rested
     }
 
     /// True while members may be waiting for something in this lane.
@@ -86,32 +93,34 @@ impl LocalRoom {
         self.sweeps[lane.index()].active
     }
 
-    /// The next member that the lane's sweep visits, or nothing when it has ended. A sweep that
-    /// was overtaken by new messages begins again, elsewhere.
+    /// The next member that the lane's sweep visits, or nothing when it has come round.
     pub fn next_in_sweep(&mut self, lane: Lane) -> Option<u32> {
         let sweep = &mut self.sweeps[lane.index()];
-        while sweep.active {
+        loop {
             let end = if sweep.wrapped { sweep.start } else { u32::MAX };
             match self.members.next_from(sweep.next) {
                 Some(place) if place < end => {
                     sweep.next = place + 1;
                     return Some(place);
                 }
-                _ if !sweep.wrapped => {
+                _ if sweep.wrapped => return None,
+                _ => {
                     sweep.wrapped = true;
                     sweep.next = 0;
                 }
-                _ => {
-                    sweep.active = false;
-                    break;
-                }
             }
         }
+    }
+
+    /// After a sweep has come round: begins another one if messages came behind members that had
+    /// been served; false if the lane is at rest.
+    pub fn sweep_again(&mut self, lane: Lane) -> bool {
         if self.sweeps[lane.index()].again {
             self.start_sweep(lane);
-            return self.next_in_sweep(lane);
+        } else {
+            self.sweeps[lane.index()].active = false;
         }
-        None
+        self.sweeps[lane.index()].active
     }
 
     /// Begins at another place each time, so that nobody is always last.
@@ -141,7 +150,13 @@ mod tests {
     }
 
     fn sweep(room: &mut LocalRoom) -> Vec<u32> {
-        std::iter::from_fn(|| room.next_in_sweep(Lane::High)).collect()
+        let mut visited = Vec::new();
+        loop {
+            visited.extend(std::iter::from_fn(|| room.next_in_sweep(Lane::High)));
+            if !room.sweep_again(Lane::High) {
+                return visited;
+            }
+        }
     }
 
     #[test]
@@ -175,7 +190,7 @@ mod tests {
     fn a_sweep_of_an_empty_room_ends() {
         let mut room = room(&[]);
         room.append(Lane::High, 1, &[Some(Bytes::from_static(b"x")), None]);
-        assert_eq!(room.next_in_sweep(Lane::High), None);
+        assert_eq!(sweep(&mut room), []);
         assert!(!room.is_sweeping(Lane::High));
     }
 }

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use thiserror::Error;
 use tungstenite::protocol::Role;
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+pub use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::close::CloseReason;
 use super::mask::apply_mask;

@@ -11,7 +11,7 @@
 
 use std::ops::ControlFlow;
 
-use tungstenite::protocol::Role;
+pub use tungstenite::protocol::Role;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::frame::parse_head;

@@ -1,0 +1,414 @@
+//! A gateway in this process: its shards' threads, from start to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use core_affinity::CoreId;
+use flume::{Receiver, Sender};
+use glommio::{LocalExecutorBuilder, Placement as CorePlacement};
+use thiserror::Error;
+
+use crate::auth::ticket::TicketKey;
+use crate::auth::token::TokenVerifier;
+use crate::base::entropy::{Entropy, SeededEntropy, SystemEntropy};
+use crate::base::hash::{Placement, PlacementKey};
+use crate::base::ids::ShardId;
+use crate::net::{
+    BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
+};
+use crate::runtime::clock::Clock;
+use crate::runtime::mailbox::{Address, Posts, mailbox};
+use crate::runtime::operator::{Answer, Call};
+use crate::runtime::pump::{Pump, Stop, run};
+use crate::runtime::reactor::{Cycle, Park};
+use crate::runtime::status::ShardStatus;
+use crate::shard::config::{Admission, ShardConfig};
+use crate::shard::mail::Batch;
+use crate::shard::operator::{OperatorAnswer, OperatorRequest};
+use crate::shard::{Secrets, Shard};
+use crate::wire::message::{Decoder, Role};
+
+/// Requests of operators that may wait for a shard.
+const CALLS_MAX: usize = 256;
+/// How long an operator waits for a shard.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// glommio looks at its own rings at least this often, even if nothing asks it to.
+const PREEMPT_TIMER: Duration = Duration::from_millis(10);
+
+/// What a gateway is told when it starts. The configuration has checked it.
+#[derive(Clone)]
+pub struct GatewaySettings {
+    /// Number of shards; may be more than there are cores.
+    pub shards: u16,
+    /// Buckets of the deployment.
+    pub buckets: u16,
+    /// Where clients connect.
+    pub listen: ListenSettings,
+    /// The socket plane of each shard.
+    pub plane: PlaneSettings,
+    /// Signs and checks access tokens (HS256).
+    pub token_secret: Vec<u8>,
+    /// Where users, rooms and shows live.
+    pub placement_key: PlacementKey,
+    /// Signs retry tickets.
+    pub ticket_key: [u8; 32],
+    /// Where keys and delays come from.
+    pub entropy: EntropySource,
+    /// Bytes of one message from a client.
+    pub message_bytes_max: usize,
+    /// Bytes that a connection's own replies may pile up to.
+    pub spill_bytes_max: usize,
+    /// How long a client has for upgrade and token.
+    pub handshake_timeout_ms: u32,
+    /// How often a client is asked to send something.
+    pub heartbeat_interval_ms: u32,
+    /// How long a client may be silent.
+    pub idle_timeout_ms: u32,
+    /// Send every message back instead of understanding it.
+    pub echo: bool,
+    /// When answers are asked to come again.
+    pub admission: Admission,
+}
+
+/// Where keys and delays come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntropySource {
+    /// The operating system: always, but for demonstrations and tests.
+    System,
+    /// A seed, so that a run can be repeated.
+    Seed(u64),
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The listen address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No core can be used.
+    #[error("the cores of this host could not be listed; run on Linux with /proc and /sys mounted")]
+    Cores,
+    /// A shard's thread.
+    #[error("starting the thread of shard {shard} failed: {error}; raise the limit on threads")]
+    Thread {
+        /// Which shard.
+        shard: ShardId,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A shard's rings.
+    #[error("shard {shard}: {error}")]
+    Plane {
+        /// Which shard.
+        shard: ShardId,
+        /// Why.
+        error: PlaneError,
+    },
+    /// A shard's executor.
+    #[error(
+        "shard {shard}: glommio did not start: {error}; it needs 512 KiB of locked memory per \
+         shard (ulimit -l, LimitMEMLOCK=)"
+    )]
+    Executor {
+        /// Which shard.
+        shard: ShardId,
+        /// Why.
+        error: String,
+    },
+    /// A shard's eventfd.
+    #[error("shard {shard}: no eventfd: {error}; raise the limit on open files")]
+    EventFd {
+        /// Which shard.
+        shard: ShardId,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// Why an operator's request got no answer.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// The shard refused; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] crate::shard::operator::OperatorError),
+    /// The shard is busy or stopping.
+    #[error("shard {0} gave no answer in time; try again")]
+    NoAnswer(ShardId),
+}
+
+/// A running gateway.
+pub struct Gateway {
+    clock: Clock,
+    placement: Placement,
+    local_address: SocketAddr,
+    calls: Vec<Address<Call>>,
+    wakers: Vec<Waker>,
+    statuses: Vec<Arc<ShardStatus>>,
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a shard's thread needs to begin.
+struct Beginning {
+    me: ShardId,
+    core: CoreId,
+    settings: GatewaySettings,
+    clock: Clock,
+    listener: Listener,
+    mailbox: Receiver<Batch>,
+    calls: Receiver<Call>,
+    status: Arc<ShardStatus>,
+    stop: Arc<Stop>,
+    /// The thread's waker, or why there is none.
+    ready: Sender<Result<Waker, StartError>>,
+    /// The addresses of all shards, once all have begun.
+    addresses: Receiver<Vec<Option<Address<Batch>>>>,
+}
+
+impl Gateway {
+    /// Binds the listen address on every shard, starts the shards, and returns when all accept.
+    ///
+    /// # Errors
+    /// The first step that failed; whatever had begun is stopped.
+    pub fn start(settings: &GatewaySettings, clock: Clock) -> Result<Gateway, StartError> {
+        let shards = usize::from(settings.shards);
+        let cores = core_affinity::get_core_ids().filter(|cores| !cores.is_empty());
+        let cores = cores.ok_or(StartError::Cores)?;
+        let listeners = Listener::bind_all(&settings.listen, shards)?;
+        let local_address = listeners[0].address();
+        let stop = Arc::new(Stop::default());
+        let statuses: Vec<_> = (0..shards).map(|_| Arc::new(ShardStatus::default())).collect();
+        let mut begun = Vec::with_capacity(shards);
+        for (me, listener) in ShardId::all(settings.shards).zip(listeners) {
+            let (mail_sender, mailbox) = mailbox();
+            let (call_sender, calls) = flume::bounded(CALLS_MAX);
+            let (address_sender, addresses) = flume::bounded(1);
+            let (ready_sender, ready) = flume::bounded(1);
+            let beginning = Beginning {
+                me,
+                core: cores[me.index() % cores.len()],
+                settings: settings.clone(),
+                clock,
+                listener,
+                mailbox,
+                calls,
+                status: statuses[me.index()].clone(),
+                stop: stop.clone(),
+                ready: ready_sender,
+                addresses,
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{me}"))
+                .spawn(move || begin(beginning))
+                .map_err(|error| StartError::Thread { shard: me, error })?;
+            begun.push(Begun { mail_sender, call_sender, address_sender, ready, thread });
+        }
+        let wakers = begun.iter().map(Begun::waker).collect::<Result<Vec<_>, _>>()?;
+        let mut gateway = Gateway {
+            clock,
+            placement: Placement::new(settings.placement_key, settings.buckets, settings.shards),
+            local_address,
+            calls: Vec::new(),
+            wakers,
+            statuses,
+            stop,
+            threads: Vec::new(),
+        };
+        gateway.introduce(begun);
+        Ok(gateway)
+    }
+
+    /// Gives every shard the addresses of all others; then they run.
+    fn introduce(&mut self, begun: Vec<Begun>) {
+        let mailboxes: Vec<_> = begun
+            .iter()
+            .zip(&self.wakers)
+            .map(|(begun, waker)| Address::new(begun.mail_sender.clone(), waker.clone()))
+            .collect();
+        for (me, (begun, waker)) in begun.into_iter().zip(&self.wakers).enumerate() {
+            let others = mailboxes.iter().enumerate();
+            let others = others.map(|(shard, it)| (shard != me).then(|| it.clone())).collect();
+            let sent = begun.address_sender.send(others);
+            assert!(sent.is_ok(), "shard {me} waits for its addresses");
+            self.calls.push(Address::new(begun.call_sender, waker.clone()));
+            self.threads.push(begun.thread);
+        }
+    }
+
+    /// Where clients connect; the port that the kernel chose if the configured one was 0.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// The clock that all shards read.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What the shards publish of themselves.
+    #[must_use]
+    pub fn statuses(&self) -> &[Arc<ShardStatus>] {
+        &self.statuses
+    }
+
+    /// Wakes every shard, so that one that sleeps shows that it lives.
+    pub fn wake_all(&self) {
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+
+    /// Puts a request to the shard that answers it, and waits for the answer.
+    ///
+    /// # Errors
+    /// The shard refused, or gave no answer in time.
+    pub fn call(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
+        if let Some(home) = request.home(&self.placement) {
+            return self.call_shard(home, request);
+        }
+        let mut shows = Vec::new();
+        for shard in ShardId::all(self.placement.shard_count()) {
+            if let OperatorAnswer::Shows(more) = self.call_shard(shard, request.clone())? {
+                shows.extend(more);
+            }
+        }
+        shows.sort_by_key(|status| status.show);
+        Ok(OperatorAnswer::Shows(shows))
+    }
+
+    fn call_shard(
+        &self,
+        shard: ShardId,
+        request: OperatorRequest,
+    ) -> Result<OperatorAnswer, CallError> {
+        let (answer, answered) = flume::bounded::<Answer>(1);
+        let sent = self.calls[shard.index()].try_send(Call { request, answer });
+        sent.map_err(|_| CallError::NoAnswer(shard))?;
+        let answer = answered.recv_timeout(CALL_TIMEOUT);
+        Ok(answer.map_err(|_| CallError::NoAnswer(shard))??)
+    }
+
+    /// Says goodbye to all clients and ends the shards, in a few seconds at most.
+    ///
+    /// # Panics
+    /// If a shard has panicked.
+    pub fn stop(self) {
+        self.stop.ask();
+        self.wake_all();
+        for (shard, thread) in self.threads.into_iter().enumerate() {
+            assert!(thread.join().is_ok(), "shard {shard} panicked");
+        }
+    }
+}
+
+/// What is kept of a shard's thread until it is introduced.
+struct Begun {
+    mail_sender: Sender<Batch>,
+    call_sender: Sender<Call>,
+    address_sender: Sender<Vec<Option<Address<Batch>>>>,
+    ready: Receiver<Result<Waker, StartError>>,
+    thread: JoinHandle<()>,
+}
+
+impl Begun {
+    /// # Panics
+    /// If the thread ended without a word.
+    fn waker(&self) -> Result<Waker, StartError> {
+        self.ready.recv().expect("a shard says whether it is ready")
+    }
+}
+
+/// The life of a shard's thread.
+fn begin(beginning: Beginning) {
+    core_affinity::set_for_current(beginning.core);
+    let (me, ready) = (beginning.me, beginning.ready.clone());
+    // The thread is pinned already, and more shards than cores must be possible.
+    let executor = LocalExecutorBuilder::new(CorePlacement::Unbound)
+        .name(&format!("shard-{me}"))
+        .spin_before_park(Duration::ZERO)
+        .preempt_timer(PREEMPT_TIMER)
+        .make();
+    let executor = match executor {
+        Ok(executor) => executor,
+        Err(error) => {
+            let error = StartError::Executor { shard: me, error: error.to_string() };
+            // Whoever started us may have given up already.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    executor.run(live(beginning));
+}
+
+async fn live(beginning: Beginning) {
+    let Beginning { me, settings, clock, listener, ready, addresses, .. } = beginning;
+    let made = make_plane(me, settings.plane, listener);
+    let (plane, park, cycle) = match made {
+        Ok(parts) => parts,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let told = ready.send(Ok(plane.waker()));
+    // Another shard failed to begin: then nobody introduces us.
+    let (Ok(()), Ok(addresses)) = (told, addresses.recv()) else {
+        return;
+    };
+    let pump = Pump {
+        me,
+        shard: make_shard(me, &settings, clock),
+        plane,
+        clock,
+        mailbox: beginning.mailbox,
+        calls: beginning.calls,
+        posts: Posts::new(addresses),
+        status: beginning.status,
+        stop: beginning.stop,
+    };
+    run(pump, park, cycle).await;
+}
+
+fn make_plane(
+    me: ShardId,
+    settings: PlaneSettings,
+    listener: Listener,
+) -> Result<(Plane, Park, Cycle), StartError> {
+    let eventfd = |error| StartError::EventFd { shard: me, error };
+    let plane = Plane::new(settings, Some(listener))
+        .map_err(|error| StartError::Plane { shard: me, error })?;
+    let park = Park::new(plane.duplicate_eventfd().map_err(eventfd)?);
+    let cycle = new_eventfd().and_then(Cycle::new).map_err(eventfd)?;
+    Ok((plane, park, cycle))
+}
+
+fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
+    let placement = Placement::new(settings.placement_key, settings.buckets, settings.shards);
+    let entropy: Box<dyn Entropy> = match settings.entropy {
+        EntropySource::System => Box::new(SystemEntropy),
+        EntropySource::Seed(seed) => Box::new(SeededEntropy::new(seed, u64::from(me.0))),
+    };
+    let config = ShardConfig {
+        me,
+        placement,
+        clock: clock.display(),
+        decoder: Decoder { role: Role::Server, message_bytes_max: settings.message_bytes_max },
+        spill_bytes_max: settings.spill_bytes_max,
+        handshake_timeout_ms: settings.handshake_timeout_ms,
+        heartbeat_interval_ms: settings.heartbeat_interval_ms,
+        idle_timeout_ms: settings.idle_timeout_ms,
+        echo: settings.echo,
+        admission: settings.admission,
+    };
+    let secrets = Secrets {
+        placement_key: settings.placement_key,
+        ticket_key: TicketKey::new(settings.ticket_key, clock.display()),
+        verifier: TokenVerifier::new(&settings.token_secret),
+        entropy,
+    };
+    Shard::new(config, secrets)
+}

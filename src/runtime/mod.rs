@@ -1,0 +1,14 @@
+//! Where the pure core meets the machine: one pinned glommio executor per shard, mailboxes, the
+//! pump, the clock, and how a process starts and stops.
+//!
+//! Invariants: a shard is touched by its own thread only; threads speak through queues; a panic in
+//! a shard ends the process.
+
+pub mod clock;
+pub mod gateway;
+pub mod journal;
+pub mod mailbox;
+pub mod operator;
+mod pump;
+mod reactor;
+pub mod status;

@@ -1,0 +1,357 @@
+//! A shard's loop: the one task that moves everything in a shard.
+//!
+//! A turn: reap completions → take mail → fire timers → carry out effects → send what is due →
+//! close → post. When nothing is left to do it parks on the rings' eventfd. While busy it
+//! completes a cycle of glommio's own reactor at least every [`CYCLE_INTERVAL`], because a pump
+//! that only yields starves the journal's files: a yield does not poll glommio's rings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use flume::Receiver;
+
+use crate::base::ids::{ConnId, ShardId};
+use crate::base::time::Time;
+use crate::net::{Event, Plane, SendOutcome, SendRequest, TurnLimits};
+use crate::runtime::clock::Clock;
+use crate::runtime::journal::MemoryJournal;
+use crate::runtime::mailbox::Posts;
+use crate::runtime::operator::{Answer, Call};
+use crate::runtime::reactor::{Cycle, Park};
+use crate::runtime::status::ShardStatus;
+use crate::shard::Shard;
+use crate::shard::input::{Effect, Input, SendResult};
+use crate::shard::mail::{Batch, Mail};
+
+/// glommio's reactor runs at least this often, so that is how long a turn may be.
+pub const CYCLE_INTERVAL: Duration = Duration::from_micros(250);
+/// An idle pump goes on looking for so long before it parks: parking and waking cost as much.
+const IDLE_SPIN: Duration = Duration::from_micros(50);
+/// Sends in one batch, and batches in one turn.
+const SEND_BATCH: usize = 128;
+const SEND_BATCHES: usize = 4;
+/// Batches of mail taken in one turn.
+const MAIL_BATCHES: usize = 64;
+/// While an arrival decides something, sleep is no longer than this: so old at most is the moment
+/// at which a ring was last seen empty.
+const OPEN_QUESTION_SLEEP: Duration = Duration::from_millis(10);
+/// How often a busy shard publishes its counters.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a stopping shard waits for its clients to answer its close frames.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// What a pump is made of.
+pub(crate) struct Pump {
+    pub(crate) me: ShardId,
+    pub(crate) shard: Shard,
+    pub(crate) plane: Plane,
+    pub(crate) clock: Clock,
+    pub(crate) mailbox: Receiver<Batch>,
+    pub(crate) calls: Receiver<Call>,
+    pub(crate) posts: Posts,
+    pub(crate) status: Arc<ShardStatus>,
+    pub(crate) stop: Arc<Stop>,
+}
+
+/// How the shards of a process stop together: none ends before all are done with each other.
+#[derive(Default)]
+pub struct Stop {
+    asked: std::sync::atomic::AtomicBool,
+    done: AtomicUsize,
+}
+
+impl Stop {
+    /// Asks all shards to stop; the caller wakes them.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// Bytes and batches on their way, kept between turns for their capacity.
+#[derive(Default)]
+struct Way {
+    posts: Vec<Vec<Mail>>,
+    closes: Vec<(ConnId, Bytes)>,
+    answers: Vec<(u64, Answer)>,
+    outcomes: Vec<SendOutcome>,
+    results: Vec<SendResult>,
+}
+
+struct Running {
+    pump: Pump,
+    journal: MemoryJournal,
+    way: Way,
+    callers: BTreeMap<u64, flume::Sender<Answer>>,
+    next_ticket: u64,
+    received_all: Time,
+    /// How old the mail was that was taken in last.
+    mail_age: Duration,
+    status_due: Time,
+    goodbye_until: Option<Time>,
+    done: bool,
+}
+
+/// Runs the shard until all shards were asked to stop and have done so.
+pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
+    let shard_count = usize::from(pump.posts.shard_count());
+    let way = Way { posts: vec![Vec::new(); shard_count], ..Way::default() };
+    let mut running = Running {
+        pump,
+        journal: MemoryJournal::default(),
+        way,
+        callers: BTreeMap::new(),
+        next_ticket: 0,
+        received_all: Time::ZERO,
+        mail_age: Duration::ZERO,
+        status_due: Time::ZERO,
+        goodbye_until: None,
+        done: false,
+    };
+    let mut last_work = running.pump.clock.now();
+    let mut last_cycle = last_work;
+    while !running.is_over(shard_count) {
+        let begun = running.pump.clock.now();
+        let worked = running.turn();
+        let now = running.pump.clock.now();
+        if worked {
+            let took = now.since(begun);
+            running.pump.status.note_turn(took);
+            running.pump.shard.note_load(took, running.mail_age);
+            last_work = now;
+        } else if now.since(last_work) >= IDLE_SPIN {
+            running.park(&park).await;
+            last_cycle = running.pump.clock.now();
+            last_work = last_cycle - IDLE_SPIN;
+            continue;
+        }
+        if now.since(last_cycle) >= CYCLE_INTERVAL {
+            cycle.complete().await;
+            last_cycle = running.pump.clock.now();
+        }
+    }
+    running.publish_status(running.pump.clock.now());
+}
+
+impl Running {
+    /// One turn; false if there was nothing to do.
+    fn turn(&mut self) -> bool {
+        let received = self.receive();
+        let mailed = self.take_mail();
+        let called = self.take_calls();
+        let ticked = self.tick();
+        self.stop_if_asked();
+        let mut worked = received | mailed | called | ticked;
+        worked |= self.carry_out();
+        worked |= self.send();
+        worked |= self.close();
+        self.post();
+        let now = self.pump.clock.now();
+        if now >= self.status_due {
+            self.publish_status(now);
+        }
+        worked
+    }
+
+    fn receive(&mut self) -> bool {
+        let Pump { plane, shard, clock, posts, .. } = &mut self.pump;
+        let crowded = posts.deliver_waiting() || shard.is_overfull();
+        plane.pause_reading(crowded);
+        let report = plane.turn(&|| clock.now(), TurnLimits::default(), &mut |event| {
+            let input = match event {
+                Event::Accepted { conn, peer } => Input::Opened { conn, peer },
+                Event::Received { conn, bytes, arrived } => {
+                    Input::Received { conn, bytes, arrived }
+                }
+                Event::Writable { conn } => Input::Writable { conn },
+                Event::Ended { conn, .. } => Input::Ended { conn },
+                Event::ReadOut { conn } => Input::ReadOut { conn },
+                Event::Connected { .. } | Event::ConnectFailed { .. } => return,
+            };
+            shard.step(clock.now(), input);
+        });
+        let until = plane.received_all_until();
+        if until > self.received_all {
+            self.received_all = until;
+            shard.step(clock.now(), Input::ReceivedAll { until });
+        }
+        report.events > 0 || report.more
+    }
+
+    fn take_mail(&mut self) -> bool {
+        let mut taken = 0;
+        while taken < MAIL_BATCHES {
+            let Ok(batch) = self.pump.mailbox.try_recv() else {
+                break;
+            };
+            let now = self.pump.clock.now();
+            self.mail_age = now.since(batch.posted_at);
+            self.pump.status.note_mail_age(self.mail_age);
+            self.pump.shard.step(now, Input::Mail(batch));
+            taken += 1;
+        }
+        if taken == 0 {
+            self.mail_age = Duration::ZERO;
+        }
+        taken > 0
+    }
+
+    fn take_calls(&mut self) -> bool {
+        let mut taken = false;
+        while let Ok(call) = self.pump.calls.try_recv() {
+            let ticket = self.next_ticket;
+            self.next_ticket += 1;
+            self.callers.insert(ticket, call.answer);
+            let input = Input::Operator { ticket, request: call.request };
+            self.pump.shard.step(self.pump.clock.now(), input);
+            taken = true;
+        }
+        taken
+    }
+
+    fn tick(&mut self) -> bool {
+        let now = self.pump.clock.now();
+        let due = self.pump.shard.deadline().is_some_and(|deadline| deadline <= now);
+        if due {
+            self.pump.shard.step(now, Input::Tick);
+        }
+        due
+    }
+
+    /// Effects, and what the journal says about them, until there are none.
+    fn carry_out(&mut self) -> bool {
+        let mut worked = false;
+        loop {
+            for effect in self.pump.shard.effects() {
+                worked = true;
+                match effect {
+                    Effect::Close { conn, last } => self.way.closes.push((conn, last)),
+                    Effect::ReadOut { conn } => {
+                        self.pump.plane.read_out(conn);
+                    }
+                    Effect::Post { to, mail } => self.way.posts[to.index()].push(mail),
+                    Effect::Journal { number, record } => self.journal.append(number, &record),
+                    Effect::Answer { ticket, answer } => self.way.answers.push((ticket, answer)),
+                }
+            }
+            for (ticket, answer) in self.way.answers.drain(..) {
+                if let Some(caller) = self.callers.remove(&ticket) {
+                    // A caller that did not wait for its answer is none of our business.
+                    let _ = caller.try_send(answer);
+                }
+            }
+            let Some(record) = self.journal.newly_durable() else {
+                return worked;
+            };
+            self.pump.shard.step(self.pump.clock.now(), Input::Durable { record });
+        }
+    }
+
+    fn send(&mut self) -> bool {
+        let mut worked = false;
+        for _ in 0..SEND_BATCHES {
+            if self.pump.shard.plan_sends(SEND_BATCH) == 0 {
+                return worked;
+            }
+            worked = true;
+            self.send_planned();
+        }
+        // What must precede a close is sent before it, however much it is.
+        while !self.way.closes.is_empty() && self.pump.shard.has_replies() {
+            self.pump.shard.plan_sends(SEND_BATCH);
+            self.send_planned();
+        }
+        worked
+    }
+
+    fn send_planned(&mut self) {
+        let Pump { shard, plane, clock, .. } = &mut self.pump;
+        let requests: Vec<SendRequest<'_>> = shard
+            .plans()
+            .iter()
+            .map(|plan| SendRequest { conn: plan.conn, bytes: shard.bytes_of(plan) })
+            .collect();
+        plane.send(&requests, &mut self.way.outcomes);
+        drop(requests);
+        self.way.results.clear();
+        self.way.results.extend(self.way.outcomes.iter().map(|outcome| match outcome {
+            SendOutcome::Sent(count) => SendResult::Sent(*count),
+            SendOutcome::Blocked => SendResult::Blocked,
+            SendOutcome::NoMemory => SendResult::NoMemory,
+            SendOutcome::Gone => SendResult::Gone,
+        }));
+        shard.sends_done(clock.now(), &self.way.results);
+    }
+
+    fn close(&mut self) -> bool {
+        let worked = self.carry_out() || !self.way.closes.is_empty();
+        for (conn, last) in self.way.closes.drain(..) {
+            self.pump.plane.close(conn, &last);
+        }
+        worked
+    }
+
+    fn post(&mut self) {
+        let posted_at = self.pump.clock.now();
+        for (to, mail) in ShardId::all(self.pump.posts.shard_count()).zip(&mut self.way.posts) {
+            if !mail.is_empty() {
+                let mail = std::mem::take(mail);
+                let (from, lag) = (self.pump.me, self.mail_age);
+                self.pump.posts.post(to, Batch { from, posted_at, lag, mail });
+            }
+        }
+    }
+
+    fn publish_status(&mut self, now: Time) {
+        let Pump { status, shard, plane, mailbox, .. } = &mut self.pump;
+        status.publish(now, shard, &plane.counters(), mailbox.len());
+        self.status_due = now + STATUS_INTERVAL;
+    }
+
+    async fn park(&mut self, park: &Park) {
+        let now = self.pump.clock.now();
+        self.publish_status(now);
+        let awake = self.pump.shard.must_stay_awake().then(|| now + OPEN_QUESTION_SLEEP);
+        let deadlines = [self.pump.shard.deadline(), awake, self.goodbye_until];
+        let deadline = deadlines.into_iter().flatten().min();
+        let Pump { plane, clock, .. } = &mut self.pump;
+        let idle = plane.prepare_park(deadline, &|| clock.now());
+        // Whoever posts after this look wakes us; whoever posted before is seen by it.
+        let alone = self.pump.mailbox.is_empty() && self.pump.calls.is_empty();
+        if idle && alone && !self.has_news_of_stopping() {
+            park.sleep().await;
+        }
+        self.pump.plane.unpark();
+    }
+
+    fn has_news_of_stopping(&self) -> bool {
+        self.pump.stop.is_asked() && self.goodbye_until.is_none() || self.done
+    }
+
+    fn stop_if_asked(&mut self) {
+        let now = self.pump.clock.now();
+        if self.pump.stop.is_asked() && self.goodbye_until.is_none() {
+            self.pump.plane.stop_accepting();
+            self.pump.shard.step(now, Input::Shutdown);
+            self.goodbye_until = Some(now + GOODBYE);
+        }
+        let over = self
+            .goodbye_until
+            .is_some_and(|until| now >= until || self.pump.shard.gauges().connections == 0);
+        if over && !self.done {
+            self.done = true;
+            self.pump.stop.done.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// True once every shard is done: until then others may still post here.
+    fn is_over(&self, shard_count: usize) -> bool {
+        self.done && self.pump.stop.done.load(Ordering::SeqCst) == shard_count
+    }
+}

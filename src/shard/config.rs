@@ -1,0 +1,44 @@
+//! What a shard is told when it begins.
+
+use crate::base::hash::Placement;
+use crate::base::ids::ShardId;
+use crate::base::time::DisplayClock;
+use crate::wire::message::Decoder;
+
+/// A shard's settings. The configuration has checked them.
+#[derive(Clone)]
+pub struct ShardConfig {
+    /// Which shard this is.
+    pub me: ShardId,
+    /// Where users, rooms and shows live.
+    pub placement: Placement,
+    /// Turns monotonic time into what is displayed.
+    pub clock: DisplayClock,
+    /// Makes messages of what clients send, within bounds.
+    pub decoder: Decoder,
+    /// Bytes that a connection's own replies may pile up to.
+    pub spill_bytes_max: usize,
+    /// How long a client has for upgrade and token.
+    pub handshake_timeout_ms: u32,
+    /// How often a client is asked to send something.
+    pub heartbeat_interval_ms: u32,
+    /// How long a client may be silent.
+    pub idle_timeout_ms: u32,
+    /// Send every message back instead of understanding it: for conformance suites.
+    pub echo: bool,
+    /// When answers are asked to come again.
+    pub admission: Admission,
+}
+
+/// When an answer given in time is asked to come again, with a ticket that keeps its stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Age of mail on arrival from which the home shard counts as overloaded.
+    pub mailbox_age_ms: u32,
+    /// Length of a turn from which this shard counts as overloaded.
+    pub turn_ms: u32,
+    /// Share of first answers that are asked to come again whatever the load; for tests.
+    pub force_retry_percent: u8,
+    /// Longest delay that a client is told.
+    pub retry_after_max_ms: u32,
+}

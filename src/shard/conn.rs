@@ -1,0 +1,229 @@
+//! The connections of one shard: a table by place, grown in chunks.
+//!
+//! The state that every connection costs is [`Conn`], 72 bytes at most; what only some need hangs
+//! off it in boxes.
+
+use std::net::SocketAddr;
+
+use crate::base::ids::{ConnId, RoomId, UserId};
+use crate::base::time::Time;
+use crate::room::lane::Position;
+use crate::shard::session::State;
+use crate::wire::message::Pending;
+
+/// Connections in one chunk of the table: 72 KiB.
+const CHUNK: usize = 1_024;
+
+/// No local room.
+pub(crate) const NO_ROOM: u32 = u32::MAX;
+
+/// What every connection costs.
+#[derive(Default)]
+pub(crate) struct Conn {
+    /// Nobody (0) until a token was accepted.
+    pub(crate) user: UserId,
+    /// An incomplete frame or an unfinished fragmented message.
+    pub(crate) pending: Option<Box<Pending>>,
+    /// Bytes that precede everything else.
+    pub(crate) spill: Option<Box<Spill>>,
+    /// What is needed only on the way into a room.
+    pub(crate) entry: Option<Box<Entry>>,
+    pub(crate) generation: u32,
+    /// Index into the shard's local rooms, or [`NO_ROOM`].
+    pub(crate) room: u32,
+    /// The low bits of the version wanted next, per lane.
+    pub(crate) cursors: [u32; 3],
+    /// Milliseconds since the process's zero: when the client was heard last or, before it is
+    /// authenticated and once it is closing, when that state began.
+    pub(crate) clock_ms: u32,
+    /// Unix seconds.
+    pub(crate) token_expires_s: u32,
+    /// A keyed hash of the session's token: a later frame may carry no other.
+    pub(crate) token_check: u32,
+    /// The question for which this connection was given a ticket, plus one; 0: none.
+    pub(crate) ticketed: u16,
+    pub(crate) state: State,
+    pub(crate) encoding: u8,
+    pub(crate) flags: Flags,
+}
+
+const _: () = assert!(size_of::<Conn>() <= 72);
+
+impl Conn {
+    /// What is kept on the way into a room; made anew for a later join.
+    pub(crate) fn entry_mut(&mut self) -> &mut Entry {
+        self.entry.get_or_insert_default()
+    }
+}
+
+/// Facts about a connection, one bit each.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// The place is in use.
+    pub(crate) const OPEN: Flags = Flags(1);
+    /// The last send was short or refused; the socket will say when it takes more.
+    pub(crate) const BLOCKED: Flags = Flags(2);
+    /// A reply of this turn waits in the outbox.
+    pub(crate) const REPLYING: Flags = Flags(4);
+    /// Stands in the list of those to be served from their cursors outside a sweep.
+    pub(crate) const CATCHING_UP: Flags = Flags(8);
+    /// A newer session exists; what this one had received is still read.
+    pub(crate) const REPLACED: Flags = Flags(16);
+    /// Close as soon as the spill is sent.
+    pub(crate) const CLOSE_WHEN_SENT: Flags = Flags(32);
+    /// Stands in the list of those whose spill is to be sent.
+    pub(crate) const FLUSHING: Flags = Flags(64);
+
+    pub(crate) fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: Flags) {
+        self.0 |= flag.0;
+    }
+
+    pub(crate) fn clear(&mut self, flag: Flags) {
+        self.0 &= !flag.0;
+    }
+}
+
+/// Bytes that were begun or could not be sent: they go before anything else.
+#[derive(Default)]
+pub(crate) struct Spill {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Spill {
+    /// What is still to be sent.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Adds bytes at the end.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Puts bytes before what is still to be sent.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) {
+        let mut joined = Vec::with_capacity(bytes.len() + self.unsent().len());
+        joined.extend_from_slice(bytes);
+        joined.extend_from_slice(self.unsent());
+        *self = Spill { bytes: joined, sent: 0 };
+    }
+
+    /// Notes that so many more bytes were sent.
+    pub(crate) fn advance(&mut self, sent: usize) {
+        self.sent += sent;
+        assert!(self.sent <= self.bytes.len(), "more was sent than there was");
+    }
+}
+
+/// What a connection needs only until it is in a room.
+#[derive(Default)]
+pub(crate) struct Entry {
+    /// Who connected, as the kernel says.
+    pub(crate) peer: Option<SocketAddr>,
+    /// The upgrade request as far as it has come.
+    pub(crate) request: Vec<u8>,
+    /// The room asked for, and where to continue in it.
+    pub(crate) join: Option<JoinWish>,
+}
+
+/// A wish to enter a room.
+pub(crate) struct JoinWish {
+    pub(crate) room: RoomId,
+    pub(crate) resume: Option<Position>,
+    /// Of the request; empty if it was part of the upgrade.
+    pub(crate) sequence: String,
+}
+
+/// All connections of a shard, by place.
+#[derive(Default)]
+pub(crate) struct ConnTable {
+    chunks: Vec<Box<[Conn]>>,
+    open: u32,
+}
+
+impl ConnTable {
+    /// Number of open connections.
+    pub(crate) fn open_count(&self) -> u32 {
+        self.open
+    }
+
+    /// One more than the greatest place that was ever used.
+    pub(crate) fn places_end(&self) -> u32 {
+        u32::try_from(self.chunks.len() * CHUNK).unwrap_or(u32::MAX)
+    }
+
+    /// Takes a place into use.
+    ///
+    /// # Panics
+    /// If it is in use: the socket plane frees a place only when it was closed here.
+    pub(crate) fn open(&mut self, id: ConnId, peer: SocketAddr, now: Time) -> &mut Conn {
+        let (chunk, index) = split(id.place);
+        while self.chunks.len() <= chunk {
+            self.chunks.push(std::iter::repeat_with(Conn::default).take(CHUNK).collect());
+        }
+        let conn = &mut self.chunks[chunk][index];
+        assert!(!conn.flags.has(Flags::OPEN), "place {} is used twice", id.place);
+        *conn = Conn {
+            generation: id.generation,
+            room: NO_ROOM,
+            clock_ms: clock_ms(now),
+            entry: Some(Box::new(Entry { peer: Some(peer), ..Entry::default() })),
+            flags: Flags::OPEN,
+            ..Conn::default()
+        };
+        self.open += 1;
+        conn
+    }
+
+    /// Frees a place.
+    pub(crate) fn close(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id) {
+            *conn = Conn::default();
+            self.open -= 1;
+        }
+    }
+
+    /// The open connection with this id.
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Conn> {
+        let (chunk, index) = split(id.place);
+        let conn = self.chunks.get(chunk)?.get(index)?;
+        (conn.flags.has(Flags::OPEN) && conn.generation == id.generation).then_some(conn)
+    }
+
+    /// The open connection with this id.
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        let (chunk, index) = split(id.place);
+        let conn = self.chunks.get_mut(chunk)?.get_mut(index)?;
+        (conn.flags.has(Flags::OPEN) && conn.generation == id.generation).then_some(conn)
+    }
+
+    /// The open connection at a place, whatever its generation.
+    pub(crate) fn at(&self, place: u32) -> Option<(ConnId, &Conn)> {
+        let (chunk, index) = split(place);
+        let conn = self.chunks.get(chunk)?.get(index)?;
+        let id = ConnId { place, generation: conn.generation };
+        conn.flags.has(Flags::OPEN).then_some((id, conn))
+    }
+}
+
+fn split(place: u32) -> (usize, usize) {
+    (place as usize / CHUNK, place as usize % CHUNK)
+}
+
+/// A moment in 32 bits of milliseconds; wraps after 49 days, so only differences count.
+#[expect(clippy::cast_possible_truncation, reason = "wraps on purpose")]
+pub(crate) fn clock_ms(now: Time) -> u32 {
+    now.as_millis() as u32
+}
+
+/// Milliseconds from `earlier` to `now`, both from [`clock_ms`].
+pub(crate) fn elapsed_ms(now: u32, earlier: u32) -> u32 {
+    now.wrapping_sub(earlier)
+}

@@ -1,0 +1,149 @@
+//! How connections end: by the peer, by us, or by silence.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::ids::ConnId;
+use crate::base::time::Time;
+use crate::shard::Shard;
+use crate::shard::conn::{Flags, clock_ms, elapsed_ms};
+use crate::shard::mail::Mail;
+use crate::shard::messages;
+use crate::shard::session::{Event, State};
+use crate::wire::close::CloseReason;
+
+/// The whole table is looked over once in this time, a part of it every [`PART_INTERVAL`]: a
+/// deadline in every connection's own timer would cost more memory than the connection.
+const PARTS: u32 = 10;
+const PART_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a peer has to answer our close frame.
+const CLOSE_TIMEOUT_MS: u32 = 2_000;
+
+/// Where the walk over the connections stands.
+#[derive(Default)]
+pub(crate) struct Patrol {
+    part: u32,
+    due: Option<Time>,
+}
+
+impl Shard {
+    /// Asks a client to close: close frame, its answer, end. What waits for it is sent first.
+    pub(crate) fn close(&mut self, id: ConnId, reason: CloseReason) {
+        self.close_with(id, &messages::close_frame(reason));
+    }
+
+    /// Fails a connection that broke the protocol: what waits for it, a close frame, end.
+    pub(crate) fn fail(&mut self, id: ConnId, reason: CloseReason, text: &str) {
+        self.say_goodbye(id, messages::close_frame_saying(reason, text));
+    }
+
+    /// The client closes: its close frame is answered behind what waits for it, then we end.
+    pub(crate) fn peer_closes(&mut self, id: ConnId, code: Option<u16>) {
+        self.say_goodbye(id, messages::close_answer(code));
+    }
+
+    /// Forgets a connection: its room, its session, its place.
+    pub(crate) fn forget(&mut self, id: ConnId) {
+        self.leave_room(id);
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let user = conn.user;
+        if user.0 != 0 {
+            let home = self.placement.user_home(user);
+            self.post(home, Mail::SessionClosed { user, conn: id });
+        }
+        self.conns.close(id);
+        self.counters.connections_closed += 1;
+    }
+
+    /// Looks over one part of the table for those who are silent or too slow.
+    pub(crate) fn patrol(&mut self) {
+        if self.patrol.due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.patrol.part = (self.patrol.part + 1) % PARTS;
+        let end = self.conns.places_end();
+        let size = end.div_ceil(PARTS);
+        let start = self.patrol.part * size;
+        for place in start..(start + size).min(end) {
+            self.look_at(place);
+        }
+        self.free_idle_rooms();
+        self.patrol.due = (self.conns.open_count() > 0).then(|| self.now + PART_INTERVAL);
+    }
+
+    /// When [`Self::patrol`] has something to do.
+    pub(crate) fn patrol_deadline(&self) -> Option<Time> {
+        self.patrol.due
+    }
+
+    /// There is somebody to look after.
+    pub(crate) fn begin_patrol(&mut self) {
+        let now = self.now;
+        self.patrol.due.get_or_insert(now + PART_INTERVAL);
+    }
+
+    fn look_at(&mut self, place: u32) {
+        let Some((id, conn)) = self.conns.at(place) else {
+            return;
+        };
+        let silent_ms = elapsed_ms(clock_ms(self.now), conn.clock_ms);
+        let expires_s = i64::from(conn.token_expires_s);
+        match conn.state {
+            State::Connecting if silent_ms > self.config.handshake_timeout_ms => {
+                self.counters.timeouts += 1;
+                self.end(id, Bytes::new());
+            }
+            State::Upgraded
+                if silent_ms > self.config.handshake_timeout_ms && !self.config.echo =>
+            {
+                self.counters.timeouts += 1;
+                self.close(id, CloseReason::HandshakeTimeout);
+            }
+            State::Closing if silent_ms > CLOSE_TIMEOUT_MS => self.end(id, Bytes::new()),
+            State::Confirming | State::Authenticated | State::Joining | State::InRoom => {
+                if silent_ms > self.config.idle_timeout_ms {
+                    self.counters.timeouts += 1;
+                    self.close(id, CloseReason::HeartbeatTimeout);
+                } else if expires_s < self.clock.unix_ms(self.now) / 1_000 {
+                    self.close(id, CloseReason::TokenRefused);
+                }
+            }
+            State::Connecting | State::Upgraded | State::Closing => {}
+        }
+    }
+
+    fn close_with(&mut self, id: ConnId, frame: &Bytes) {
+        let now_ms = clock_ms(self.now);
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let Some(next) = conn.state.next(Event::Close) else {
+            return;
+        };
+        if conn.state == State::Connecting {
+            return self.end(id, Bytes::new());
+        }
+        self.reply(id, |out| out.extend_from_slice(frame));
+        self.leave_room(id);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.state = next;
+            conn.clock_ms = now_ms;
+        }
+    }
+
+    fn say_goodbye(&mut self, id: ConnId, frame: Bytes) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        if !conn.flags.has(Flags::REPLYING) && conn.spill.is_none() {
+            return self.end(id, frame);
+        }
+        self.close_with(id, &frame);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.flags.set(Flags::CLOSE_WHEN_SENT);
+        }
+    }
+}

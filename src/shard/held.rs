@@ -1,0 +1,103 @@
+//! What must wait for durability waits here, and only here.
+//!
+//! A reply that promises something, and a show event, leave only after their record is durable.
+//! The journal makes records durable in order, so a queue is enough.
+
+use std::collections::VecDeque;
+
+use crate::base::ids::{RecordNumber, ShardId, UserId};
+use crate::base::limits::HELD_EFFECTS_MAX;
+use crate::shard::mail::Mail;
+use crate::shard::quiz_mail::AnswerReply;
+
+/// What leaves once a record is durable.
+#[derive(Debug)]
+pub(crate) enum Post {
+    /// Mail for a shard.
+    Mail(ShardId, Mail),
+    /// A reply for whatever session the user has by then.
+    ToSession(UserId, Box<AnswerReply>),
+}
+
+/// Posts that wait for records.
+#[derive(Default)]
+pub(crate) struct Held {
+    queue: VecDeque<(RecordNumber, Post)>,
+    last: RecordNumber,
+    durable: RecordNumber,
+}
+
+impl Held {
+    /// The number of a record that is about to go to the journal.
+    pub(crate) fn next_record(&mut self) -> RecordNumber {
+        self.last = RecordNumber(self.last.0 + 1);
+        self.last
+    }
+
+    /// Keeps a post until everything recorded so far is durable; gives it back if it is.
+    pub(crate) fn hold(&mut self, post: Post) -> Option<Post> {
+        if self.last == self.durable {
+            return Some(post);
+        }
+        self.queue.push_back((self.last, post));
+        None
+    }
+
+    /// Everything up to `record` is durable now.
+    ///
+    /// # Panics
+    /// If the journal goes backwards or promises what it was not given.
+    pub(crate) fn durable(&mut self, record: RecordNumber) {
+        assert!(record >= self.durable, "what was durable stays durable");
+        assert!(record <= self.last, "durable before it was journaled");
+        self.durable = record;
+    }
+
+    /// The next post that may leave.
+    pub(crate) fn release(&mut self) -> Option<Post> {
+        let (record, _) = self.queue.front()?;
+        if *record > self.durable {
+            return None;
+        }
+        self.queue.pop_front().map(|(_, post)| post)
+    }
+
+    /// True if so much waits that no more should be read from clients.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= HELD_EFFECTS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::ConnId;
+
+    fn post(to: u16) -> Post {
+        Post::Mail(ShardId(to), Mail::SessionConfirmed { conn: ConnId::default() })
+    }
+
+    fn released(held: &mut Held) -> Option<ShardId> {
+        held.release().map(|post| match post {
+            Post::Mail(to, _) => to,
+            Post::ToSession(..) => panic!("only mail was held"),
+        })
+    }
+
+    #[test]
+    fn nothing_leaves_before_its_record_is_durable() {
+        let mut held = Held::default();
+        assert!(held.hold(post(9)).is_some(), "nothing was recorded: nothing to wait for");
+        let first = held.next_record();
+        assert!(held.hold(post(0)).is_none());
+        let second = held.next_record();
+        assert!(held.hold(post(1)).is_none());
+        assert_eq!(released(&mut held), None);
+        held.durable(first);
+        assert_eq!(released(&mut held), Some(ShardId(0)));
+        assert_eq!(released(&mut held), None);
+        held.durable(second);
+        assert_eq!(released(&mut held), Some(ShardId(1)));
+        assert!(held.hold(post(9)).is_some());
+    }
+}

@@ -1,0 +1,133 @@
+//! What shards say to each other.
+//!
+//! Mail between two shards stays in order and is never lost or dropped: a full mailbox makes the
+//! sender keep the batch and leave its sockets unread until there is room. Each variant says who
+//! sends it to whom; one hop each, and an answer is a variant of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
+use crate::base::time::Time;
+use crate::room::home::Backlog;
+use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane};
+use crate::shard::quiz_mail::QuizMail;
+
+/// Everything that one shard posts to another in one turn.
+#[derive(Debug)]
+pub struct Batch {
+    /// Who posted it.
+    pub from: ShardId,
+    /// When.
+    pub posted_at: Time,
+    /// How old the mail was that the sender took in last: the measure of its overload.
+    pub lag: Duration,
+    /// In the order in which it happened.
+    pub mail: Vec<Mail>,
+}
+
+/// One message from shard to shard.
+#[derive(Clone, Debug)]
+pub enum Mail {
+    /// Connection's shard → user's home: this connection was authenticated as the user.
+    SessionOpened {
+        /// Whose session it is to be.
+        user: UserId,
+        /// The connection, on the sending shard.
+        conn: ConnId,
+    },
+    /// User's home → connection's shard: it is the user's one session now.
+    SessionConfirmed {
+        /// The connection, on the receiving shard.
+        conn: ConnId,
+    },
+    /// User's home → the older connection's shard: a newer session took its place.
+    SessionReplaced {
+        /// The older connection, on the receiving shard.
+        conn: ConnId,
+    },
+    /// Connection's shard → user's home: the connection is gone.
+    SessionClosed {
+        /// Whose session it was.
+        user: UserId,
+        /// The connection, on the sending shard.
+        conn: ConnId,
+    },
+    /// Member's shard → room's home: send me the room's lanes in this encoding from now on.
+    Subscribe {
+        /// Which room.
+        room: RoomId,
+        /// Which encoding.
+        encoding: EncodingIndex,
+    },
+    /// Room's home → member's shard: what is kept, and from here on everything.
+    Subscribed {
+        /// Which room.
+        room: RoomId,
+        /// Which encoding.
+        encoding: EncodingIndex,
+        /// Nothing if the home has no room for another room.
+        backlog: Option<Box<Backlog>>,
+    },
+    /// Member's shard → room's home: no member is left here; the copies are dropped.
+    Unsubscribe {
+        /// Which room.
+        room: RoomId,
+    },
+    /// Sender's shard → room's home: give this a version and send it to everybody.
+    Publish(Box<PublishMail>),
+    /// Room's home → sender's shard: it was published.
+    Published {
+        /// The sender's connection, on the receiving shard.
+        conn: ConnId,
+        /// Which room.
+        room: RoomId,
+        /// The room's epoch.
+        epoch: u64,
+        /// Which lane.
+        lane: Lane,
+        /// The version that it got.
+        version: u64,
+        /// Of the request.
+        sequence: Box<str>,
+    },
+    /// Room's home → every shard with members, once however many they are.
+    RoomFrames(Box<RoomFrames>),
+    /// What only the quiz understands.
+    Quiz(QuizMail),
+}
+
+/// A member says something.
+#[derive(Clone, Debug)]
+pub struct PublishMail {
+    /// Which room.
+    pub room: RoomId,
+    /// Which lane.
+    pub lane: Lane,
+    /// Who says it.
+    pub user: UserId,
+    /// What.
+    pub data: Bytes,
+    /// The sender's connection, on the sending shard.
+    pub conn: ConnId,
+    /// Of the request.
+    pub sequence: Box<str>,
+}
+
+/// A message of a room, ordered and encoded.
+#[derive(Clone, Debug)]
+pub struct RoomFrames {
+    /// Which room.
+    pub room: RoomId,
+    /// The room's epoch.
+    pub epoch: u64,
+    /// Which lane.
+    pub lane: Lane,
+    /// Its version there.
+    pub version: u64,
+    /// The show event that it tells of: a shard shows it to nobody before it has applied that.
+    pub after: Option<(ShowId, EventNumber)>,
+    /// A finished WebSocket frame in each encoding that the shard asked for.
+    pub frames: [Option<Bytes>; ENCODING_COUNT],
+}

@@ -1,0 +1,306 @@
+//! The shard core: everything that one core decides, without I/O.
+//!
+//! [`Shard::step`] takes the time and an [`Input`]; what is to be done about it comes back as
+//! [`Effect`]s, and what is to be sent is pulled in batches ([`Shard::plan_sends`]). There are no
+//! sockets, clocks, threads or randomness of its own in here, so the same core runs in the
+//! gateway and, under a virtual clock, in the simulator.
+//!
+//! Invariants: one writer — everything in a shard changes in `step` and `sends_done`; mail
+//! between two shards stays in order; a reply that promises something leaves through
+//! [`held::Held`] only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
+//! outside of `quiz_bridge`, of the quiz.
+
+pub mod config;
+mod conn;
+pub mod counters;
+mod ending;
+mod held;
+pub mod input;
+pub mod mail;
+mod messages;
+pub mod operator;
+mod outbox;
+mod push;
+mod quiz_bridge;
+pub mod quiz_mail;
+mod receive;
+pub mod record;
+mod registry;
+mod rooms;
+pub mod session;
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+
+use crate::auth::ticket::TicketKey;
+use crate::auth::token::TokenVerifier;
+use crate::base::entropy::Entropy;
+use crate::base::hash::{Placement, PlacementKey};
+use crate::base::ids::{RecordNumber, ShardId};
+use crate::base::time::{DisplayClock, Time};
+use crate::room::log::low_bits;
+use crate::shard::config::ShardConfig;
+use crate::shard::conn::ConnTable;
+use crate::shard::counters::Counters;
+use crate::shard::ending::Patrol;
+use crate::shard::held::{Held, Post};
+use crate::shard::input::{Effect, Input};
+use crate::shard::mail::{Batch, Mail};
+use crate::shard::outbox::Outbox;
+use crate::shard::push::Push;
+pub use crate::shard::push::SendPlan;
+use crate::shard::quiz_bridge::QuizBridge;
+use crate::shard::record::Record;
+use crate::shard::registry::{Registry, Session};
+use crate::shard::rooms::Rooms;
+use crate::wire::close::CloseReason;
+
+/// What a shard is given beside its settings.
+pub struct Secrets {
+    /// Places users, rooms and shows; the same on every shard of the deployment.
+    pub placement_key: PlacementKey,
+    /// Signs retry tickets; the same on every shard, and kept over restarts.
+    pub ticket_key: TicketKey,
+    /// Checks access tokens.
+    pub verifier: TokenVerifier,
+    /// Keys, delays and epochs come from here.
+    pub entropy: Box<dyn Entropy>,
+}
+
+/// One core's share of the gateway.
+pub struct Shard {
+    config: ShardConfig,
+    placement: Placement,
+    clock: DisplayClock,
+    verifier: TokenVerifier,
+    ticket_key: TicketKey,
+    check_key: PlacementKey,
+    entropy: Box<dyn Entropy>,
+    now: Time,
+    conns: ConnTable,
+    rooms: Rooms,
+    registry: Registry,
+    outbox: Outbox,
+    push: Push,
+    held: Held,
+    patrol: Patrol,
+    quiz: QuizBridge,
+    /// Mail of this shard to itself, delivered before the step ends.
+    loopback: VecDeque<Mail>,
+    effects: Vec<Effect>,
+    counters: Counters,
+}
+
+impl Shard {
+    /// A shard without connections, rooms or shows.
+    #[must_use]
+    pub fn new(config: ShardConfig, secrets: Secrets) -> Shard {
+        let Secrets { placement_key, ticket_key, verifier, mut entropy } = secrets;
+        let mut check_key = PlacementKey([0; 16]);
+        entropy.fill(&mut check_key.0);
+        Shard {
+            placement: config.placement,
+            clock: config.clock,
+            quiz: QuizBridge::new(&config, placement_key),
+            config,
+            verifier,
+            ticket_key,
+            check_key,
+            entropy,
+            now: Time::ZERO,
+            conns: ConnTable::default(),
+            rooms: Rooms::default(),
+            registry: Registry::new(placement_key),
+            outbox: Outbox::default(),
+            push: Push::default(),
+            held: Held::default(),
+            patrol: Patrol::default(),
+            loopback: VecDeque::new(),
+            effects: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes in what happened. `now` never goes back.
+    pub fn step(&mut self, now: Time, input: Input<'_>) {
+        assert!(now >= self.now, "time goes forward");
+        self.now = now;
+        match input {
+            Input::Opened { conn, peer } => {
+                self.counters.connections_opened += 1;
+                self.conns.open(conn, peer, now);
+                self.begin_patrol();
+            }
+            Input::Received { conn, bytes, arrived } => self.received(conn, bytes, arrived),
+            Input::Writable { conn } => self.unblock(conn),
+            Input::Ended { conn } => self.end(conn, bytes::Bytes::new()),
+            Input::ReadOut { conn } => self.read_out(conn),
+            Input::ReceivedAll { until } => self.quiz_received_all(until),
+            Input::Mail(batch) => self.mail_batch(batch),
+            Input::Durable { record } => self.durable(record),
+            Input::Tick => self.tick(),
+            Input::Operator { ticket, request } => self.quiz_operator(ticket, request),
+            Input::Shutdown => self.shutdown(),
+        }
+        while let Some(mail) = self.loopback.pop_front() {
+            self.mail(self.config.me, mail);
+        }
+    }
+
+    /// What is to be done, in order; the caller does it all before the next step.
+    pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.effects.drain(..)
+    }
+
+    /// When the next [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let deadlines = [self.patrol_deadline(), self.starved_deadline(), self.quiz.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// True if clients should be left unread until the journal has caught up.
+    #[must_use]
+    pub fn is_overfull(&self) -> bool {
+        self.held.is_full()
+    }
+
+    /// While an answer's arrival decides something, the caller does not sleep longer than this,
+    /// so that "last seen empty" is never long ago.
+    #[must_use]
+    pub fn must_stay_awake(&self) -> bool {
+        self.quiz.has_open_question()
+    }
+
+    /// True if replies are waiting to be planned.
+    #[must_use]
+    pub fn has_replies(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// What this shard has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Open connections, users with a session that live here, and rooms with members here.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            connections: u64::from(self.conns.open_count()),
+            sessions: self.registry.count() as u64,
+            rooms: self.rooms.local_count() as u64,
+        }
+    }
+
+    fn tick(&mut self) {
+        self.patrol();
+        self.retry_starved();
+        self.quiz_tick();
+    }
+
+    fn durable(&mut self, record: RecordNumber) {
+        self.held.durable(record);
+        while let Some(post) = self.held.release() {
+            self.post_now(post);
+        }
+    }
+
+    fn mail_batch(&mut self, batch: Batch) {
+        self.counters.mail_batches += 1;
+        self.counters.mail += batch.mail.len() as u64;
+        self.quiz_note_lag(batch.from, batch.lag);
+        for mail in batch.mail {
+            self.mail(batch.from, mail);
+        }
+    }
+
+    fn mail(&mut self, from: ShardId, mail: Mail) {
+        match mail {
+            Mail::SessionOpened { user, conn } => {
+                let session = Session { shard: from, conn };
+                if let Some(older) = self.registry.open(user, session) {
+                    self.post(older.shard, Mail::SessionReplaced { conn: older.conn });
+                }
+                self.post(from, Mail::SessionConfirmed { conn });
+            }
+            Mail::SessionConfirmed { conn } => self.session_confirmed(conn),
+            Mail::SessionReplaced { conn } => self.session_replaced(conn),
+            Mail::SessionClosed { user, conn } => {
+                if self.registry.close(user, Session { shard: from, conn }) {
+                    self.quiz_absent(user);
+                }
+            }
+            Mail::Subscribe { room, encoding } => self.subscribe(from, room, encoding),
+            Mail::Subscribed { room, encoding, backlog } => {
+                self.subscribed(room, encoding, backlog);
+            }
+            Mail::Unsubscribe { room } => self.unsubscribe(from, room),
+            Mail::Publish(publish) => self.publish_at_home(from, *publish),
+            Mail::Published { conn, room, epoch, lane, version, sequence } => {
+                self.published(conn, messages::stamp(room, epoch, lane, version), &sequence);
+            }
+            Mail::RoomFrames(frames) => self.room_frames(*frames),
+            Mail::Quiz(mail) => self.quiz_mail(from, mail),
+        }
+    }
+
+    /// Posts mail in order; to this shard itself through the loopback.
+    fn post(&mut self, to: ShardId, mail: Mail) {
+        if to == self.config.me {
+            self.loopback.push_back(mail);
+        } else {
+            self.effects.push(Effect::Post { to, mail });
+        }
+    }
+
+    /// Journals a record, and posts mail when it is durable.
+    fn journal(&mut self, record: Record, mail: Vec<(ShardId, Mail)>) {
+        let number = self.held.next_record();
+        self.counters.records += 1;
+        self.effects.push(Effect::Journal { number, record });
+        for (to, mail) in mail {
+            self.post_when_durable(Post::Mail(to, mail));
+        }
+    }
+
+    /// Posts when everything recorded so far is durable.
+    fn post_when_durable(&mut self, post: Post) {
+        if let Some(post) = self.held.hold(post) {
+            self.post_now(post);
+        }
+    }
+
+    fn post_now(&mut self, post: Post) {
+        match post {
+            Post::Mail(to, mail) => self.post(to, mail),
+            Post::ToSession(user, reply) => self.post_to_session(user, reply),
+        }
+    }
+
+    fn shutdown(&mut self) {
+        for place in 0..self.conns.places_end() {
+            if let Some((id, _)) = self.conns.at(place) {
+                self.close(id, CloseReason::GoingAway);
+            }
+        }
+    }
+
+    fn token_check(&self, token: &str) -> u32 {
+        let mut hasher = self.check_key.build_hasher();
+        hasher.write(token.as_bytes());
+        low_bits(hasher.finish())
+    }
+}
+
+/// What a shard has now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Open connections.
+    pub connections: u64,
+    /// Users with a session, among those who live on this shard.
+    pub sessions: u64,
+    /// Rooms with members on this shard.
+    pub rooms: u64,
+}

@@ -1,0 +1,96 @@
+//! What an operator can ask of a shard, and what comes back.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::base::hash::Placement;
+use crate::base::ids::{RoomId, ShardId, ShowId, UserId};
+use crate::quiz::definition::ShowDefinition;
+use crate::quiz::director::{Command, CommandError, RejudgePreview};
+use crate::quiz::local::GrantError;
+pub use crate::shard::quiz_bridge::{OpenedQuestion, ShowStatus};
+
+/// A request, to be put to the shard that [`OperatorRequest::home`] names.
+#[derive(Clone, Debug)]
+pub enum OperatorRequest {
+    /// Make a show known.
+    Announce(Arc<ShowDefinition>),
+    /// Move a show along.
+    Command {
+        /// Which show.
+        show: ShowId,
+        /// How.
+        command: Command,
+    },
+    /// How does a show stand?
+    Status {
+        /// Which show.
+        show: ShowId,
+    },
+    /// Which shows have their director on this shard?
+    Shows,
+    /// Give a user a revive card.
+    GrantCard {
+        /// Whom.
+        user: UserId,
+    },
+}
+
+/// What an operator is told.
+#[derive(Clone, Debug)]
+pub enum OperatorAnswer {
+    /// It was decided.
+    Done,
+    /// Nothing was decided: this is what it would mean.
+    Preview(RejudgePreview),
+    /// How a show stands.
+    Show(Box<ShowStatus>),
+    /// The shows of the shard.
+    Shows(Vec<ShowStatus>),
+    /// The revive cards that the user may know of now.
+    Cards(u8),
+}
+
+/// Why a request was refused; nothing was changed.
+#[derive(Clone, Debug, Error)]
+pub enum OperatorError {
+    /// The director refused.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// No card can be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// There is no such show.
+    #[error("there is no show {0}; announce it first")]
+    NoSuchShow(ShowId),
+    /// A show's id is used once.
+    #[error("show {0} exists already; give the new one another id")]
+    ShowExists(ShowId),
+    /// Too many shows.
+    #[error("this process has as many shows as it can; end one first")]
+    TooManyShows,
+    /// Two shows never share a room.
+    #[error("room {room} already carries show {show}; give the new one another room")]
+    RoomTaken {
+        /// Which room.
+        room: RoomId,
+        /// The show that it carries.
+        show: ShowId,
+    },
+}
+
+impl OperatorRequest {
+    /// The shard that answers it; nothing if every shard has a part of the answer.
+    #[must_use]
+    pub fn home(&self, placement: &Placement) -> Option<ShardId> {
+        match self {
+            OperatorRequest::Announce(definition) => Some(placement.show_home(definition.id)),
+            OperatorRequest::Command { show, .. } | OperatorRequest::Status { show } => {
+                Some(placement.show_home(*show))
+            }
+            OperatorRequest::Shows => None,
+            OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
+        }
+    }
+}

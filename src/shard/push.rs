@@ -1,0 +1,414 @@
+//! What is sent next: replies, then what was begun, then lanes in order of priority.
+//!
+//! The pump pulls: it asks for a batch of sends, submits it, and returns what became of each.
+//! Within a batch a connection occurs once. For one connection the order is: spill, replies,
+//! high, mid, low; a frame that was begun is finished first, from the spill.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::base::ids::ConnId;
+use crate::base::time::Time;
+use crate::room::lane::Lane;
+use crate::room::log::{Read, low_bits};
+use crate::shard::Shard;
+use crate::shard::conn::{Flags, NO_ROOM, Spill};
+use crate::shard::input::{Effect, SendResult};
+use crate::shard::messages;
+use crate::shard::session::State;
+use crate::wire::close::CloseReason;
+
+/// Bytes of one send from a lane: what a socket's send buffer is sure to have room for twice.
+const LANE_SEND_BYTES_MAX: usize = 32 * 1024;
+
+/// One send that the pump is to submit; [`Shard::bytes_of`] has the bytes.
+#[derive(Clone, Debug)]
+pub struct SendPlan {
+    /// To whom.
+    pub conn: ConnId,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Outbox(Range<usize>),
+    Spill,
+    Lane(LaneSend),
+}
+
+/// Whole frames of one lane, contiguous in its log.
+#[derive(Clone, Debug)]
+struct LaneSend {
+    lane: Lane,
+    room: u32,
+    version: u64,
+    next_version: u64,
+    length: usize,
+    /// The log has more, which this send could not carry.
+    more: bool,
+}
+
+/// Who waits to be served.
+#[derive(Default)]
+pub(crate) struct Push {
+    plans: Vec<SendPlan>,
+    /// Connections whose spill can be sent.
+    flushing: VecDeque<ConnId>,
+    /// Connections that are served from their cursors outside a sweep.
+    catching_up: VecDeque<ConnId>,
+    /// Local rooms with an active sweep, per lane.
+    pub(crate) sweeping: [VecDeque<u32>; 3],
+    /// Connections to be tried again because the kernel had no memory.
+    starved: VecDeque<(Time, ConnId)>,
+}
+
+/// How long a send waits that failed for want of kernel memory.
+const STARVED_RETRY_MS: u64 = 50;
+
+impl Shard {
+    /// Plans at most `max` sends; [`Self::plans`] has them. None: nothing is due.
+    pub fn plan_sends(&mut self, max: usize) -> usize {
+        assert!(self.push.plans.is_empty(), "the last batch's results are still to come");
+        while self.push.plans.len() < max {
+            let Some((conn, range)) = self.outbox.plan() else {
+                break;
+            };
+            self.push.plans.push(SendPlan { conn, source: Source::Outbox(range) });
+        }
+        if self.push.plans.is_empty() {
+            self.plan_flushes(max);
+        }
+        if self.push.plans.is_empty() {
+            self.plan_catch_ups(max);
+        }
+        // Planning from cursors may have made replies (a gap): those go first.
+        for lane in Lane::ALL {
+            if self.push.plans.is_empty() && self.outbox.is_empty() {
+                self.plan_sweeps(lane, max);
+            }
+        }
+        if self.push.plans.is_empty() && !self.outbox.is_empty() {
+            return self.plan_sends(max);
+        }
+        self.push.plans.len()
+    }
+
+    /// The sends planned last.
+    #[must_use]
+    pub fn plans(&self) -> &[SendPlan] {
+        &self.push.plans
+    }
+
+    /// The bytes of a planned send.
+    #[must_use]
+    pub fn bytes_of(&self, plan: &SendPlan) -> &[u8] {
+        match &plan.source {
+            Source::Outbox(range) => self.outbox.bytes(range),
+            Source::Spill => {
+                let conn = self.conns.get(plan.conn);
+                conn.and_then(|conn| conn.spill.as_ref()).map_or(&[], |spill| spill.unsent())
+            }
+            Source::Lane(send) => {
+                let encoding = self.conns.get(plan.conn).map_or(0, |conn| conn.encoding);
+                let log = self.rooms.local(send.room).log(usize::from(encoding), send.lane);
+                match log.read(send.version, send.length) {
+                    Read::Frames { bytes, .. } => &bytes[..send.length],
+                    Read::UpToDate | Read::Lapped { .. } => &[],
+                }
+            }
+        }
+    }
+
+    /// What became of the planned sends, in their order.
+    ///
+    /// # Panics
+    /// If there are not as many results as plans.
+    pub fn sends_done(&mut self, now: Time, results: &[SendResult]) {
+        self.now = now;
+        let mut plans = std::mem::take(&mut self.push.plans);
+        assert_eq!(plans.len(), results.len(), "each planned send has its result");
+        for (plan, result) in plans.drain(..).zip(results) {
+            match plan.source {
+                Source::Outbox(range) => self.reply_done(plan.conn, &range, *result),
+                Source::Spill => self.spill_done(plan.conn, *result),
+                Source::Lane(send) => self.lane_done(plan.conn, &send, *result),
+            }
+        }
+        self.push.plans = plans;
+        self.outbox.recycle();
+    }
+
+    /// Queues a finished frame for a connection, behind what already waits for it.
+    pub(crate) fn reply(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        self.counters.replies += 1;
+        if !conn.flags.has(Flags::REPLYING) && conn.spill.is_none() {
+            if !conn.flags.has(Flags::BLOCKED) {
+                conn.flags.set(Flags::REPLYING);
+                self.outbox.push(id, write);
+                return;
+            }
+        }
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        if conn.spill.is_none() && conn.flags.has(Flags::REPLYING) {
+            if self.outbox.extend_last(id, &bytes) {
+                return;
+            }
+        }
+        let spill = conn.spill.get_or_insert_default();
+        self.counters.spilled_bytes += bytes.len() as u64;
+        spill.append(&bytes);
+        if spill.unsent().len() > self.config.spill_bytes_max {
+            self.counters.slow_readers_closed += 1;
+            self.end(id, messages::close_frame(CloseReason::TooSlow));
+        }
+    }
+
+    /// Serves a connection from its cursors, outside of any sweep.
+    pub(crate) fn catch_up(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            if !conn.flags.has(Flags::CATCHING_UP) {
+                conn.flags.set(Flags::CATCHING_UP);
+                self.push.catching_up.push_back(id);
+            }
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn unblock(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.flags.clear(Flags::BLOCKED);
+        if conn.spill.is_some() {
+            self.flush(id);
+        } else {
+            self.catch_up(id);
+        }
+    }
+
+    /// Tries those again for whom the kernel had no memory.
+    pub(crate) fn retry_starved(&mut self) {
+        while let Some((due, id)) = self.push.starved.front().copied() {
+            if due > self.now {
+                break;
+            }
+            self.push.starved.pop_front();
+            self.unblock(id);
+        }
+    }
+
+    /// When [`Self::retry_starved`] has something to do.
+    pub(crate) fn starved_deadline(&self) -> Option<Time> {
+        self.push.starved.front().map(|(due, _)| *due)
+    }
+
+    fn flush(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            if !conn.flags.has(Flags::FLUSHING) {
+                conn.flags.set(Flags::FLUSHING);
+                self.push.flushing.push_back(id);
+            }
+        }
+    }
+
+    fn plan_flushes(&mut self, max: usize) {
+        while self.push.plans.len() < max {
+            let Some(id) = self.push.flushing.pop_front() else {
+                return;
+            };
+            let Some(conn) = self.conns.get_mut(id) else {
+                continue;
+            };
+            conn.flags.clear(Flags::FLUSHING);
+            if conn.spill.is_some() && !conn.flags.has(Flags::BLOCKED) {
+                self.push.plans.push(SendPlan { conn: id, source: Source::Spill });
+            }
+        }
+    }
+
+    fn plan_catch_ups(&mut self, max: usize) {
+        // Those that are planned return to the list when their result comes; each is looked at
+        // once in this batch.
+        for _ in 0..self.push.catching_up.len().min(max) {
+            let Some(id) = self.push.catching_up.pop_front() else {
+                return;
+            };
+            let Some(conn) = self.conns.get_mut(id) else {
+                continue;
+            };
+            conn.flags.clear(Flags::CATCHING_UP);
+            let plan = Lane::ALL.into_iter().find_map(|lane| self.plan_lane(id.place, lane));
+            self.push.plans.extend(plan);
+        }
+    }
+
+    fn plan_sweeps(&mut self, lane: Lane, max: usize) {
+        while self.push.plans.len() < max {
+            let Some(room) = self.push.sweeping[lane.index()].front().copied() else {
+                return;
+            };
+            match self.rooms.local_mut(room).next_in_sweep(lane) {
+                Some(place) => {
+                    let plan = self.plan_lane(place, lane);
+                    self.push.plans.extend(plan);
+                }
+                // Another sweep might serve a member of this batch a second time.
+                None if !self.push.plans.is_empty() => return,
+                None => {
+                    if !self.rooms.local_mut(room).sweep_again(lane) {
+                        self.push.sweeping[lane.index()].pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A send from one lane to the connection at `place`, if it is behind and can be served.
+    fn plan_lane(&mut self, place: u32, lane: Lane) -> Option<SendPlan> {
+        let (id, conn) = self.conns.at(place)?;
+        let waits = conn.flags.has(Flags::BLOCKED) || conn.spill.is_some();
+        if waits || conn.state != State::InRoom || conn.room == NO_ROOM {
+            return None;
+        }
+        let room = conn.room;
+        let log = self.rooms.local(room).log(usize::from(conn.encoding), lane);
+        let version = log.widen(conn.cursors[lane.index()]);
+        match log.read(version, LANE_SEND_BYTES_MAX) {
+            Read::UpToDate => None,
+            Read::Frames { bytes, next_version } => {
+                let length = bytes.len();
+                let more = next_version < log.next_version();
+                let send = LaneSend { lane, room, version, next_version, length, more };
+                Some(SendPlan { conn: id, source: Source::Lane(send) })
+            }
+            Read::Lapped { oldest_version } => {
+                self.skip_to(id, lane, version, oldest_version);
+                self.catch_up(id);
+                None
+            }
+        }
+    }
+
+    fn reply_done(&mut self, id: ConnId, range: &Range<usize>, result: SendResult) {
+        let length = range.len();
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.flags.clear(Flags::REPLYING);
+        let sent = sent_bytes(result, length);
+        if sent < length {
+            let rest = self.outbox.bytes(&(range.start + sent..range.end));
+            self.counters.spilled_bytes += rest.len() as u64;
+            conn.spill.get_or_insert_default().prepend(rest);
+        }
+        self.after_send(id, result, sent == length);
+    }
+
+    fn spill_done(&mut self, id: ConnId, result: SendResult) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(spill) = &mut conn.spill else {
+            return;
+        };
+        let length = spill.unsent().len();
+        let sent = sent_bytes(result, length);
+        spill.advance(sent);
+        if sent == length {
+            conn.spill = None;
+        }
+        self.after_send(id, result, sent == length);
+    }
+
+    fn lane_done(&mut self, id: ConnId, send: &LaneSend, result: SendResult) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let sent = sent_bytes(result, send.length);
+        let log = self.rooms.local(send.room).log(usize::from(conn.encoding), send.lane);
+        let next_version = if sent == send.length {
+            send.next_version
+        } else {
+            let (frames, bytes) = log.whole_frames(send.version, sent);
+            let mut next_version = send.version + frames;
+            if bytes < sent {
+                // What was begun is finished first: the rest of that frame precedes everything.
+                let begun = &log.frame(next_version)[sent - bytes..];
+                self.counters.spilled_bytes += begun.len() as u64;
+                let mut spill = Spill::default();
+                spill.append(begun);
+                conn.spill = Some(Box::new(spill));
+                next_version += 1;
+            }
+            next_version
+        };
+        conn.cursors[send.lane.index()] = low_bits(next_version);
+        self.counters.room_frames_sent += next_version - send.version;
+        self.counters.room_sends += u64::from(sent > 0);
+        if send.more && sent == send.length {
+            self.catch_up(id);
+        }
+        self.after_send(id, result, sent == send.length);
+    }
+
+    /// What follows a send for the connection: rest, wait, close, or look for more.
+    fn after_send(&mut self, id: ConnId, result: SendResult, whole: bool) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        match result {
+            SendResult::Gone => {}
+            SendResult::NoMemory => {
+                conn.flags.set(Flags::BLOCKED);
+                let due = now + std::time::Duration::from_millis(STARVED_RETRY_MS);
+                self.push.starved.push_back((due, id));
+            }
+            SendResult::Sent(_) if whole => {
+                if conn.spill.is_some() {
+                    self.flush(id);
+                } else if conn.flags.has(Flags::CLOSE_WHEN_SENT) {
+                    self.end(id, bytes::Bytes::new());
+                } else if self.is_behind(id) {
+                    self.catch_up(id);
+                }
+            }
+            SendResult::Sent(_) | SendResult::Blocked => conn.flags.set(Flags::BLOCKED),
+        }
+    }
+
+    /// True if a lane without a running sweep has something for the connection.
+    fn is_behind(&self, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.state == State::InRoom) else {
+            return false;
+        };
+        let room = self.rooms.local(conn.room);
+        Lane::ALL.into_iter().any(|lane| {
+            let head = room.log(usize::from(conn.encoding), lane).next_version();
+            !room.is_sweeping(lane) && low_bits(head) != conn.cursors[lane.index()]
+        })
+    }
+
+    /// Ends a connection at once: last bytes, close, and nobody remembers it.
+    pub(crate) fn end(&mut self, id: ConnId, last: bytes::Bytes) {
+        if self.conns.get(id).is_none() {
+            return;
+        }
+        self.forget(id);
+        self.effects.push(Effect::Close { conn: id, last });
+    }
+}
+
+fn sent_bytes(result: SendResult, length: usize) -> usize {
+    match result {
+        SendResult::Sent(sent) => {
+            assert!(sent <= length, "more was sent than was planned");
+            sent
+        }
+        SendResult::Blocked | SendResult::NoMemory | SendResult::Gone => 0,
+    }
+}

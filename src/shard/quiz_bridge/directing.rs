@@ -1,0 +1,231 @@
+//! The director's home: commands in, numbered and durable events out to every shard.
+
+use std::sync::Arc;
+
+use crate::base::ids::{EventNumber, ShardId, ShowId, UserId};
+use crate::base::limits::SHOWS_MAX;
+use crate::base::time::Time;
+use crate::quiz::definition::ShowDefinition;
+use crate::quiz::director::{Command, CommandOutcome, Director, Notice};
+use crate::quiz::event::{NumberedEvent, ShowEvent};
+use crate::quiz::report::{Report, Tally};
+use crate::shard::Shard;
+use crate::shard::input::Effect;
+use crate::shard::mail::Mail;
+use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
+use crate::shard::quiz_bridge::status::{OpenedQuestion, ShowStatus};
+use crate::shard::quiz_mail::QuizMail;
+use crate::shard::record::Record;
+
+/// Notices that are kept for the operator, per show.
+const NOTICES_MAX: usize = 64;
+
+/// A show's director and what the operator can look back at.
+pub(super) struct Directed {
+    director: Director,
+    questions: Vec<OpenedQuestion>,
+    notices: Vec<Notice>,
+    is_paid_out: bool,
+}
+
+impl Directed {
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.director.deadline()
+    }
+
+    fn note(&mut self, event: &NumberedEvent) {
+        match &event.event {
+            ShowEvent::QuestionOpened(opening) => self.questions.push(OpenedQuestion {
+                question: opening.question,
+                published_at: event.decided_at,
+                show_by: opening.show_by,
+                answer_by: opening.answer_by,
+                counts: None,
+                in_play: 0,
+                is_voided: false,
+            }),
+            ShowEvent::QuestionExtended { show_by, answer_by, .. } => {
+                if let Some(question) = self.questions.last_mut() {
+                    question.show_by = *show_by;
+                    question.answer_by = *answer_by;
+                }
+            }
+            ShowEvent::QuestionClosed { counts, in_play, .. } => {
+                if let Some(question) = self.questions.last_mut() {
+                    question.counts = Some(*counts);
+                    question.in_play = *in_play;
+                }
+            }
+            ShowEvent::QuestionVoided { .. } => {
+                if let Some(question) = self.questions.last_mut() {
+                    question.is_voided = true;
+                }
+            }
+            ShowEvent::Rejudged { in_play, .. } => {
+                if let Some(question) = self.questions.last_mut() {
+                    question.in_play = *in_play;
+                }
+            }
+            ShowEvent::Announced(_)
+            | ShowEvent::LobbyOpened
+            | ShowEvent::QuestionClosing { .. }
+            | ShowEvent::Revealed(_)
+            | ShowEvent::Rejudging { .. }
+            | ShowEvent::Paused
+            | ShowEvent::Resumed
+            | ShowEvent::Settling
+            | ShowEvent::Settled(_)
+            | ShowEvent::Cancelled
+            | ShowEvent::Ended => {}
+        }
+    }
+
+    fn status(&self) -> ShowStatus {
+        let definition = self.director.definition();
+        ShowStatus {
+            show: definition.id,
+            title: definition.title.clone(),
+            prize_pool: definition.prize_pool,
+            question_count: definition.questions.len(),
+            live: self.director.live(),
+            allowed: self.director.allowed(),
+            questions: self.questions.clone(),
+            settlement: self.director.settlement().copied(),
+            is_paid_out: self.is_paid_out,
+            notices: self.notices.clone(),
+        }
+    }
+}
+
+impl Shard {
+    /// An operator asks for something.
+    pub(crate) fn quiz_operator(&mut self, ticket: u64, request: OperatorRequest) {
+        let answer = match request {
+            OperatorRequest::Announce(definition) => self.announce(&definition),
+            OperatorRequest::Command { show, command } => self.command(show, command),
+            OperatorRequest::Status { show } => self.status(show),
+            OperatorRequest::Shows => {
+                let shows = self.quiz.directors.values().map(Directed::status);
+                Ok(OperatorAnswer::Shows(shows.collect()))
+            }
+            OperatorRequest::GrantCard { user } => self.grant_card(user),
+        };
+        self.effects.push(Effect::Answer { ticket, answer });
+    }
+
+    fn announce(
+        &mut self,
+        definition: &Arc<ShowDefinition>,
+    ) -> Result<OperatorAnswer, OperatorError> {
+        let show = definition.id;
+        if self.quiz.directors.contains_key(&show) {
+            return Err(OperatorError::ShowExists(show));
+        }
+        if self.quiz.directors.len() >= SHOWS_MAX {
+            return Err(OperatorError::TooManyShows);
+        }
+        if let Some(other) = self.quiz.by_room.get(&definition.room) {
+            return Err(OperatorError::RoomTaken { room: definition.room, show: *other });
+        }
+        let (shards, buckets) = (self.placement.shard_count(), self.placement.bucket_count());
+        let director = Director::new(definition.clone(), shards, buckets, self.now);
+        let directed =
+            Directed { director, questions: Vec::new(), notices: Vec::new(), is_paid_out: false };
+        self.quiz.directors.insert(show, directed);
+        self.post_decided(show);
+        Ok(OperatorAnswer::Done)
+    }
+
+    fn command(&mut self, show: ShowId, command: Command) -> Result<OperatorAnswer, OperatorError> {
+        let Some(directed) = self.quiz.directors.get_mut(&show) else {
+            return Err(OperatorError::NoSuchShow(show));
+        };
+        let outcome = directed.director.command(self.now, command, &mut *self.entropy)?;
+        self.post_decided(show);
+        Ok(match outcome {
+            CommandOutcome::Done => OperatorAnswer::Done,
+            CommandOutcome::Preview(preview) => OperatorAnswer::Preview(preview),
+        })
+    }
+
+    fn status(&mut self, show: ShowId) -> Result<OperatorAnswer, OperatorError> {
+        let directed = self.quiz.directors.get(&show).ok_or(OperatorError::NoSuchShow(show))?;
+        Ok(OperatorAnswer::Show(Box::new(directed.status())))
+    }
+
+    fn grant_card(&mut self, user: UserId) -> Result<OperatorAnswer, OperatorError> {
+        let cards = self.quiz.local.grant_card(user)?;
+        self.journal(Record::CardGranted { user }, Vec::new());
+        Ok(OperatorAnswer::Cards(cards))
+    }
+
+    /// A shard has applied an event.
+    pub(super) fn acknowledged(
+        &mut self,
+        from: ShardId,
+        show: ShowId,
+        event: EventNumber,
+        applied_at: Time,
+    ) {
+        if let Some(directed) = self.quiz.directors.get_mut(&show) {
+            directed.director.acknowledged(from, event, applied_at);
+            self.post_decided(show);
+        }
+    }
+
+    /// A shard has completed a piece of work.
+    pub(super) fn reported(&mut self, show: ShowId, report: Report) {
+        let now = self.now;
+        if let Some(directed) = self.quiz.directors.get_mut(&show) {
+            match report {
+                Report::Closed(summary) => directed.director.closed(now, summary),
+                Report::Frozen(summary) => directed.director.frozen(now, summary),
+                Report::Paid(summary) => directed.director.paid(summary),
+            }
+            self.post_decided(show);
+        }
+    }
+
+    /// A shard's live figures.
+    pub(super) fn tallied(&mut self, show: ShowId, tally: Tally) {
+        if let Some(directed) = self.quiz.directors.get_mut(&show) {
+            directed.director.tally(tally);
+        }
+    }
+
+    /// Directors whose time has come.
+    pub(super) fn direct_due(&mut self) {
+        let now = self.now;
+        let due = |directed: &Directed| directed.deadline().is_some_and(|due| due <= now);
+        let shows = self.quiz.directors.iter().filter(|(_, directed)| due(directed));
+        for show in shows.map(|(show, _)| *show).collect::<Vec<_>>() {
+            if let Some(directed) = self.quiz.directors.get_mut(&show) {
+                directed.director.due(now);
+            }
+            self.post_decided(show);
+        }
+    }
+
+    /// What a director decided is journaled and, once durable, posted to every shard.
+    fn post_decided(&mut self, show: ShowId) {
+        let Some(directed) = self.quiz.directors.get_mut(&show) else {
+            return;
+        };
+        let events = directed.director.take_events();
+        for notice in directed.director.take_notices() {
+            directed.is_paid_out |= matches!(notice, Notice::PaidOut { .. });
+            if directed.notices.len() < NOTICES_MAX {
+                directed.notices.push(notice);
+            }
+        }
+        for event in &events {
+            directed.note(event);
+        }
+        for event in events {
+            let event = Box::new(event);
+            let mail = |shard| (shard, Mail::Quiz(QuizMail::Event(event.clone())));
+            let mail = ShardId::all(self.placement.shard_count()).map(mail).collect();
+            self.journal(Record::Event(event.clone()), mail);
+        }
+    }
+}

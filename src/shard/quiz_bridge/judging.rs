@@ -1,0 +1,244 @@
+//! The users' home: events applied, answers judged, silence settled, in slices.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::ids::{ConnId, ShardId, ShowId, UserId};
+use crate::base::time::Time;
+use crate::quiz::event::{NumberedEvent, ShowEvent};
+use crate::quiz::judge::RefusalReason;
+use crate::quiz::local::JoinError;
+use crate::quiz::phase::Phase;
+use crate::quiz::replica::{AnswerOutcome, Applied, PlayerResult};
+use crate::shard::Shard;
+use crate::shard::held::Post;
+use crate::shard::mail::Mail;
+use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
+use crate::shard::record::Record;
+
+/// Players whose silence is settled in one slice: well below a turn's 250 µs times the number of
+/// turns that a second has left.
+const SLICE_PLAYERS: usize = 2_048;
+/// How often live figures go to the director while a question is open.
+const TALLY_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Shard {
+    /// A show event has come: applied, acknowledged, told, and what waited for it is taken up.
+    ///
+    /// # Panics
+    /// If it cannot be applied: mail between shards is ordered and lossless, so the process must
+    /// not go on.
+    pub(super) fn apply_event(&mut self, event: &NumberedEvent) {
+        let show = event.show;
+        match self.quiz.local.apply(event) {
+            Ok(Applied::Fresh) => {}
+            Ok(Applied::Repeated) => return,
+            Err(error) => panic!("applying event {} of show {show}: {error}", event.number),
+        }
+        self.counters.show_events += 1;
+        self.quiz.has_work = true;
+        self.quiz.tally_due.get_or_insert(self.now);
+        match &event.event {
+            ShowEvent::Announced(definition) => {
+                self.quiz.by_room.entry(definition.room).or_insert(show);
+            }
+            ShowEvent::QuestionClosing { close_after, .. } => {
+                self.quiz.draining.insert(show, *close_after);
+            }
+            ShowEvent::QuestionVoided { .. } | ShowEvent::Cancelled => {
+                self.quiz.draining.remove(&show);
+            }
+            ShowEvent::LobbyOpened
+            | ShowEvent::QuestionOpened(_)
+            | ShowEvent::QuestionExtended { .. }
+            | ShowEvent::QuestionClosed { .. }
+            | ShowEvent::Revealed(_)
+            | ShowEvent::Rejudging { .. }
+            | ShowEvent::Rejudged { .. }
+            | ShowEvent::Paused
+            | ShowEvent::Resumed
+            | ShowEvent::Settling
+            | ShowEvent::Settled(_)
+            | ShowEvent::Ended => {}
+        }
+        let home = self.placement.show_home(show);
+        let (number, applied_at) = (event.number, self.now);
+        let mail = QuizMail::Acknowledged { show, event: number, applied_at };
+        self.post(home, Mail::Quiz(mail));
+        self.tell_room(event);
+        self.release_room_frames();
+        self.take_up_waiting(show);
+        self.post_drained();
+    }
+
+    /// Every byte that reached the host before `until` has been taken in.
+    pub(crate) fn quiz_received_all(&mut self, until: Time) {
+        self.quiz.received_all = until;
+        self.post_drained();
+    }
+
+    /// Tells every shard, behind everything that was received in time, that this was all.
+    fn post_drained(&mut self) {
+        let until = self.quiz.received_all;
+        let drained = self.quiz.draining.iter().filter(|(_, close_after)| until > **close_after);
+        for show in drained.map(|(show, _)| *show).collect::<Vec<_>>() {
+            self.quiz.draining.remove(&show);
+            let applied = self.quiz.applied(show);
+            let question = self.quiz.local.show(show).and_then(|replica| replica.must_drain());
+            let Some(question) = question else {
+                continue;
+            };
+            for shard in ShardId::all(self.placement.shard_count()) {
+                self.post(shard, Mail::Quiz(QuizMail::Drained { show, question, applied }));
+            }
+        }
+    }
+
+    /// A user is in a show's room.
+    pub(super) fn player_joined(
+        &mut self,
+        from: ShardId,
+        show: ShowId,
+        user: UserId,
+        conn: ConnId,
+        since: Time,
+    ) {
+        match self.quiz.local.join(show, user) {
+            Ok(()) => {}
+            // The show ended meanwhile, or nobody else fits in: the user watches.
+            Err(JoinError::NoSuchShow(_) | JoinError::Full(_)) => return,
+        }
+        self.quiz.local.present(show, user, from, since);
+        let applied = self.quiz.applied(show);
+        self.journal(Record::Joined { show, user, applied }, Vec::new());
+        if let Some(snapshot) = self.quiz.local.snapshot(show, user) {
+            let mail = QuizMail::Snapshot { show, conn, snapshot: Box::new(snapshot) };
+            self.post_when_durable(Post::Mail(from, Mail::Quiz(mail)));
+        }
+    }
+
+    /// A user's one session has ended.
+    pub(crate) fn quiz_absent(&mut self, user: UserId) {
+        let now = self.now;
+        let shows: Vec<ShowId> = self.quiz.local.shows().map(|show| show.definition().id).collect();
+        for show in shows {
+            self.quiz.local.absent(show, user, now);
+        }
+    }
+
+    /// An answer is judged; what became of it leaves when its record is durable.
+    pub(super) fn judge_answer(&mut self, from: ShardId, mail: AnswerMail) {
+        let AnswerMail { show, user, input, sequence } = mail;
+        let outcome = self.quiz.local.answer(show, user, &input);
+        let verdict = match outcome {
+            AnswerOutcome::Recorded(sealed) => AnswerVerdict::Recorded(sealed),
+            AnswerOutcome::Repeated(sealed) => {
+                self.counters.answers_acknowledged += 1;
+                let verdict = AnswerVerdict::Recorded(sealed);
+                return self.reply_answer(show, user, input.question, sequence, verdict);
+            }
+            AnswerOutcome::Deferred => AnswerVerdict::Late,
+            AnswerOutcome::Ahead => {
+                let mail = AnswerMail { show, user, input, sequence };
+                return self.wait_for_event(from, QuizMail::Answer(Box::new(mail)));
+            }
+            AnswerOutcome::Refused(reason) => {
+                self.counters.answers_refused += 1;
+                let verdict = AnswerVerdict::Refused(reason);
+                return self.reply_answer(show, user, input.question, sequence, verdict);
+            }
+        };
+        let applied = self.quiz.applied(show);
+        self.journal(Record::Answer { show, user, input, applied }, Vec::new());
+        self.counters.answers_acknowledged += 1;
+        self.reply_answer(show, user, input.question, sequence, verdict);
+    }
+
+    /// One answer of this user waits already: the sender is told to wait for that.
+    pub(super) fn refuse_second_answer(&mut self, mail: &AnswerMail) {
+        self.counters.answers_refused += 1;
+        let AnswerMail { show, user, input, sequence } = mail;
+        let verdict = AnswerVerdict::Refused(RefusalReason::NotCurrentQuestion);
+        self.reply_answer(*show, *user, input.question, sequence.clone(), verdict);
+    }
+
+    /// Replies to the session that exists when everything recorded so far is durable.
+    fn reply_answer(
+        &mut self,
+        show: ShowId,
+        user: UserId,
+        question: crate::base::ids::QuestionIndex,
+        sequence: Box<str>,
+        verdict: AnswerVerdict,
+    ) {
+        let conn = ConnId::default();
+        let reply = AnswerReply { conn, show, question, sequence, verdict };
+        self.post_when_durable(Post::ToSession(user, Box::new(reply)));
+    }
+
+    /// Delivers a reply to whatever session the user has now; a user without one learns it when
+    /// it returns.
+    pub(crate) fn post_to_session(&mut self, user: UserId, mut reply: Box<AnswerReply>) {
+        if let Some(session) = self.registry.get(user) {
+            reply.conn = session.conn;
+            self.post(session.shard, Mail::Quiz(QuizMail::AnswerReply(reply)));
+        }
+    }
+
+    /// A slice of what concerns all players: silence, judging again, freezing, paying.
+    pub(super) fn work_slice(&mut self) {
+        if !self.quiz.has_work {
+            return;
+        }
+        self.quiz.has_work = false;
+        let shows = self.quiz.local.shows().filter(|show| show.has_work());
+        for show in shows.map(|show| show.definition().id).collect::<Vec<_>>() {
+            let progress = self.quiz.local.settle_slice(show, SLICE_PLAYERS);
+            self.quiz.has_work |= progress.more;
+            self.post_results(show, progress.results);
+            if let Some(report) = progress.report {
+                let report = Box::new(report);
+                let home = self.placement.show_home(show);
+                let mail = QuizMail::Reported { show, report: report.clone() };
+                self.journal(Record::Reported { show, report }, vec![(home, Mail::Quiz(mail))]);
+            }
+        }
+    }
+
+    /// Results of many players: one mail per connection's shard.
+    fn post_results(&mut self, show: ShowId, results: Vec<PlayerResult>) {
+        let mut by_shard: BTreeMap<ShardId, Vec<(ConnId, PlayerResult)>> = BTreeMap::new();
+        for result in results {
+            if let Some(session) = self.registry.get(result.user) {
+                by_shard.entry(session.shard).or_default().push((session.conn, result));
+            }
+        }
+        for (shard, results) in by_shard {
+            let mail = Mail::Quiz(QuizMail::Results { show, results });
+            self.post_when_durable(Post::Mail(shard, mail));
+        }
+    }
+
+    /// Live figures to the directors, while a question takes answers.
+    pub(super) fn post_tallies(&mut self) {
+        if self.quiz.tally_due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        let mut is_live = false;
+        let tallies: Vec<_> = self
+            .quiz
+            .local
+            .shows()
+            .map(|show| {
+                is_live |= matches!(show.phase(), Phase::Lobby | Phase::Open | Phase::Closing);
+                (show.definition().id, show.tally())
+            })
+            .collect();
+        for (show, tally) in tallies {
+            let home = self.placement.show_home(show);
+            let mail = QuizMail::Tally { show, tally: Box::new(tally) };
+            self.post(home, Mail::Quiz(mail));
+        }
+        self.quiz.tally_due = is_live.then(|| self.now + TALLY_INTERVAL);
+    }
+}

@@ -1,0 +1,195 @@
+//! The one place that knows both rooms and quiz.
+//!
+//! Three roles meet on every shard: the *director's home* numbers and journals what the operator
+//! decides; the *users' home* judges, and holds back what its event has not come for; the
+//! *connection's shard* stamps, admits and tells. [`directing`] has the first, [`judging`] the
+//! second, [`telling`] the third.
+
+mod directing;
+mod judging;
+mod status;
+mod telling;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+pub use status::{OpenedQuestion, ShowStatus};
+
+use crate::base::hash::PlacementKey;
+use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
+use crate::base::time::Time;
+use crate::quiz::local::LocalQuiz;
+use crate::shard::Shard;
+use crate::shard::config::ShardConfig;
+use crate::shard::quiz_bridge::directing::Directed;
+use crate::shard::quiz_mail::QuizMail;
+
+/// A report of another shard's load counts for so long.
+const LOAD_VALID: Duration = Duration::from_secs(1);
+
+/// The quiz on one shard, and how it is tied to sessions, rooms and mail.
+pub(crate) struct QuizBridge {
+    local: LocalQuiz,
+    /// Shows whose director lives here.
+    directors: BTreeMap<ShowId, Directed>,
+    /// Which show a room carries.
+    by_room: BTreeMap<RoomId, ShowId>,
+    /// Mail that came before its event, per show, in order.
+    waiting: BTreeMap<ShowId, VecDeque<(ShardId, QuizMail)>>,
+    /// Who has an answer waiting: at most one.
+    waiting_answers: BTreeSet<(ShowId, UserId)>,
+    /// Questions whose drained mark this shard owes, with the moment up to which it must have
+    /// received everything.
+    draining: BTreeMap<ShowId, Time>,
+    received_all: Time,
+    /// How far behind each shard was with its mail when it last said so, and when that was.
+    lags: Vec<(Duration, Time)>,
+    turn: Duration,
+    tally_due: Option<Time>,
+    has_work: bool,
+}
+
+impl QuizBridge {
+    pub(crate) fn new(config: &ShardConfig, key: PlacementKey) -> QuizBridge {
+        let shard_count = usize::from(config.placement.shard_count());
+        QuizBridge {
+            local: LocalQuiz::new(config.me, config.placement, key),
+            directors: BTreeMap::new(),
+            by_room: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            waiting_answers: BTreeSet::new(),
+            draining: BTreeMap::new(),
+            received_all: Time::ZERO,
+            lags: vec![(Duration::ZERO, Time::ZERO); shard_count],
+            turn: Duration::ZERO,
+            tally_due: None,
+            has_work: false,
+        }
+    }
+
+    /// When [`Shard::quiz_tick`] has something to do; work that is left is due at once.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let directors = self.directors.values().filter_map(Directed::deadline);
+        let work = self.has_work.then_some(Time::ZERO);
+        directors.chain(self.tally_due).chain(work).min()
+    }
+
+    /// True while the arrival of an answer decides something on this shard.
+    pub(crate) fn has_open_question(&self) -> bool {
+        !self.draining.is_empty() || self.local.shows().any(|show| show.open_question().is_some())
+    }
+
+    /// The last event of a show that was applied here.
+    fn applied(&self, show: ShowId) -> EventNumber {
+        self.local.show(show).map_or(EventNumber(0), |show| show.last_event())
+    }
+
+    /// True if a shard is so far behind with its mail that answers should come again later.
+    fn is_overloaded(&self, shard: ShardId, now: Time, config: &ShardConfig) -> bool {
+        let age_max = Duration::from_millis(u64::from(config.admission.mailbox_age_ms));
+        let turn_max = Duration::from_millis(u64::from(config.admission.turn_ms));
+        let (lag, said_at) = self.lags[shard.index()];
+        let lags = lag > age_max && now.since(said_at) < LOAD_VALID;
+        lags || self.turn > turn_max
+    }
+}
+
+impl Shard {
+    /// A shard's mail told how far that shard is behind.
+    pub(crate) fn quiz_note_lag(&mut self, from: ShardId, lag: Duration) {
+        self.quiz.lags[from.index()] = (lag, self.now);
+    }
+
+    /// How long this shard's last turn took, and how old the mail was that it took in.
+    pub fn note_load(&mut self, turn: Duration, mail_age: Duration) {
+        self.quiz.turn = turn;
+        let me = self.config.me;
+        self.quiz_note_lag(me, mail_age);
+    }
+
+    /// Mail about shows.
+    pub(crate) fn quiz_mail(&mut self, from: ShardId, mail: QuizMail) {
+        if self.must_wait(&mail) {
+            return self.wait_for_event(from, mail);
+        }
+        match mail {
+            QuizMail::Event(event) => self.apply_event(&event),
+            QuizMail::Acknowledged { show, event, applied_at } => {
+                self.acknowledged(from, show, event, applied_at);
+            }
+            QuizMail::Joined { show, user, conn, since, .. } => {
+                self.player_joined(from, show, user, conn, since);
+            }
+            QuizMail::Left { show, user, at } => self.quiz.local.absent(show, user, at),
+            QuizMail::Snapshot { show, conn, snapshot } => {
+                self.tell_snapshot(conn, show, &snapshot);
+            }
+            QuizMail::Answer(answer) => self.judge_answer(from, *answer),
+            QuizMail::TicketIssued { show, user, question, option, .. } => {
+                self.quiz.local.ticket_issued(show, user, question, option);
+            }
+            QuizMail::AnswerReply(reply) => self.tell_answer(&reply),
+            QuizMail::Results { show, results } => self.tell_results(show, &results),
+            QuizMail::Drained { show, question, .. } => {
+                self.quiz.local.drained(show, from, question);
+                self.quiz.has_work = true;
+            }
+            QuizMail::Reported { show, report } => self.reported(show, *report),
+            QuizMail::Tally { show, tally } => self.tallied(show, *tally),
+        }
+    }
+
+    /// Mail that knows an event which has not come here waits for it.
+    fn must_wait(&self, mail: &QuizMail) -> bool {
+        let (show, applied) = match mail {
+            QuizMail::Joined { show, applied, .. }
+            | QuizMail::TicketIssued { show, applied, .. }
+            | QuizMail::Drained { show, applied, .. } => (*show, *applied),
+            QuizMail::Answer(answer) => (answer.show, answer.input.sender_applied),
+            QuizMail::Event(_)
+            | QuizMail::Acknowledged { .. }
+            | QuizMail::Left { .. }
+            | QuizMail::Snapshot { .. }
+            | QuizMail::AnswerReply(_)
+            | QuizMail::Results { .. }
+            | QuizMail::Reported { .. }
+            | QuizMail::Tally { .. } => return false,
+        };
+        applied > self.quiz.applied(show)
+    }
+
+    fn wait_for_event(&mut self, from: ShardId, mail: QuizMail) {
+        let show = match &mail {
+            QuizMail::Joined { show, .. }
+            | QuizMail::TicketIssued { show, .. }
+            | QuizMail::Drained { show, .. } => *show,
+            QuizMail::Answer(answer) => {
+                // At most one per user: the first is the one that binds.
+                if !self.quiz.waiting_answers.insert((answer.show, answer.user)) {
+                    return self.refuse_second_answer(answer);
+                }
+                answer.show
+            }
+            other => unreachable!("only mail with an event number waits: {other:?}"),
+        };
+        self.counters.mail_waited += 1;
+        self.quiz.waiting.entry(show).or_default().push_back((from, mail));
+    }
+
+    /// An event was applied: what waited for it, or for an earlier one, is taken up in order.
+    fn take_up_waiting(&mut self, show: ShowId) {
+        for (from, mail) in self.quiz.waiting.remove(&show).unwrap_or_default() {
+            if let QuizMail::Answer(answer) = &mail {
+                self.quiz.waiting_answers.remove(&(show, answer.user));
+            }
+            self.quiz_mail(from, mail);
+        }
+    }
+
+    /// What is due: directors' deadlines, slices of work, tallies.
+    pub(crate) fn quiz_tick(&mut self) {
+        self.direct_due();
+        self.work_slice();
+        self.post_tallies();
+    }
+}

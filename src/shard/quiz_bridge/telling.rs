@@ -1,0 +1,397 @@
+//! The connection's shard and the room's home: who is told what, and how answers are admitted.
+
+use std::time::Duration;
+
+use crate::auth::ticket::{Ticket, TicketSubject};
+use crate::base::ids::{ConnId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShowId, UserId};
+use crate::base::time::Time;
+use crate::quiz::definition::ShowDefinition;
+use crate::quiz::event::{NumberedEvent, ShowEvent};
+use crate::quiz::judge::RefusalReason;
+use crate::quiz::phase::Phase;
+use crate::quiz::replica::snapshot::{PlayerSnapshot, Standing};
+use crate::quiz::replica::{AnswerInput, OpenQuestion, PlayerResult, TicketStamp};
+use crate::quiz::seal::SealedResult;
+use crate::room::lane::Lane;
+use crate::shard::Shard;
+use crate::shard::conn::NO_ROOM;
+use crate::shard::mail::Mail;
+use crate::shard::messages;
+use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
+use crate::wire::proto;
+use crate::wire::proto::notification::Payload as Notice;
+use crate::wire::proto::response::Payload as Response;
+
+/// No client is asked to come back sooner than this.
+const RETRY_AFTER_MIN_MS: u64 = 100;
+/// A retry has at least this long before its ticket expires.
+const RETRY_MARGIN: Duration = Duration::from_millis(500);
+
+impl Shard {
+    /// At the room's home: everybody in the room learns of an event.
+    pub(super) fn tell_room(&mut self, event: &NumberedEvent) {
+        let show = event.show;
+        let Some(replica) = self.quiz.local.show(show) else {
+            return;
+        };
+        let definition = replica.definition().clone();
+        let room = definition.room;
+        if self.placement.room_home(room) != self.config.me {
+            return;
+        }
+        let phase = replica.phase();
+        let notice = match &event.event {
+            // Internal: nothing that a player may know has changed.
+            ShowEvent::QuestionClosing { .. }
+            | ShowEvent::QuestionClosed { .. }
+            | ShowEvent::Rejudging { .. } => return,
+            ShowEvent::QuestionOpened(_) => {
+                let Some(open) = replica.open_question().copied() else {
+                    return;
+                };
+                Notice::Question(self.question(&definition, &open))
+            }
+            ShowEvent::QuestionExtended { question, show_by, answer_by } => {
+                Notice::QuestionExtended(proto::QuestionExtended {
+                    show_id: show.0,
+                    question: question.0.into(),
+                    show_by_ms: self.clock.unix_ms(*show_by),
+                    answer_by_ms: self.clock.unix_ms(*answer_by),
+                })
+            }
+            ShowEvent::Revealed(reveal) => {
+                let options = definition.questions[reveal.question.index()].options.len();
+                Notice::Reveal(proto::Reveal {
+                    show_id: show.0,
+                    question: reveal.question.0.into(),
+                    result_key: reveal.result_key.to_vec().into(),
+                    correct_option: reveal.correct.0.into(),
+                    option_counts: reveal.option_counts[..options].to_vec(),
+                    in_play: reveal.in_play,
+                })
+            }
+            ShowEvent::QuestionVoided { question } => {
+                Notice::QuestionVoided(proto::QuestionVoided {
+                    show_id: show.0,
+                    question: question.0.into(),
+                })
+            }
+            ShowEvent::Rejudged { question, correct, in_play } => {
+                Notice::Rejudged(proto::Rejudged {
+                    show_id: show.0,
+                    question: question.0.into(),
+                    correct_option: correct.0.into(),
+                    in_play: *in_play,
+                })
+            }
+            ShowEvent::Settled(settlement) => Notice::Settled(proto::Settled {
+                show_id: show.0,
+                winners: settlement.winners,
+                prize_pool_cents: settlement.pool.0,
+                per_head_cents: settlement.per_head.0,
+                remainder_cents: settlement.remainder.0,
+            }),
+            ShowEvent::Announced(_)
+            | ShowEvent::LobbyOpened
+            | ShowEvent::Paused
+            | ShowEvent::Resumed
+            | ShowEvent::Settling
+            | ShowEvent::Cancelled
+            | ShowEvent::Ended => Notice::ShowState(show_state(&definition, phase)),
+        };
+        self.publish_to_room(room, Lane::High, notice, Some((show, event.number)));
+    }
+
+    /// True once this shard has applied the event that a room's message tells of.
+    pub(crate) fn quiz_has_applied(&self, after: Option<(ShowId, EventNumber)>) -> bool {
+        after.is_none_or(|(show, number)| self.quiz.applied(show) >= number)
+    }
+
+    /// A connection has entered a room. If the room carries a show, the open question goes out at
+    /// once, ahead of any backlog, and the user's home is told.
+    pub(crate) fn quiz_joined_room(&mut self, id: ConnId, user: UserId, room: RoomId) {
+        let Some(show) = self.quiz.by_room.get(&room).copied() else {
+            return;
+        };
+        self.tell_open_question(id, show);
+        let (since, applied) = (self.now, self.quiz.applied(show));
+        let home = self.placement.user_home(user);
+        let mail = QuizMail::Joined { show, user, conn: id, since, applied };
+        self.post(home, Mail::Quiz(mail));
+    }
+
+    /// A connection has left a room and lives on.
+    pub(crate) fn quiz_left_room(&mut self, user: UserId, room: RoomId) {
+        if let Some(show) = self.quiz.by_room.get(&room).copied() {
+            let at = self.now;
+            let home = self.placement.user_home(user);
+            self.post(home, Mail::Quiz(QuizMail::Left { show, user, at }));
+        }
+    }
+
+    /// A connection has missed something in the high lane: it gets the state instead.
+    pub(crate) fn quiz_missed(&mut self, id: ConnId, user: UserId, room: RoomId) {
+        self.quiz_joined_room(id, user, room);
+    }
+
+    fn tell_open_question(&mut self, id: ConnId, show: ShowId) {
+        let Some(replica) = self.quiz.local.show(show) else {
+            return;
+        };
+        if let Some(open) = replica.open_question().copied() {
+            let definition = replica.definition().clone();
+            let question = self.question(&definition, &open);
+            self.notify(id, Notice::Question(question));
+        }
+    }
+
+    /// A client answers: stamped, admitted, and sent to the user's home.
+    pub(crate) fn quiz_answer(
+        &mut self,
+        id: ConnId,
+        sequence: String,
+        answer: &proto::Answer,
+        arrived: Time,
+    ) {
+        self.counters.answers_received += 1;
+        let show = ShowId(answer.show_id);
+        let user = self.conns.get(id).map_or(UserId(0), |conn| conn.user);
+        let (question, option) = match self.well_formed(show, answer) {
+            Ok(parts) => parts,
+            Err(reason) => {
+                self.counters.answers_refused += 1;
+                return self.refuse(id, &sequence, refusal(reason));
+            }
+        };
+        let subject = TicketSubject { show, question, user, option };
+        let ticket = if answer.ticket.is_empty() {
+            None
+        } else {
+            match self.ticket_key.redeem(&answer.ticket, &subject, arrived) {
+                Ok(stamp) => Some(TicketStamp { option, arrived: stamp }),
+                Err(error) => {
+                    self.counters.answers_refused += 1;
+                    let text = error.to_string();
+                    let failure = messages::failure(proto::Reason::TicketInvalid, &text);
+                    return self.refuse(id, &sequence, failure);
+                }
+            }
+        };
+        if ticket.is_some() {
+            self.counters.tickets_redeemed += 1;
+        } else if self.defer(id, &sequence, &subject, arrived) {
+            return;
+        }
+        let sender_applied = self.quiz.applied(show);
+        let input = AnswerInput { question, option, arrived, ticket, sender_applied };
+        let sequence = sequence.into_boxed_str();
+        let mail = AnswerMail { show, user, input, sequence };
+        let home = self.placement.user_home(user);
+        self.post(home, Mail::Quiz(QuizMail::Answer(Box::new(mail))));
+    }
+
+    fn well_formed(
+        &self,
+        show: ShowId,
+        answer: &proto::Answer,
+    ) -> Result<(QuestionIndex, OptionIndex), RefusalReason> {
+        let question = u16::try_from(answer.question).map(QuestionIndex);
+        let question = question.map_err(|_| RefusalReason::NotCurrentQuestion)?;
+        let option = u8::try_from(answer.option).map(OptionIndex);
+        let option = option.map_err(|_| RefusalReason::NoSuchOption)?;
+        // What this shard does not know, the user's home says: it may have ended meanwhile.
+        if let Some(replica) = self.quiz.local.show(show) {
+            let current = replica.current_question().map(|current| current.question);
+            if current != Some(question) && replica.phase() != Phase::Ended {
+                return Err(RefusalReason::NotCurrentQuestion);
+            }
+        }
+        Ok((question, option))
+    }
+
+    /// Under load, an answer given in time is asked to come again, with a ticket that keeps its
+    /// stamp; once per connection and question. True if it was.
+    fn defer(
+        &mut self,
+        id: ConnId,
+        sequence: &str,
+        subject: &TicketSubject,
+        arrived: Time,
+    ) -> bool {
+        let home = self.placement.user_home(subject.user);
+        let now = self.now;
+        let Some(open) =
+            self.quiz.local.show(subject.show).and_then(|show| show.current_question().copied())
+        else {
+            return false;
+        };
+        let mark = subject.question.0 + 1;
+        let ticketed = self.conns.get(id).is_none_or(|conn| conn.ticketed == mark);
+        let expires = open.answer_by + self.ticket_life(subject.show);
+        let latest = expires - RETRY_MARGIN;
+        let earliest = now + Duration::from_millis(RETRY_AFTER_MIN_MS);
+        if ticketed || arrived > open.answer_by || earliest >= latest {
+            return false;
+        }
+        let forced = u64::from(self.config.admission.force_retry_percent);
+        let is_forced = forced > 0 && self.entropy.below(100) < forced;
+        if !is_forced && !self.quiz.is_overloaded(home, now, &self.config) {
+            return false;
+        }
+        let spread = latest.since(earliest).as_millis();
+        let spread = u64::try_from(spread).unwrap_or(u64::MAX);
+        let spread = spread.min(u64::from(self.config.admission.retry_after_max_ms));
+        let retry_after_ms = RETRY_AFTER_MIN_MS + self.entropy.below(spread + 1);
+        let ticket = self.ticket_key.issue(&Ticket { subject: *subject, arrived, expires });
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.ticketed = mark;
+        }
+        self.counters.answers_deferred += 1;
+        let TicketSubject { show, question, user, option } = *subject;
+        let applied = self.quiz.applied(show);
+        let mail = QuizMail::TicketIssued { show, user, question, option, applied };
+        self.post(home, Mail::Quiz(mail));
+        let retry = proto::RetryAnswer {
+            show_id: show.0,
+            question: question.0.into(),
+            retry_after_ms: u32::try_from(retry_after_ms).unwrap_or(u32::MAX),
+            ticket: ticket.to_vec().into(),
+        };
+        self.respond(id, sequence, Response::RetryAnswer(retry));
+        true
+    }
+
+    fn ticket_life(&self, show: ShowId) -> Duration {
+        let replica = self.quiz.local.show(show);
+        replica.map_or(Duration::ZERO, |replica| replica.definition().timing.ticket_life)
+    }
+
+    /// The user's home says what became of an answer.
+    pub(super) fn tell_answer(&mut self, reply: &AnswerReply) {
+        let (show, question) = (reply.show, reply.question);
+        let result = match reply.verdict {
+            AnswerVerdict::Recorded(sealed) => Some(sealed_result(show, question, &sealed)),
+            AnswerVerdict::Late => None,
+            AnswerVerdict::Refused(reason) => {
+                return self.refuse(reply.conn, &reply.sequence, refusal(reason));
+            }
+        };
+        let received = proto::AnswerReceived { result };
+        self.respond(reply.conn, &reply.sequence, Response::AnswerReceived(received));
+    }
+
+    /// Results that their players did not ask for.
+    pub(super) fn tell_results(&mut self, show: ShowId, results: &[(ConnId, PlayerResult)]) {
+        for (conn, result) in results {
+            let sealed = sealed_result(show, result.question, &result.sealed);
+            self.notify(*conn, Notice::Result(sealed));
+        }
+    }
+
+    /// What a player may know, on its way into a show's room.
+    pub(super) fn tell_snapshot(&mut self, id: ConnId, show: ShowId, snapshot: &PlayerSnapshot) {
+        let in_room = self.conns.get(id).is_some_and(|conn| conn.room != NO_ROOM);
+        let Some(replica) = self.quiz.local.show(show).filter(|_| in_room) else {
+            return;
+        };
+        let definition = replica.definition().clone();
+        let open = snapshot.open_question;
+        let recorded_result = snapshot
+            .recorded_result
+            .zip(snapshot.question)
+            .map(|(sealed, question)| sealed_result(show, question, &sealed));
+        let standing = match snapshot.standing {
+            Standing::InPlay => proto::Standing::InPlay,
+            Standing::Out => proto::Standing::Out,
+            Standing::Spectator => proto::Standing::Spectator,
+            Standing::Winner => proto::Standing::Winner,
+        };
+        let snapshot = proto::Snapshot {
+            show: Some(show_state(&definition, snapshot.phase)),
+            standing: standing.into(),
+            last_revealed: snapshot.last_revealed.map(|question| question.0.into()),
+            revive_cards: snapshot.cards.into(),
+            open_question: open.map(|open| self.question(&definition, &open)),
+            recorded_option: snapshot.recorded_option.map(|option| option.0.into()),
+            recorded_result,
+            prize_cents: snapshot.prize.map_or(0, |prize| prize.0),
+        };
+        self.notify(id, Notice::Snapshot(snapshot));
+    }
+
+    fn question(&self, definition: &ShowDefinition, open: &OpenQuestion) -> proto::Question {
+        let asked = &definition.questions[open.question.index()];
+        proto::Question {
+            show_id: definition.id.0,
+            question: open.question.0.into(),
+            text: asked.text.clone(),
+            options: asked.options.clone(),
+            show_at_ms: self.clock.unix_ms(open.show_at),
+            show_by_ms: self.clock.unix_ms(open.show_by),
+            answer_by_ms: self.clock.unix_ms(open.answer_by),
+            commitment: open.commitment.to_vec().into(),
+            last: open.last,
+        }
+    }
+}
+
+fn show_state(definition: &ShowDefinition, phase: Phase) -> proto::ShowState {
+    proto::ShowState {
+        show_id: definition.id.0,
+        room_id: definition.room.0,
+        title: definition.title.clone(),
+        phase: phase_on_the_wire(phase).into(),
+        question_count: u32::try_from(definition.questions.len()).unwrap_or(u32::MAX),
+        prize_pool_cents: definition.prize_pool.0,
+        starts_at_ms: definition.starts_at_unix_ms,
+    }
+}
+
+fn phase_on_the_wire(phase: Phase) -> proto::Phase {
+    match phase {
+        Phase::Announced => proto::Phase::Announced,
+        Phase::Lobby => proto::Phase::Lobby,
+        Phase::Open => proto::Phase::Open,
+        Phase::Closing => proto::Phase::Closing,
+        Phase::Closed => proto::Phase::Closed,
+        Phase::Revealed | Phase::Rejudging | Phase::Voided => proto::Phase::Revealed,
+        Phase::PausedInLobby
+        | Phase::PausedInClosed
+        | Phase::PausedInRevealed
+        | Phase::PausedInVoided => proto::Phase::Paused,
+        Phase::Settling => proto::Phase::Settling,
+        Phase::Settled => proto::Phase::Settled,
+        Phase::Ended => proto::Phase::Ended,
+        Phase::Cancelled => proto::Phase::Cancelled,
+    }
+}
+
+fn sealed_result(
+    show: ShowId,
+    question: QuestionIndex,
+    sealed: &SealedResult,
+) -> proto::SealedResult {
+    proto::SealedResult {
+        show_id: show.0,
+        question: question.0.into(),
+        nonce: sealed.nonce.to_vec().into(),
+        ciphertext: sealed.ciphertext.to_vec().into(),
+    }
+}
+
+fn refusal(reason: RefusalReason) -> proto::Failure {
+    let code = match reason {
+        RefusalReason::NoSuchShow => proto::Reason::NoSuchShow,
+        RefusalReason::NotRunning => proto::Reason::ShowNotRunning,
+        RefusalReason::ShowEnded => proto::Reason::ShowEnded,
+        RefusalReason::NotJoined => proto::Reason::NotInRoom,
+        RefusalReason::NotCurrentQuestion => proto::Reason::NotCurrentQuestion,
+        RefusalReason::QuestionClosed | RefusalReason::QuestionVoided => {
+            proto::Reason::QuestionClosed
+        }
+        RefusalReason::Spectator | RefusalReason::Out => proto::Reason::OutOfGame,
+        RefusalReason::NoSuchOption => proto::Reason::NoSuchOption,
+        RefusalReason::AnswerBound => proto::Reason::AnswerBound,
+    };
+    messages::failure(code, &reason.to_string())
+}

@@ -1,0 +1,385 @@
+//! From bytes to requests: the upgrade, frames, and who may say what in which state.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use crate::auth::token::TokenError;
+use crate::base::ids::{ConnId, RoomId, UserId};
+use crate::base::time::Time;
+use crate::room::lane::Position;
+use crate::shard::Shard;
+use crate::shard::conn::{Flags, JoinWish, clock_ms};
+use crate::shard::input::Effect;
+use crate::shard::mail::Mail;
+use crate::shard::messages;
+use crate::shard::session::{Event, State};
+use crate::wire::close::CloseReason;
+use crate::wire::codec::{
+    self, ERROR_BUSINESS_FAILED, ERROR_TOKEN_REFUSED, Encoding, TYPE_AUTHENTICATE, TYPE_BUSINESS,
+    TYPE_HEARTBEAT,
+};
+use crate::wire::frame::{self, Control, Data, OpCode};
+use crate::wire::message::Message;
+use crate::wire::proto;
+use crate::wire::upgrade::{self, Upgrade, UpgradeRequest};
+
+impl Shard {
+    /// Bytes came from a client.
+    pub(crate) fn received(&mut self, id: ConnId, bytes: &mut [u8], arrived: Time) {
+        let now_ms = clock_ms(self.now);
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if conn.state.has_user() {
+            conn.clock_ms = now_ms;
+        }
+        if conn.state == State::Connecting {
+            self.handshake(id, bytes, arrived);
+        } else {
+            self.frames(id, bytes, arrived);
+        }
+    }
+
+    fn handshake(&mut self, id: ConnId, bytes: &[u8], arrived: Time) {
+        let default_encoding = Encoding::Proto;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let mut request = std::mem::take(&mut conn.entry_mut().request);
+        request.extend_from_slice(bytes);
+        match upgrade::parse(&request, default_encoding) {
+            Upgrade::Incomplete => conn.entry_mut().request = request,
+            Upgrade::Rejected { response, .. } => {
+                self.counters.upgrades_refused += 1;
+                self.end(id, Bytes::from(response));
+            }
+            Upgrade::Complete { request: upgrade, consumed } => {
+                self.upgraded(id, &upgrade);
+                let mut rest = request.split_off(consumed);
+                if !rest.is_empty() {
+                    self.frames(id, &mut rest, arrived);
+                }
+            }
+        }
+    }
+
+    fn upgraded(&mut self, id: ConnId, request: &UpgradeRequest) {
+        self.counters.upgrades += 1;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.state = conn.state.next(Event::Upgrade).unwrap_or(conn.state);
+        conn.encoding = u8::from(request.encoding == Encoding::Json);
+        self.reply(id, |out| out.extend_from_slice(&upgrade::accept_response(request)));
+        if let Some(token) = &request.token {
+            let join = request.room.map(|room| JoinWish {
+                room,
+                resume: request.resume.map(|resume| Position {
+                    epoch: resume.epoch,
+                    seen: [resume.high, resume.mid, resume.low],
+                }),
+                sequence: String::new(),
+            });
+            self.authenticate(id, UserId(0), token, join);
+        }
+    }
+
+    fn frames(&mut self, id: ConnId, bytes: &mut [u8], arrived: Time) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let mut pending = conn.pending.take();
+        let decoder = self.config.decoder;
+        let decoded =
+            decoder.decode(&mut pending, bytes, |message| self.message(id, message, arrived));
+        // The connection may have ended, or begun to close, while its messages were handled.
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.pending = pending;
+        if let Err(error) = decoded {
+            self.counters.protocol_errors += 1;
+            self.fail(id, error.close_reason(), &error.to_string());
+        }
+    }
+
+    fn message(&mut self, id: ConnId, message: Message<'_>, arrived: Time) -> ControlFlow<()> {
+        let Some(conn) = self.conns.get(id) else {
+            return ControlFlow::Break(());
+        };
+        if conn.state == State::Closing {
+            return match message {
+                Message::Close(_) => {
+                    self.end(id, Bytes::new());
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            };
+        }
+        self.counters.messages_received += 1;
+        match message {
+            Message::Ping(data) => {
+                self.reply(id, |out| {
+                    frame::encode_frame(OpCode::Control(Control::Pong), data, out)
+                });
+            }
+            Message::Pong(_) => {}
+            Message::Close(reason) => {
+                self.peer_closes(id, reason.map(|reason| reason.code));
+                return ControlFlow::Break(());
+            }
+            Message::Text(text) if self.config.echo => {
+                self.reply(id, |out| {
+                    frame::encode_frame(OpCode::Data(Data::Text), text.as_bytes(), out)
+                });
+            }
+            Message::Binary(data) if self.config.echo => {
+                self.reply(id, |out| frame::encode_frame(OpCode::Data(Data::Binary), data, out));
+            }
+            Message::Text(_) | Message::Binary(_) => return self.data(id, &message, arrived),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn data(&mut self, id: ConnId, message: &Message<'_>, arrived: Time) -> ControlFlow<()> {
+        let Some(encoding) = self.encoding(id) else {
+            return ControlFlow::Break(());
+        };
+        match codec::decode_client(encoding, message) {
+            Ok(frame) => self.client_frame(id, frame, arrived),
+            Err(error) if error.close_reason() == CloseReason::Unsupported => {
+                self.counters.protocol_errors += 1;
+                self.fail(id, CloseReason::Unsupported, &error.to_string());
+                return ControlFlow::Break(());
+            }
+            Err(error) => {
+                self.counters.messages_malformed += 1;
+                let failure = messages::failure(proto::Reason::Malformed, &error.to_string());
+                self.send(id, &messages::failed(TYPE_BUSINESS, ERROR_BUSINESS_FAILED, failure));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn client_frame(&mut self, id: ConnId, frame: proto::ClientFrame, arrived: Time) {
+        match frame.r#type {
+            TYPE_HEARTBEAT => self.heartbeat(id, frame.heartbeat, arrived),
+            TYPE_AUTHENTICATE => {
+                self.authenticate(id, UserId(frame.user_id), &frame.token, None);
+            }
+            TYPE_BUSINESS => {
+                if self.is_same_user(id, &frame) {
+                    self.business(id, frame.business, arrived);
+                }
+            }
+            other => {
+                self.counters.messages_malformed += 1;
+                let text = format!("type {other} is not known; -1, 0 and 1 are");
+                let failure = messages::failure(proto::Reason::UnknownType, &text);
+                self.send(id, &messages::failed(other, ERROR_BUSINESS_FAILED, failure));
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, id: ConnId, heartbeat: Option<proto::Heartbeat>, arrived: Time) {
+        let heartbeat = proto::Heartbeat {
+            server_received_ms: self.clock.unix_ms(arrived),
+            server_sent_ms: self.clock.unix_ms(self.now),
+            ..heartbeat.unwrap_or_default()
+        };
+        let body = proto::server_frame::Body::Heartbeat(heartbeat);
+        self.send(id, &messages::done(TYPE_HEARTBEAT, body));
+    }
+
+    /// Verifies a token and asks the user's home for the session.
+    fn authenticate(&mut self, id: ConnId, user: UserId, token: &str, join: Option<JoinWish>) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        if conn.state.has_user() {
+            let text = "this connection already has a user";
+            let failure = messages::failure(proto::Reason::AlreadyAuthenticated, text);
+            return self
+                .send(id, &messages::failed(TYPE_AUTHENTICATE, ERROR_TOKEN_REFUSED, failure));
+        }
+        let now_unix_s = self.clock.unix_ms(self.now) / 1_000;
+        let claims = match self.verifier.verify(token, now_unix_s) {
+            Ok(claims) if user == UserId(0) || user == claims.user => claims,
+            Ok(_) => {
+                let text = "the token belongs to another user";
+                let failure = messages::failure(proto::Reason::IdentityMismatch, text);
+                return self.refuse_token(id, failure);
+            }
+            Err(error) => {
+                let reason = if matches!(error, TokenError::Expired { .. }) {
+                    proto::Reason::TokenExpired
+                } else {
+                    proto::Reason::TokenInvalid
+                };
+                return self.refuse_token(id, messages::failure(reason, &error.to_string()));
+            }
+        };
+        self.counters.tokens_accepted += 1;
+        let token_check = self.token_check(token);
+        let now_ms = clock_ms(self.now);
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(next) = conn.state.next(Event::Authenticate) else {
+            return;
+        };
+        conn.state = next;
+        conn.user = claims.user;
+        conn.clock_ms = now_ms;
+        conn.token_expires_s = u32::try_from(claims.expires_unix_s).unwrap_or(u32::MAX);
+        conn.token_check = token_check;
+        conn.entry_mut().join = join;
+        let home = self.placement.user_home(claims.user);
+        self.post(home, Mail::SessionOpened { user: claims.user, conn: id });
+    }
+
+    /// The user's home made this connection the user's session.
+    pub(crate) fn session_confirmed(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(next) = conn.state.next(Event::Confirm) else {
+            return;
+        };
+        conn.state = next;
+        let user = conn.user;
+        let wish = conn.entry.take().and_then(|entry| entry.join);
+        let session = proto::Session {
+            user_id: user.0,
+            heartbeat_interval_ms: self.config.heartbeat_interval_ms,
+            server_time_ms: self.clock.unix_ms(self.now),
+        };
+        let body = proto::server_frame::Body::Session(session);
+        self.send(id, &messages::done(TYPE_AUTHENTICATE, body));
+        if let Some(wish) = wish {
+            self.join(id, wish);
+        }
+    }
+
+    /// A newer session took this one's place; what it had received is still judged.
+    pub(crate) fn session_replaced(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.flags.set(Flags::REPLACED);
+        self.effects.push(Effect::ReadOut { conn: id });
+    }
+
+    /// All that a connection had received has been handled.
+    pub(crate) fn read_out(&mut self, id: ConnId) {
+        let replaced = self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::REPLACED));
+        if replaced {
+            self.counters.sessions_replaced += 1;
+            self.close(id, CloseReason::Replaced);
+        }
+    }
+
+    /// A user id or token in a later frame must be the session's.
+    fn is_same_user(&mut self, id: ConnId, frame: &proto::ClientFrame) -> bool {
+        let check =
+            if frame.token.is_empty() { None } else { Some(self.token_check(&frame.token)) };
+        let Some(conn) = self.conns.get(id) else {
+            return false;
+        };
+        let failure = if !conn.state.has_user() {
+            messages::failure(proto::Reason::NotAuthenticated, "authenticate first")
+        } else if frame.user_id != 0 && frame.user_id != conn.user.0
+            || check.is_some_and(|check| check != conn.token_check)
+        {
+            let text = "the session belongs to another user or token";
+            messages::failure(proto::Reason::IdentityMismatch, text)
+        } else {
+            return true;
+        };
+        self.send(id, &messages::failed(frame.r#type, ERROR_TOKEN_REFUSED, failure));
+        false
+    }
+
+    fn business(&mut self, id: ConnId, business: Option<proto::Business>, arrived: Time) {
+        use proto::request::Payload;
+        let Some(business) = business else {
+            let failure = messages::failure(proto::Reason::Malformed, "business is missing");
+            return self.refuse(id, "", failure);
+        };
+        let sequence = business.sequence;
+        if sequence.len() > crate::base::limits::SEQUENCE_BYTES_MAX {
+            let failure = messages::failure(proto::Reason::TooLarge, "sequence is too long");
+            return self.refuse(id, "", failure);
+        }
+        let request = match business.body {
+            Some(proto::business::Body::Request(request)) => request.payload,
+            _ => None,
+        };
+        match request {
+            Some(Payload::Join(join)) => self.join_request(id, sequence, &join),
+            Some(Payload::Leave(_)) => self.leave(id, &sequence),
+            Some(Payload::Publish(publish)) => self.publish(id, sequence, publish),
+            Some(Payload::Answer(answer)) => self.quiz_answer(id, sequence, &answer, arrived),
+            None => {
+                let text = "business carries no request that this gateway knows";
+                let failure = messages::failure(proto::Reason::UnknownType, text);
+                self.refuse(id, &sequence, failure);
+            }
+        }
+    }
+
+    fn join_request(&mut self, id: ConnId, sequence: String, join: &proto::Join) {
+        let resume = (join.epoch != 0)
+            .then(|| Position { epoch: join.epoch, seen: messages::seen(&join.positions) });
+        let wish = JoinWish { room: RoomId(join.room_id), resume, sequence };
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if conn.state == State::Confirming {
+            // A client need not wait for the answer to its token: the wish waits for it.
+            conn.entry_mut().join = Some(wish);
+        } else {
+            self.join(id, wish);
+        }
+    }
+
+    fn refuse_token(&mut self, id: ConnId, failure: proto::Failure) {
+        self.counters.tokens_refused += 1;
+        self.send(id, &messages::failed(TYPE_AUTHENTICATE, ERROR_TOKEN_REFUSED, failure));
+        self.close(id, CloseReason::TokenRefused);
+    }
+
+    /// A business request failed.
+    pub(crate) fn refuse(&mut self, id: ConnId, sequence: &str, failure: proto::Failure) {
+        let failure = proto::Failure { sequence: sequence.into(), ..failure };
+        self.send(id, &messages::failed(TYPE_BUSINESS, ERROR_BUSINESS_FAILED, failure));
+    }
+
+    /// A business request succeeded.
+    pub(crate) fn respond(
+        &mut self,
+        id: ConnId,
+        sequence: &str,
+        payload: proto::response::Payload,
+    ) {
+        let frame = messages::response(self.clock.unix_ms(self.now), sequence, payload);
+        self.send(id, &frame);
+    }
+
+    /// Something that only this connection is told.
+    pub(crate) fn notify(&mut self, id: ConnId, payload: proto::notification::Payload) {
+        let frame = messages::notification(self.clock.unix_ms(self.now), None, payload);
+        self.send(id, &frame);
+    }
+
+    fn send(&mut self, id: ConnId, frame: &proto::ServerFrame) {
+        if let Some(encoding) = self.encoding(id) {
+            self.reply(id, |out| codec::encode_server(encoding, frame, out));
+        }
+    }
+
+    fn encoding(&self, id: ConnId) -> Option<Encoding> {
+        self.conns.get(id).map(|conn| Encoding::ALL[usize::from(conn.encoding)])
+    }
+}

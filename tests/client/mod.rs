@@ -1,0 +1,161 @@
+//! A gateway on a free port, and a client on tokio-tungstenite that speaks the JSON sub-protocol
+//! with its own decoding.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tidegate::auth::token::{NewToken, mint};
+use tidegate::base::hash::PlacementKey;
+use tidegate::base::ids::UserId;
+use tidegate::net::{ListenSettings, PlaneSettings};
+use tidegate::runtime::clock::Clock;
+use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
+use tidegate::shard::config::Admission;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+pub type Json = serde_json::Value;
+
+const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Settings of a small gateway on a free port.
+pub fn settings(shards: u16) -> GatewaySettings {
+    GatewaySettings {
+        shards,
+        buckets: 64,
+        listen: ListenSettings::new("127.0.0.1:0".parse().unwrap()),
+        plane: PlaneSettings { slots_per_ring: 1_024, ..PlaneSettings::default() },
+        token_secret: SECRET.to_vec(),
+        placement_key: PlacementKey([7; 16]),
+        ticket_key: [9; 32],
+        entropy: EntropySource::Seed(1),
+        message_bytes_max: 4_096,
+        spill_bytes_max: 65_536,
+        handshake_timeout_ms: 5_000,
+        heartbeat_interval_ms: 10_000,
+        idle_timeout_ms: 30_000,
+        echo: false,
+        admission: Admission {
+            mailbox_age_ms: 1_000,
+            turn_ms: 1_000,
+            force_retry_percent: 0,
+            retry_after_max_ms: 500,
+        },
+    }
+}
+
+pub fn gateway(shards: u16) -> Gateway {
+    start(&settings(shards))
+}
+
+pub fn start(settings: &GatewaySettings) -> Gateway {
+    Gateway::start(settings, Clock::start()).unwrap()
+}
+
+pub fn token(user: u64) -> String {
+    let issued_unix_s = 4_000_000_000 - 86_400;
+    let (user, lifetime_s) = (UserId(user), 86_400);
+    let new = NewToken { user, issued_unix_s, lifetime_s, audience: None };
+    mint(SECRET, new)
+}
+
+pub struct Client {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    pub async fn connect(gateway: &Gateway, target: &str) -> Client {
+        let address = gateway.local_address();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut request = format!("ws://{address}{target}").into_client_request().unwrap();
+        let protocol = "tidegate.v1.json".parse().unwrap();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        Client { socket }
+    }
+
+    /// Connected, authenticated, and a member of a room.
+    pub async fn in_room(gateway: &Gateway, user: u64, room: u64) -> Client {
+        let target = format!("/?token={}&room={room}", token(user));
+        let mut client = Client::connect(gateway, &target).await;
+        client.until_payload("joined").await;
+        client
+    }
+
+    pub async fn send(&mut self, frame: Json) {
+        self.socket.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    pub async fn request(&mut self, sequence: &str, request: Json) {
+        let business = json!({"sequence": sequence, "request": request});
+        self.send(json!({"type": 1, "business": business})).await;
+    }
+
+    /// The next message, whatever it is.
+    pub async fn next(&mut self) -> Json {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match next.expect("a message in time").expect("the connection lives").unwrap() {
+                Message::Text(text) => return serde_json::from_str(text.as_str()).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("expected text, got {other:?}"),
+            }
+        }
+    }
+
+    /// The next notification with this payload, whole.
+    pub async fn notification(&mut self, payload: &str) -> Json {
+        loop {
+            let notification = self.next().await["business"]["notification"].take();
+            if !notification[payload].is_null() {
+                return notification;
+            }
+        }
+    }
+
+    /// The payload of the next notification that has it.
+    pub async fn until(&mut self, payload: &str) -> Json {
+        self.notification(payload).await[payload].take()
+    }
+
+    /// The payload of the next response that has it.
+    pub async fn until_payload(&mut self, payload: &str) -> Json {
+        loop {
+            let found = self.next().await["business"]["response"][payload].take();
+            if !found.is_null() {
+                return found;
+            }
+        }
+    }
+
+    /// The response to a request, or its failure.
+    pub async fn until_response(&mut self, sequence: &str) -> Json {
+        loop {
+            let mut frame = self.next().await;
+            if frame["failure"]["sequence"] == sequence {
+                return frame["failure"].take();
+            }
+            if frame["business"]["sequence"] == sequence {
+                return frame["business"]["response"].take();
+            }
+        }
+    }
+
+    /// The code of the close frame that comes.
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match next.expect("a close frame in time") {
+                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                Some(Ok(_)) => {}
+                other => panic!("expected a close frame, got {other:?}"),
+            }
+        }
+    }
+}
