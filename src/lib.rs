@@ -3,6 +3,7 @@
 //! The order of the modules is the order of the layers and the tour: each imports only what
 //! stands above it. `docs/architecture.md` is the map.
 
+pub mod auth;
 pub mod base;
 pub mod quiz;
 pub mod wire;

@@ -32,6 +32,10 @@ pub const ROOM_MESSAGE_BYTES_MAX: usize = 1_024;
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 
+/// Bytes of the secret that tokens are signed with, at least: RFC 7518 §3.2 asks for as many as
+/// the hash has.
+pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
+
 /// Bytes that a connection's own replies and begun frames may pile up to before it is closed.
 pub const SPILL_BYTES_DEFAULT: usize = 64 * 1024;
 
@@ -54,6 +58,10 @@ pub const QUESTIONS_MAX: usize = 100;
 pub const SHOWS_MAX: usize = 64;
 /// Bytes of a question's text or of one option.
 pub const QUESTION_TEXT_BYTES_MAX: usize = 1_024;
+/// Bytes of a show's title or of the name of an account.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Bytes of a configuration or show file: a hundred full questions fit.
+pub const SETTINGS_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Revive cards that a user can hold.
 pub const REVIVE_CARDS_MAX: u8 = 250;
 
@@ -62,6 +70,8 @@ pub const HELD_EFFECTS_MAX: usize = 1 << 20;
 
 // A full question must fit into a lane several times over, or a reconnect could never resume.
 const _: () = assert!(LANE_BYTES_MAX >= 16 * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
+const _: () =
+    assert!(SETTINGS_FILE_BYTES_MAX > QUESTIONS_MAX * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
 const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
 const _: () = assert!(ROOM_MESSAGE_BYTES_MAX < CLIENT_MESSAGE_BYTES_DEFAULT);
 const _: () = assert!(CLIENT_MESSAGE_BYTES_DEFAULT <= CLIENT_MESSAGE_BYTES_MAX);

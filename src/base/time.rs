@@ -75,6 +75,21 @@ impl DisplayClock {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.zero_unix_ms.saturating_add(millis)
     }
+
+    /// Unix nanoseconds of `time`; saturates in the year 2262.
+    #[must_use]
+    pub fn unix_ns(self, time: Time) -> i64 {
+        let nanos = i64::try_from(time.0).unwrap_or(i64::MAX);
+        self.zero_unix_ms.saturating_mul(1_000_000).saturating_add(nanos)
+    }
+
+    /// The moment that [`DisplayClock::unix_ns`] turned into `unix_ns`, perhaps in another process;
+    /// [`Time::ZERO`] for what was before this process's zero.
+    #[must_use]
+    pub fn at_unix_ns(self, unix_ns: i64) -> Time {
+        let nanos = unix_ns.saturating_sub(self.zero_unix_ms.saturating_mul(1_000_000));
+        Time(u64::try_from(nanos).unwrap_or(0))
+    }
 }
 
 #[cfg(test)]
@@ -87,5 +102,15 @@ mod tests {
         assert_eq!(Time::ZERO - Duration::from_secs(1), Time::ZERO);
         assert_eq!(Time::ZERO.since(Time::from_millis(5)), Duration::ZERO);
         assert_eq!(Time::from_millis(1_500).to_string(), "1.500000 s");
+    }
+
+    #[test]
+    fn display_time_returns_to_the_nanosecond_and_never_before_the_zero() {
+        let clock = DisplayClock { zero_unix_ms: 1_700_000_000_000 };
+        let time = Time(123_456_789);
+        assert_eq!(clock.unix_ns(time), 1_700_000_000_123_456_789);
+        assert_eq!(clock.at_unix_ns(clock.unix_ns(time)), time);
+        assert_eq!(clock.at_unix_ns(1), Time::ZERO);
+        assert_eq!(clock.unix_ns(Time::NEVER), i64::MAX);
     }
 }
