@@ -5,5 +5,6 @@
 
 pub mod auth;
 pub mod base;
+pub mod ops;
 pub mod quiz;
 pub mod wire;

@@ -1,0 +1,13 @@
+//! What operators touch: configuration, show files, the command line, logs, metrics, and the
+//! operator's HTTP.
+//!
+//! The top layer: it may import everything below, and nothing below imports it. It runs off the
+//! shard cores, so it may block and allocate. Deliberately absent: the quiz's rules (a command
+//! travels through [`http::OperatorPort`] and is decided by the director).
+
+pub mod config;
+pub mod log;
+pub mod nearest;
+pub mod problems;
+pub mod secret;
+pub mod toml_table;
