@@ -10,4 +10,5 @@ pub mod log;
 pub mod nearest;
 pub mod problems;
 pub mod secret;
+pub mod show_file;
 pub mod toml_table;

@@ -109,6 +109,20 @@ impl<'d, 'i> Table<'d, 'i> {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
+    /// Whether `name` is there, whatever its value.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    /// Where `name` stands; where its table stands if it is not there.
+    #[must_use]
+    pub fn origin_of(&self, name: &str) -> Origin {
+        self.table
+            .get_key_value(name)
+            .map_or_else(|| self.origin(), |(key, _)| self.document.origin(key.span()))
+    }
+
     /// The value of `name` if there is one.
     pub fn value(&mut self, name: &'static str) -> Option<Placed<'d, 'i>> {
         self.asked.push(name);
@@ -343,5 +357,11 @@ pub fn checked_integer<T: Into<i128> + Copy>(
         return Ok(number);
     }
     let nearest = number.clamp(least, most);
-    Err(format!("{number} is not within {least} to {most}; the nearest valid one is {nearest}"))
+    let what = if number < 0 && least >= 0 { "is negative" } else { "is out of range" };
+    let range = if most >= i128::from(i64::MAX) {
+        format!("at least {least}")
+    } else {
+        format!("{least} to {most}")
+    };
+    Err(format!("{number} {what}: expects {range}; the nearest valid one is {nearest}"))
 }

@@ -193,9 +193,9 @@ filter = "tidegate=loudly"
             config.toml:6: placement_key: expects 32 hexadecimal digits, got other characters
             config.toml:9: auth.hs256_secret: has 5 bytes, HS256 needs at least 32; `openssl rand -hex 32` makes one
             config.toml:12: limits.conections_max: unknown key; did you mean `connections_max`?
-            config.toml:13: limits.message_bytes_max: 99999999999999999999 is not within 1024 to 17825792; the nearest valid one is 17825792
+            config.toml:13: limits.message_bytes_max: 99999999999999999999 is out of range: expects 1024 to 17825792; the nearest valid one is 17825792
             config.toml:14: limits.spill_bytes: expects a whole number, got a number with a fraction
-            config.toml:15: limits.idle_timeout_ms: -1 is not within 200 to 3600000; the nearest valid one is 200
+            config.toml:15: limits.idle_timeout_ms: -1 is negative: expects 200 to 3600000; the nearest valid one is 200
             config.toml:18: net.completion_entries: 100 is no power of two; the next one is 128
             config.toml:19: net.steer_by_cpu: expects true or false, got a string
             config.toml:21: lgo: unknown key; did you mean `log`?
@@ -320,12 +320,18 @@ fn relations_between_keys() {
 #[test]
 fn what_is_not_toml() {
     for (file, expected) in [
-        ("shards = 1\nshards = 2\n[limits]\nconections_max = 3", expect![[r#"
+        (
+            "shards = 1\nshards = 2\n[limits]\nconections_max = 3",
+            expect![[r#"
             config.toml:2: not TOML: duplicate key
-            config.toml:4: limits.conections_max: unknown key; did you mean `connections_max`?"#]]),
-        ("shards = \nlog = [\"x\"\n", expect![[r#"
+            config.toml:4: limits.conections_max: unknown key; did you mean `connections_max`?"#]],
+        ),
+        (
+            "shards = \nlog = [\"x\"\n",
+            expect![[r#"
             config.toml:1: not TOML: string values must be quoted, expected literal string
-            config.toml:2: not TOML: unclosed array, expected `]`"#]]),
+            config.toml:2: not TOML: unclosed array, expected `]`"#]],
+        ),
         (
             "shards = ",
             expect![
