@@ -250,7 +250,7 @@ fn kinds_of_values() {
         (
             "[quiz]\nforce_retry_percent = 101",
             expect![
-                "config.toml:2: quiz.force_retry_percent: 101 is not within 0 to 100; the nearest valid one is 100"
+                "config.toml:2: quiz.force_retry_percent: 101 is out of range: expects 0 to 100; the nearest valid one is 100"
             ],
         ),
         (
