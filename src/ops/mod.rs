@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod log;
+pub mod metrics_text;
 pub mod nearest;
 pub mod problems;
 pub mod secret;

@@ -102,6 +102,14 @@ fn keys_of_a_show() {
             "id = 7\ncountdown_ms = 3",
             expect!["show.toml:2: countdown_ms: unknown key; did you mean `timing.countdown_ms`?"],
         ),
+    ] {
+        check_line(line, replacement, &expected);
+    }
+}
+
+#[test]
+fn the_start_and_the_tables() {
+    for (line, replacement, expected) in [
         (
             "id = 7",
             "id = 7\nstarts_at = 2030-01-31T20:00:00",
