@@ -68,7 +68,6 @@ macro_rules! metrics {
 
             /// What it is.
             #[must_use]
-            #[expect(clippy::too_many_lines, reason = "one arm a metric, written by a macro")]
             pub const fn description(self) -> MetricDescription {
                 match self {
                     $($(Metric::$metric => MetricDescription {

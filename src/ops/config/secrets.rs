@@ -20,17 +20,17 @@ impl Config {
         make(
             &mut self.placement_key,
             16,
-            "placement_key is not set: made for this process; users change buckets at a restart",
+            "placement_key is not set: each process makes its own; users change buckets at a restart",
         );
         make(
             &mut self.ticket_key,
             32,
-            "ticket_key is not set: made for this process; retry tickets end with it",
+            "ticket_key is not set: each process makes its own; retry tickets end with it",
         );
         make(
             &mut self.auth.hs256_secret,
             32,
-            "auth.hs256_secret is not set: made for this process; no token from outside is valid",
+            "auth.hs256_secret is not set: each process makes its own; no token from outside is valid",
         );
         notes
     }
