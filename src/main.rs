@@ -1,6 +1,6 @@
 //! `tidegate`: see [`tidegate::ops::cli`].
 
-use std::io::{Write as _, stderr, stdout};
+use std::io::{stderr, stdout};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
