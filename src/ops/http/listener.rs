@@ -117,3 +117,46 @@ impl AsyncWrite for BoundedStream {
         self.inner.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_holds_its_place_until_it_is_dropped() {
+        let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = inner.local_addr().expect("an address");
+        let mut listener = BoundedListener::new(inner);
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let client = TcpStream::connect(address).await.expect("connects");
+            held.push((client, listener.accept().await));
+        }
+        assert_eq!(listener.places.available_permits(), 0);
+        let client = TcpStream::connect(address).await.expect("waits in the backlog");
+        held.pop();
+        let (_stream, peer) = listener.accept().await;
+        assert_eq!(peer, client.local_addr().expect("an address"));
+        assert_eq!(listener.places.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_connection_and_a_byte_prolongs_it() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = inner.local_addr().expect("an address");
+        let mut listener = BoundedListener::new(inner);
+        let mut client = TcpStream::connect(address).await.expect("connects");
+        let (mut stream, _) = listener.accept().await;
+        // The limit as if it had passed: what has come is still read, and begins it again.
+        stream.silence.as_mut().reset(Instant::now());
+        client.write_all(b"x").await.expect("sends");
+        client.flush().await.expect("sends");
+        stream.inner.readable().await.expect("readable");
+        assert_eq!(stream.read_u8().await.expect("a byte"), b'x');
+        assert!(stream.silence.deadline() > Instant::now());
+        stream.silence.as_mut().reset(Instant::now());
+        let error = stream.read_u8().await.expect_err("nothing comes");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
