@@ -3,8 +3,13 @@
 //! The order of the modules is the order of the layers and the tour: each imports only what
 //! stands above it. `docs/architecture.md` is the map.
 
-pub mod auth;
+// The empty lines keep rustfmt from sorting the layers.
 pub mod base;
-pub mod ops;
-pub mod quiz;
+
 pub mod wire;
+
+pub mod quiz;
+
+pub mod auth;
+
+pub mod ops;
