@@ -3,6 +3,7 @@
 //! The order of the modules is the order of the layers and the tour: each imports only what
 //! stands above it. `docs/architecture.md` is the map.
 
+// The empty lines keep rustfmt from sorting the layers.
 pub mod base;
 
 pub mod wire;
@@ -18,3 +19,5 @@ pub mod shard;
 pub mod net;
 
 pub mod runtime;
+
+pub mod ops;

@@ -7,4 +7,5 @@ pub mod entropy;
 pub mod hash;
 pub mod ids;
 pub mod limits;
+pub mod metrics;
 pub mod time;

@@ -1,0 +1,241 @@
+//! The command line: what can be asked for. What is done about it stands in
+//! [`crate::ops::commands`] and in the binary.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The whole command line.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "tidegate", version, about = "Runs live quiz shows over WebSockets", long_about = None)]
+#[command(
+    after_help = "Exit status: 0 all is well, 1 it failed, 2 wrong usage, 78 wrong settings."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `tidegate` can do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the gateway until SIGTERM
+    Serve(ServeArguments),
+    /// Play a whole show with real WebSocket players on this machine and check every promise
+    Demo(DemoArguments),
+    /// Check a configuration and shows, say everything that is wrong, and exit
+    CheckConfig(CheckConfigArguments),
+    /// Print an access token for a user
+    Token(TokenArguments),
+}
+
+/// `tidegate serve`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ServeArguments {
+    /// Configuration file (TOML); every key has a default
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Show file (TOML), one show each; may be repeated. Without one, a plain room server
+    #[arg(long, value_name = "FILE")]
+    pub show: Vec<PathBuf>,
+    /// Where clients connect, in place of the key `listen`; several with commas
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Shards, in place of the key `shards`; 0 means one per core
+    #[arg(long, value_name = "N")]
+    pub shards: Option<String>,
+    /// Send every data message back and nothing else: for WebSocket conformance suites
+    #[arg(long, hide = true)]
+    pub echo: bool,
+}
+
+/// `tidegate demo`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DemoArguments {
+    /// Players that connect
+    #[arg(long, value_name = "N", default_value_t = 2_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub players: u32,
+    /// Questions that are played, at most as many as the show has
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub questions: u16,
+    /// Countdown of a question, in place of the show's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..=600_000))]
+    pub countdown_ms: Option<u64>,
+    /// Shards of the gateway; one per core by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+    /// What the players do is drawn from this; the same seed plays the same game
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Tell this many percent of the answers to retry
+    #[arg(long, value_name = "PERCENT", default_value_t = 0,
+        value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub force_retry: u8,
+    /// Show file (TOML) to play in place of the bundled one
+    #[arg(long, value_name = "FILE")]
+    pub show: Option<PathBuf>,
+    /// Print one JSON object as the last line, and no progress
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tidegate check-config`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct CheckConfigArguments {
+    /// Configuration file (TOML); without one, only the environment is checked
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Show file (TOML); may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub show: Vec<PathBuf>,
+    /// Print a documented configuration with every key at its default, and check nothing
+    #[arg(long, conflicts_with_all = ["config", "show"])]
+    pub print_default: bool,
+}
+
+/// `tidegate token`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct TokenArguments {
+    /// The user, a whole number from 1
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
+    pub user: u64,
+    /// Configuration file whose secret signs the token; the environment counts too
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+    pub config: Option<PathBuf>,
+    /// The secret itself; other users of this machine can see it in the list of processes
+    #[arg(long, value_name = "TEXT")]
+    pub secret: Option<String>,
+    /// How long the token is valid
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub lifetime_s: u32,
+}
+
+impl ServeArguments {
+    /// Its flags as settings of keys: (flag, key, value).
+    #[must_use]
+    pub fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
+        [("--listen", "listen", &self.listen), ("--shards", "shards", &self.shards)]
+            .into_iter()
+            .filter_map(|(flag, key, value)| Some((flag, key, value.clone()?)))
+            .collect()
+    }
+}
+
+/// How the process ends. A service manager may tell a fault from settings that a restart will not
+/// mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// All is well.
+    Success,
+    /// It failed.
+    Failed,
+    /// The settings are wrong (`EX_CONFIG` of `sysexits.h`).
+    Settings,
+}
+
+impl ExitStatus {
+    /// The number that the shell sees. 2 is the command line's own, for wrong usage.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            ExitStatus::Success => 0,
+            ExitStatus::Failed => 1,
+            ExitStatus::Settings => 78,
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> ExitCode {
+        ExitCode::from(status.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let words = std::iter::once("tidegate").chain(line.split_whitespace());
+        Cli::try_parse_from(words)
+            .map(|cli| cli.command)
+            .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_of_the_demo() {
+        let expected = DemoArguments {
+            players: 2_000,
+            questions: 3,
+            countdown_ms: None,
+            shards: None,
+            seed: 1,
+            force_retry: 0,
+            show: None,
+            json: false,
+        };
+        assert_eq!(parse("demo"), Ok(Command::Demo(expected)));
+    }
+
+    #[test]
+    fn everything_of_the_demo() {
+        let expected = DemoArguments {
+            players: 15_000,
+            questions: 5,
+            countdown_ms: Some(4_000),
+            shards: Some(4),
+            seed: 9,
+            force_retry: 20,
+            show: Some(PathBuf::from("x.toml")),
+            json: true,
+        };
+        let line = "demo --players 15000 --questions 5 --countdown-ms 4000 --shards 4 --seed 9 \
+                    --force-retry 20 --show x.toml --json";
+        assert_eq!(parse(line), Ok(Command::Demo(expected)));
+    }
+
+    #[test]
+    fn flags_of_serve_become_keys() {
+        let Ok(Command::Serve(serve)) =
+            parse("serve --config c.toml --show a.toml --show b.toml --shards 2 --listen [::1]:1")
+        else {
+            panic!("not parsed");
+        };
+        assert_eq!(serve.show.len(), 2);
+        assert_eq!(
+            serve.flags(),
+            [("--listen", "listen", "[::1]:1".to_owned()), ("--shards", "shards", "2".to_owned())]
+        );
+        assert!(matches!(parse("serve --echo"), Ok(Command::Serve(serve)) if serve.echo));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for line in [
+            "",
+            "sevre",
+            "demo --players 0",
+            "demo --force-retry 101",
+            "demo --countdown-ms 999",
+            "demo --questions 0",
+            "token",
+            "token --user 0",
+            "token --user 1 --secret x --config y",
+            "token --user 1 --lifetime-s 0",
+            "check-config --print-default --config x",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

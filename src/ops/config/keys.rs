@@ -1,0 +1,371 @@
+//! The one table of all keys: where each is kept, what it may be, what it means.
+
+use std::net::SocketAddr;
+
+use crate::base::limits;
+use crate::ops::config::Config;
+use crate::ops::log::{LogFormat, LogLevel, is_filter};
+use crate::ops::secret::{Secret, bytes_of_hex};
+
+/// One key of the configuration.
+pub struct Key {
+    /// Its table; empty for the top level.
+    pub section: &'static str,
+    /// Its name in that table.
+    pub name: &'static str,
+    /// One sentence or two, for the example.
+    pub help: &'static str,
+    /// What it may be, and where it is kept.
+    pub kind: Kind,
+}
+
+/// What a key may be. Each kind knows how to keep a value and how to show the present one.
+pub enum Kind {
+    /// One or more socket addresses.
+    Addresses(fn(&mut Config) -> &mut Vec<SocketAddr>),
+    /// A socket address.
+    Address(fn(&mut Config) -> &mut SocketAddr),
+    /// A whole number in a range.
+    Integer {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+        /// Only powers of two.
+        power_of_two: bool,
+        /// Keeps one in the range.
+        set: fn(&mut Config, u64),
+        /// The present one.
+        get: fn(&Config) -> u64,
+    },
+    /// `true` or `false`.
+    Boolean(fn(&mut Config) -> &mut bool),
+    /// One of some words.
+    Choice {
+        /// The words.
+        words: &'static [&'static str],
+        /// Keeps the word of that index.
+        set: fn(&mut Config, usize),
+        /// The index of the present one.
+        get: fn(&Config) -> usize,
+    },
+    /// A text that may be absent.
+    Text {
+        /// What else it must be; says what is wrong.
+        check: fn(&str) -> Result<(), String>,
+        /// Where it is kept.
+        place: fn(&mut Config) -> &mut Option<String>,
+    },
+    /// A secret that may be absent. It is never shown.
+    Secret {
+        /// Turns the text into the secret, or says what is wrong without repeating it.
+        read: fn(&str) -> Result<Secret, String>,
+        /// How it is described in the example.
+        shape: &'static str,
+        /// Where it is kept.
+        place: fn(&mut Config) -> &mut Option<Secret>,
+    },
+}
+
+/// A number's range, and the two functions that reach its field.
+macro_rules! integer {
+    ($($field:ident).+, $least:expr, $most:expr) => {
+        integer!($($field).+, $least, $most, false)
+    };
+    ($($field:ident).+, $least:expr, $most:expr, $power_of_two:expr) => {
+        Kind::Integer {
+            least: $least as u64,
+            most: $most as u64,
+            power_of_two: $power_of_two,
+            set: |config, number| {
+                config.$($field).+ =
+                    number.try_into().unwrap_or_else(|_| panic!("the range fits the field"));
+            },
+            get: |config| {
+                config.$($field).+.try_into().unwrap_or_else(|_| panic!("a setting fits 64 bits"))
+            },
+        }
+    };
+}
+
+const fn key(section: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { section, name, help, kind }
+}
+
+const HOUR_MS: u64 = 3_600_000;
+/// io_uring's `IORING_MAX_CQ_ENTRIES`.
+const COMPLETION_ENTRIES_MAX: u64 = 65_536;
+const OPERATOR_TOKEN_BYTES_MIN: usize = 16;
+
+/// Every key, in the order of the example.
+pub static KEYS: &[Key] = &[
+    key(
+        "",
+        "listen",
+        Kind::Addresses(|config| &mut config.listen),
+        "Where clients connect: one socket address or an array of them, IPv4 or IPv6.",
+    ),
+    key(
+        "",
+        "shards",
+        integer!(shards, 0, limits::SHARD_COUNT_MAX),
+        "Shards, one pinned thread each; 0 means one per core. More than cores works.",
+    ),
+    key(
+        "",
+        "placement_key",
+        Kind::Secret {
+            read: |text| bytes_of_hex::<16>(text).map(|bytes| Secret::new(bytes.to_vec())),
+            shape: "32 hexadecimal digits",
+            place: |config| &mut config.placement_key,
+        },
+        "The deployment's secret for where users, rooms and shows live. Made at start if missing.",
+    ),
+    key(
+        "",
+        "ticket_key",
+        Kind::Secret {
+            read: |text| bytes_of_hex::<32>(text).map(|bytes| Secret::new(bytes.to_vec())),
+            shape: "64 hexadecimal digits",
+            place: |config| &mut config.ticket_key,
+        },
+        "The secret of retry tickets. Made at start if missing: then tickets end with the process.",
+    ),
+    key(
+        "auth",
+        "hs256_secret",
+        Kind::Secret {
+            read: token_secret,
+            shape: "at least 32 bytes of text",
+            place: |config| &mut config.auth.hs256_secret,
+        },
+        "The secret that access tokens are signed with. Made at start if missing: then no token \
+         from outside is valid.",
+    ),
+    key(
+        "auth",
+        "hs256_secret_file",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.hs256_secret_file },
+        "A file with that secret, instead; one line end after it is cut off.",
+    ),
+    key(
+        "auth",
+        "audience",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.audience },
+        "What `aud` of a token must name. Without it, tokens that have `aud` are refused.",
+    ),
+    key(
+        "operator",
+        "listen",
+        Kind::Address(|config| &mut config.operator.listen),
+        "Where metrics, health and the operator API are served. Keep it away from players.",
+    ),
+    key(
+        "operator",
+        "token",
+        Kind::Secret {
+            read: operator_token,
+            shape: "at least 16 bytes of text",
+            place: |config| &mut config.operator.token,
+        },
+        "The bearer token of the operator API. Without it only loopback peers may use the API.",
+    ),
+    key(
+        "operator",
+        "health_stale_ms",
+        integer!(operator.health_stale_ms, 500, HOUR_MS),
+        "How long a shard may show no sign of life before /healthz fails.",
+    ),
+    key(
+        "limits",
+        "connections_max",
+        integer!(limits.connections_max, 1, u32::MAX),
+        "Connections of the whole process; what comes beyond is closed at once.",
+    ),
+    key(
+        "limits",
+        "message_bytes_max",
+        integer!(limits.message_bytes_max, 1_024, limits::CLIENT_MESSAGE_BYTES_MAX),
+        "Bytes of one message from a client; a longer one closes the connection with 1009.",
+    ),
+    key(
+        "limits",
+        "spill_bytes",
+        integer!(limits.spill_bytes, 16 * 1024, 16 * 1024 * 1024),
+        "Bytes of replies that may wait for a client that does not read; then it is closed.",
+    ),
+    key(
+        "limits",
+        "handshake_timeout_ms",
+        integer!(limits.handshake_timeout_ms, 100, HOUR_MS),
+        "From accept to the end of the upgrade request.",
+    ),
+    key(
+        "limits",
+        "authenticate_timeout_ms",
+        integer!(limits.authenticate_timeout_ms, 100, HOUR_MS),
+        "From the upgrade to a valid token.",
+    ),
+    key(
+        "limits",
+        "heartbeat_interval_ms",
+        integer!(limits.heartbeat_interval_ms, 100, HOUR_MS),
+        "How often a client is told to send a heartbeat when it sends nothing else.",
+    ),
+    key(
+        "limits",
+        "idle_timeout_ms",
+        integer!(limits.idle_timeout_ms, 200, HOUR_MS),
+        "A connection that sent nothing for so long is dead; at least two heartbeats.",
+    ),
+    key(
+        "limits",
+        "drain_timeout_ms",
+        integer!(limits.drain_timeout_ms, 0, HOUR_MS),
+        "How long connections have to leave after SIGTERM.",
+    ),
+    key(
+        "net",
+        "rings_max",
+        integer!(net.rings_max, 1, 1_024),
+        "Rings of one shard; they are made as connections come.",
+    ),
+    key(
+        "net",
+        "slots_per_ring",
+        integer!(net.slots_per_ring, 64, 1 << 20),
+        "Connections of one ring; must stay below the limit of open files (RLIMIT_NOFILE).",
+    ),
+    key(
+        "net",
+        "completion_entries",
+        integer!(net.completion_entries, 64, COMPLETION_ENTRIES_MAX, true),
+        "Entries of a ring's completion queue; a power of two.",
+    ),
+    key(
+        "net",
+        "send_buffer_bytes",
+        integer!(net.send_buffer_bytes, 4_096, 16 * 1024 * 1024),
+        "The kernel's send buffer of a connection (SO_SNDBUF); it bounds what a client that does \
+         not read can cost.",
+    ),
+    key(
+        "net",
+        "backlog",
+        integer!(net.backlog, 1, 65_535),
+        "Connections that wait to be accepted, per listener; net.core.somaxconn bounds it too.",
+    ),
+    key(
+        "net",
+        "steer_by_cpu",
+        Kind::Boolean(|config| &mut config.net.steer_by_cpu),
+        "Gives a connection to the shard of the CPU that received it: only where the NIC has one \
+         queue per core. Never on loopback.",
+    ),
+    key(
+        "quiz",
+        "bucket_count",
+        integer!(quiz.bucket_count, 1, limits::BUCKET_COUNT_MAX),
+        "Slices of all users; part of the deployment, not to be changed while it holds users.",
+    ),
+    key(
+        "quiz",
+        "retry_mailbox_age_ms",
+        integer!(quiz.retry_mailbox_age_ms, 1, 60_000),
+        "When mail between shards is older than this, answers are told to retry.",
+    ),
+    key(
+        "quiz",
+        "retry_turn_ms",
+        integer!(quiz.retry_turn_ms, 1, 60_000),
+        "When a shard's turn takes longer than this, answers are told to retry.",
+    ),
+    key(
+        "quiz",
+        "retry_delay_max_ms",
+        integer!(quiz.retry_delay_max_ms, 1, 60_000),
+        "The longest random delay that a retry is told to wait; keep it below a show's \
+         ticket_life_ms.",
+    ),
+    key(
+        "quiz",
+        "force_retry_percent",
+        integer!(quiz.force_retry_percent, 0, 100),
+        "Tells this many percent of the answers to retry whatever the load. For tests.",
+    ),
+    key(
+        "log",
+        "level",
+        Kind::Choice {
+            words: LogLevel::WORDS,
+            set: |config, index| config.log.level = LogLevel::ALL[index],
+            get: |config| config.log.level as usize,
+        },
+        "The least important level that is written: error, warn, info, debug or trace.",
+    ),
+    key(
+        "log",
+        "format",
+        Kind::Choice {
+            words: LogFormat::WORDS,
+            set: |config, index| config.log.format = LogFormat::ALL[index],
+            get: |config| config.log.format as usize,
+        },
+        "text for people, json for machines (one object a line).",
+    ),
+    key(
+        "log",
+        "filter",
+        Kind::Text { check: is_filter, place: |config| &mut config.log.filter },
+        "Levels by module in place of `level`, for example \"info,tidegate::net=debug\".",
+    ),
+];
+
+impl Key {
+    /// The key with its table: `limits.connections_max`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        if self.section.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{}.{}", self.section, self.name)
+        }
+    }
+}
+
+/// The names of all tables, in the order of the example.
+#[must_use]
+pub fn sections() -> Vec<&'static str> {
+    let mut sections: Vec<&'static str> = Vec::new();
+    for key in KEYS {
+        if !key.section.is_empty() && !sections.contains(&key.section) {
+            sections.push(key.section);
+        }
+    }
+    sections
+}
+
+/// The secret of a text that is long enough for HS256.
+///
+/// # Errors
+/// How short it is.
+pub fn token_secret(text: &str) -> Result<Secret, String> {
+    let least = limits::TOKEN_SECRET_BYTES_MIN;
+    if text.len() < least {
+        let reason = format!("has {} bytes, HS256 needs at least {least}", text.len());
+        return Err(format!("{reason}; `openssl rand -hex 32` makes one"));
+    }
+    Ok(Secret::new(text.as_bytes().to_vec()))
+}
+
+fn operator_token(text: &str) -> Result<Secret, String> {
+    let least = OPERATOR_TOKEN_BYTES_MIN;
+    if text.len() < least {
+        return Err(format!("has {} bytes, fewer than {least}", text.len()));
+    }
+    // It travels in a header line (RFC 6750 §2.1).
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("may have visible ASCII characters only".to_owned());
+    }
+    Ok(Secret::new(text.as_bytes().to_vec()))
+}

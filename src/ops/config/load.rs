@@ -1,0 +1,374 @@
+//! From file, environment and flags to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use toml::de::DeValue;
+
+use crate::base::limits;
+use crate::ops::config::Config;
+use crate::ops::config::keys::{KEYS, Key, Kind, sections, token_secret};
+use crate::ops::nearest::suggestion;
+use crate::ops::problems::{Origin, Problems};
+use crate::ops::toml_table::{
+    Document, Table, boolean_of, checked_integer, checked_text, describe, integer_of, text_of,
+};
+
+/// What every variable of ours begins with; two underscores part table and key.
+pub const ENVIRONMENT_PREFIX: &str = "TIDEGATE_";
+
+/// Bytes of a text value that is not a secret.
+const TEXT_BYTES_MAX: usize = 4_096;
+
+/// Where a configuration comes from; later ones win over earlier ones.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Name and contents of the file.
+    pub file: Option<(String, String)>,
+    /// The whole environment; what does not begin with [`ENVIRONMENT_PREFIX`] is ignored.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flags as (flag, key, value): `("--listen", "listen", "0.0.0.0:80")`.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// A value before its kind is known.
+enum Raw<'v, 'i> {
+    Toml(&'v DeValue<'i>),
+    /// From the environment or a flag: every kind is written as text.
+    Text(&'v str),
+}
+
+/// Where each key that was set was set last.
+type Origins = BTreeMap<String, Origin>;
+
+impl Config {
+    /// Reads `sources`. `read_file` reads the files that keys name.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any of them.
+    pub fn load(
+        sources: &Sources,
+        read_file: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Config, Problems> {
+        let mut config = Config::default();
+        let mut problems = Problems::new();
+        let mut origins = Origins::new();
+        if let Some((name, text)) = &sources.file {
+            let document = Document::parse(name, text, &mut problems);
+            apply_file(&mut config, &document, &mut origins, &mut problems);
+        }
+        apply_environment(&mut config, &sources.environment, &mut origins, &mut problems);
+        for (flag, path, value) in &sources.flags {
+            let Some(key) = KEYS.iter().find(|key| key.path() == *path) else {
+                panic!("the flag {flag} sets {path}, which is no key");
+            };
+            let origin = Origin::Flag { name: (*flag).to_owned() };
+            apply(&mut config, key, &Raw::Text(value), origin, &mut origins, &mut problems);
+        }
+        read_secret_file(&mut config, &origins, &mut problems, read_file);
+        check_relations(&config, &origins, &mut problems);
+        problems.none_or(config)
+    }
+}
+
+fn apply_file(
+    config: &mut Config,
+    document: &Document<'_>,
+    origins: &mut Origins,
+    problems: &mut Problems,
+) {
+    let mut root = document.root();
+    apply_table(config, "", &mut root, origins, problems);
+    for section in sections() {
+        let mut table = root.table(section, problems);
+        apply_table(config, section, &mut table, origins, problems);
+        table.finish(|name| elsewhere(section, name), problems);
+    }
+    root.finish(|name| elsewhere("", name), problems);
+}
+
+fn apply_table(
+    config: &mut Config,
+    section: &str,
+    table: &mut Table<'_, '_>,
+    origins: &mut Origins,
+    problems: &mut Problems,
+) {
+    for key in KEYS.iter().filter(|key| key.section == section) {
+        if let Some(placed) = table.value(key.name) {
+            apply(config, key, &Raw::Toml(placed.value), placed.origin, origins, problems);
+        }
+    }
+}
+
+/// A key of the same name in another table, for one that was put into the wrong one.
+fn elsewhere(section: &str, name: &str) -> Option<String> {
+    KEYS.iter().find(|key| key.section != section && key.name == name).map(Key::path)
+}
+
+fn variable(key: &Key) -> String {
+    format!("{ENVIRONMENT_PREFIX}{}", key.path().replace('.', "__").to_uppercase())
+}
+
+fn apply_environment(
+    config: &mut Config,
+    environment: &[(OsString, OsString)],
+    origins: &mut Origins,
+    problems: &mut Problems,
+) {
+    let known: Vec<String> = KEYS.iter().map(variable).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    for (name, value) in environment {
+        let name = name.to_string_lossy();
+        if !name.starts_with(ENVIRONMENT_PREFIX) {
+            continue;
+        }
+        let origin = Origin::Environment { name: name.clone().into_owned() };
+        let Some(place) = known.iter().position(|known| *known == name) else {
+            problems.push(origin, "", format!("unknown variable{}", suggestion(&name, &known)));
+            continue;
+        };
+        match value.to_str() {
+            Some(text) => apply(config, &KEYS[place], &Raw::Text(text), origin, origins, problems),
+            None => problems.push(origin, KEYS[place].path(), "is not UTF-8"),
+        }
+    }
+}
+
+fn apply(
+    config: &mut Config,
+    key: &Key,
+    raw: &Raw<'_, '_>,
+    origin: Origin,
+    origins: &mut Origins,
+    problems: &mut Problems,
+) {
+    match keep(config, &key.kind, raw) {
+        Ok(()) => {
+            origins.insert(key.path(), origin);
+        }
+        Err(reason) => problems.push(origin, key.path(), reason),
+    }
+}
+
+/// Puts a value where it belongs, or says what is wrong with it.
+fn keep(config: &mut Config, kind: &Kind, raw: &Raw<'_, '_>) -> Result<(), String> {
+    match kind {
+        Kind::Addresses(place) => *place(config) = raw.addresses()?,
+        Kind::Address(place) => *place(config) = address(raw.text()?)?,
+        Kind::Integer { least, most, power_of_two, set, .. } => {
+            let number = checked_integer(raw.integer()?, *least..=*most)?;
+            let number = u64::try_from(number).map_err(|_| "does not fit 64 bits".to_owned())?;
+            if *power_of_two && !number.is_power_of_two() {
+                let nearest = number.next_power_of_two();
+                return Err(format!("{number} is no power of two; the next one is {nearest}"));
+            }
+            set(config, number);
+        }
+        Kind::Boolean(place) => *place(config) = raw.boolean()?,
+        Kind::Choice { words, set, .. } => {
+            let word = raw.text()?;
+            let Some(index) = words.iter().position(|known| *known == word) else {
+                let hint = suggestion(word, words);
+                return Err(format!("`{word}` is not one of {}{hint}", words.join(", ")));
+            };
+            set(config, index);
+        }
+        Kind::Text { check, place } => {
+            let text = checked_text(raw.text()?, TEXT_BYTES_MAX)?;
+            check(text)?;
+            *place(config) = Some(text.to_owned());
+        }
+        Kind::Secret { read, place, .. } => *place(config) = Some(read(raw.text()?)?),
+    }
+    Ok(())
+}
+
+impl<'v> Raw<'v, '_> {
+    fn text(&self) -> Result<&'v str, String> {
+        match self {
+            Raw::Toml(value) => text_of(value),
+            Raw::Text(text) => Ok(text),
+        }
+    }
+
+    fn integer(&self) -> Result<i128, String> {
+        match self {
+            Raw::Toml(value) => integer_of(value),
+            Raw::Text(text) => {
+                let digits = text.trim().replace('_', "");
+                digits.parse().map_err(|_| format!("expects a whole number, got `{text}`"))
+            }
+        }
+    }
+
+    fn boolean(&self) -> Result<bool, String> {
+        match self {
+            Raw::Toml(value) => boolean_of(value),
+            Raw::Text("true" | "1") => Ok(true),
+            Raw::Text("false" | "0") => Ok(false),
+            Raw::Text(text) => {
+                let hint = suggestion(text, &["true", "false"]);
+                Err(format!("expects true or false, got `{text}`{hint}"))
+            }
+        }
+    }
+
+    /// An array, or text with commas between the addresses.
+    fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        let addresses: Vec<SocketAddr> = match self {
+            Raw::Toml(DeValue::Array(array)) => array
+                .iter()
+                .map(|item| address(text_of(item.get_ref())?))
+                .collect::<Result<_, _>>()?,
+            Raw::Toml(DeValue::String(text)) => vec![address(text)?],
+            Raw::Toml(other) => {
+                let got = describe(other);
+                return Err(format!("expects an address or an array of them, got {got}"));
+            }
+            Raw::Text(text) => text.split(',').map(address).collect::<Result<_, _>>()?,
+        };
+        if addresses.is_empty() {
+            return Err("expects at least one address".to_owned());
+        }
+        match addresses.iter().enumerate().find(|(at, one)| addresses[..*at].contains(one)) {
+            Some((_, twice)) => Err(format!("names {twice} twice")),
+            None => Ok(addresses),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    text.parse().map_err(|_| {
+        let example = match text.parse::<u16>() {
+            Ok(port) => format!("127.0.0.1:{port}"),
+            Err(_) => "127.0.0.1:8090` or `[::]:8090".to_owned(),
+        };
+        format!("`{text}` is not an IP address with a port, such as `{example}`")
+    })
+}
+
+fn read_secret_file(
+    config: &mut Config,
+    origins: &Origins,
+    problems: &mut Problems,
+    read_file: &dyn Fn(&str) -> Result<String, String>,
+) {
+    let Some(path) = config.auth.hs256_secret_file.clone() else { return };
+    let (file_key, secret_key) = ("auth.hs256_secret_file", "auth.hs256_secret");
+    let origin = origin_of(origins, file_key);
+    if config.auth.hs256_secret.is_some() {
+        let other = origin_of(origins, secret_key);
+        problems.push(origin, file_key, format!("{secret_key} is set too ({other}); keep one"));
+        return;
+    }
+    let secret = read_file(&path).and_then(|text| {
+        token_secret(text.strip_suffix('\n').map_or(&*text, |line| line.trim_end_matches('\r')))
+    });
+    match secret {
+        Ok(secret) => config.auth.hs256_secret = Some(secret),
+        Err(reason) => problems.push(origin, file_key, format!("{path}: {reason}")),
+    }
+}
+
+/// What must hold between keys that are each right by themselves.
+fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) {
+    let mut check = |holds: bool, keys: [&str; 2], reason: String| {
+        if !holds {
+            // The key that was set is to blame; of two, the first.
+            let key = keys.into_iter().find(|key| origins.contains_key(*key)).unwrap_or(keys[0]);
+            problems.push(origin_of(origins, key), key, reason);
+        }
+    };
+    let limits = &config.limits;
+    check(
+        limits.idle_timeout_ms >= 2 * limits.heartbeat_interval_ms,
+        ["limits.idle_timeout_ms", "limits.heartbeat_interval_ms"],
+        format!(
+            "an idle timeout of {} ms is less than two heartbeats of {} ms",
+            limits.idle_timeout_ms, limits.heartbeat_interval_ms
+        ),
+    );
+    let places = u64::from(config.net.rings_max) * u64::from(config.net.slots_per_ring);
+    check(
+        places <= u64::from(limits::SHARD_CONNECTIONS_MAX),
+        ["net.rings_max", "net.slots_per_ring"],
+        format!(
+            "{} rings of {} slots are more than the {} connections of a shard",
+            config.net.rings_max,
+            config.net.slots_per_ring,
+            limits::SHARD_CONNECTIONS_MAX
+        ),
+    );
+    check(
+        config.operator.listen.port() == 0 || !config.listen.contains(&config.operator.listen),
+        ["operator.listen", "listen"],
+        format!("{} is where clients connect; operators need another", config.operator.listen),
+    );
+}
+
+fn origin_of(origins: &Origins, key: &str) -> Origin {
+    let default = || Origin::File { name: "default".to_owned(), line: None };
+    origins.get(key).cloned().unwrap_or_else(default)
+}
+
+/// A documented configuration file with every key at its default; those without one are commented
+/// out.
+#[must_use]
+pub fn example() -> String {
+    let mut config = Config::default();
+    let mut text = String::from(
+        "# tidegate's configuration. Every key is here with its default.\n\
+         # A variable sets a key too: TIDEGATE_LISTEN, TIDEGATE_LIMITS__CONNECTIONS_MAX.\n",
+    );
+    let mut section = "";
+    for key in KEYS {
+        if key.section != section {
+            section = key.section;
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        text.push('\n');
+        for line in wrapped(key.help, 96) {
+            let _ = writeln!(text, "# {line}");
+        }
+        let name = key.name;
+        let _ = match &key.kind {
+            Kind::Addresses(place) => {
+                let all: Vec<String> =
+                    place(&mut config).iter().map(|a| format!("\"{a}\"")).collect();
+                writeln!(text, "{name} = [{}]", all.join(", "))
+            }
+            Kind::Address(place) => writeln!(text, "{name} = \"{}\"", place(&mut config)),
+            Kind::Integer { least, most, get, .. } => {
+                writeln!(text, "# {least} to {most}\n{name} = {}", get(&config))
+            }
+            Kind::Boolean(place) => writeln!(text, "{name} = {}", place(&mut config)),
+            Kind::Choice { words, get, .. } => {
+                writeln!(text, "{name} = \"{}\"", words[get(&config)])
+            }
+            Kind::Text { .. } => writeln!(text, "# {name} = \"\""),
+            Kind::Secret { shape, .. } => writeln!(text, "# {name} = \"{shape}\""),
+        };
+    }
+    text
+}
+
+/// `text` in lines of at most `width` letters where its words allow.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().filter(|line| line.len() + 1 + word.len() <= width);
+        match line {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

@@ -1,0 +1,175 @@
+//! The configuration: a TOML file, `TIDEGATE_…` variables over it, flags over those.
+//!
+//! Every key stands once, in [`keys::KEYS`], with its bounds and its help; the file, the
+//! environment, the flags and the example are all read and written from there. Everything that is
+//! wrong is reported at once. Every key has a default, so an empty file is a configuration.
+
+pub mod keys;
+mod load;
+mod secrets;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::base::limits;
+pub use crate::ops::config::load::{ENVIRONMENT_PREFIX, Sources, example};
+use crate::ops::log::{LogFormat, LogLevel};
+use crate::ops::secret::Secret;
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect; at least one address. Each shard has a listener of its own for each.
+    pub listen: Vec<SocketAddr>,
+    /// Shards, one thread and one core each; 0 means one per core.
+    pub shards: u16,
+    /// Where users, rooms and shows live is hashed with this; made at start where it is missing.
+    pub placement_key: Option<Secret>,
+    /// Retry tickets are made with this; made at start where it is missing.
+    pub ticket_key: Option<Secret>,
+    /// Access tokens.
+    pub auth: AuthConfig,
+    /// The operator's HTTP.
+    pub operator: OperatorConfig,
+    /// How much, how long.
+    pub limits: LimitsConfig,
+    /// The socket plane.
+    pub net: NetConfig,
+    /// The quiz.
+    pub quiz: QuizConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// The secret that tokens are signed with, at least 32 bytes; read from
+    /// `hs256_secret_file` where that is set instead.
+    pub hs256_secret: Option<Secret>,
+    /// The file that the secret was read from.
+    pub hs256_secret_file: Option<String>,
+    /// What `aud` of a token must name; without it, tokens with `aud` are refused.
+    pub audience: Option<String>,
+}
+
+/// `[operator]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorConfig {
+    /// Where metrics, health and the operator API are served.
+    pub listen: SocketAddr,
+    /// The bearer token of the operator API; without it only loopback peers may use the API.
+    pub token: Option<Secret>,
+    /// How long a shard may show no sign of life before `/healthz` says so.
+    pub health_stale_ms: u64,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Connections of the whole process.
+    pub connections_max: u32,
+    /// Bytes of one message from a client.
+    pub message_bytes_max: usize,
+    /// Bytes of replies that wait for a client that does not read.
+    pub spill_bytes: usize,
+    /// From accept to the end of the upgrade request.
+    pub handshake_timeout_ms: u64,
+    /// From the upgrade to a valid token.
+    pub authenticate_timeout_ms: u64,
+    /// How often a client is told to send a heartbeat.
+    pub heartbeat_interval_ms: u64,
+    /// A connection that sent nothing for so long is closed.
+    pub idle_timeout_ms: u64,
+    /// How long connections have to leave after SIGTERM.
+    pub drain_timeout_ms: u64,
+}
+
+/// `[net]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetConfig {
+    /// Rings of one shard.
+    pub rings_max: u32,
+    /// Connections of one ring: the size of its fixed-file table.
+    pub slots_per_ring: u32,
+    /// Entries of a ring's completion queue; a power of two.
+    pub completion_entries: u32,
+    /// `SO_SNDBUF` of a connection.
+    pub send_buffer_bytes: u32,
+    /// Connections that wait to be accepted, per listener.
+    pub backlog: u32,
+    /// Gives a connection to the shard of the CPU that received it.
+    pub steer_by_cpu: bool,
+}
+
+/// `[quiz]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuizConfig {
+    /// Buckets of the deployment; never changed once it holds users.
+    pub bucket_count: u16,
+    /// Mail older than this makes a shard ask for retries.
+    pub retry_mailbox_age_ms: u64,
+    /// A turn longer than this makes a shard ask for retries.
+    pub retry_turn_ms: u64,
+    /// The longest random delay that a retry is asked to wait.
+    pub retry_delay_max_ms: u64,
+    /// Asks this many percent of the answers to retry whatever the load; for tests.
+    pub force_retry_percent: u8,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least important level that is written.
+    pub level: LogLevel,
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// Directives by module, in place of `level`.
+    pub filter: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Config {
+            listen: vec![loopback(8090)],
+            shards: 0,
+            placement_key: None,
+            ticket_key: None,
+            auth: AuthConfig::default(),
+            operator: OperatorConfig {
+                listen: loopback(8091),
+                token: None,
+                health_stale_ms: 5_000,
+            },
+            limits: LimitsConfig {
+                connections_max: 1_000_000,
+                message_bytes_max: limits::CLIENT_MESSAGE_BYTES_DEFAULT,
+                spill_bytes: limits::SPILL_BYTES_DEFAULT,
+                handshake_timeout_ms: 10_000,
+                authenticate_timeout_ms: 10_000,
+                heartbeat_interval_ms: 20_000,
+                idle_timeout_ms: 50_000,
+                drain_timeout_ms: 10_000,
+            },
+            net: NetConfig {
+                rings_max: 64,
+                slots_per_ring: 16_384,
+                completion_entries: 16_384,
+                send_buffer_bytes: 32 * 1024,
+                backlog: 65_535,
+                steer_by_cpu: false,
+            },
+            quiz: QuizConfig {
+                bucket_count: limits::BUCKET_COUNT_DEFAULT,
+                retry_mailbox_age_ms: 200,
+                retry_turn_ms: 50,
+                retry_delay_max_ms: 500,
+                force_retry_percent: 0,
+            },
+            log: LogConfig { level: LogLevel::Info, format: LogFormat::Text, filter: None },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

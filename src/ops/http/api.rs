@@ -1,0 +1,281 @@
+//! The routes, and what they answer. Everything but the metrics is JSON, errors too:
+//! `{"error":{"code":"…","message":"…"}}`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::base::ids::{OptionIndex, QuestionIndex, ShowId};
+use crate::ops::http::access::{self, Denied};
+use crate::ops::http::listener::Peer;
+use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand};
+use crate::ops::http::{OperatorView, ReadyState};
+use crate::ops::metrics_text;
+use crate::ops::nearest::suggestion;
+
+/// How long the answer of a director may take.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// No command has a body of more than three small fields.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+
+type Shared = State<Arc<OperatorView>>;
+
+pub(super) fn router(view: OperatorView) -> Router {
+    let view = Arc::new(view);
+    let api = Router::new()
+        .route("/v1/shows", get(shows))
+        .route("/v1/shows/{id}", get(show))
+        .route("/v1/shows/{id}/{command}", post(command))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&view), admit));
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .merge(api)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(view)
+}
+
+/// An answer that is an error.
+struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { status, code, message: message.into() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": { "code": self.code, "message": self.message } });
+        (self.status, axum::Json(body)).into_response()
+    }
+}
+
+impl From<OperatorRefusal> for ApiError {
+    fn from(refusal: OperatorRefusal) -> ApiError {
+        let (status, code) = match refusal {
+            OperatorRefusal::UnknownShow { .. } => (StatusCode::NOT_FOUND, "unknown_show"),
+            OperatorRefusal::NotNow { .. } => (StatusCode::CONFLICT, "not_now"),
+            OperatorRefusal::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            OperatorRefusal::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        ApiError::new(status, code, refusal.to_string())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> ApiError {
+        ApiError::new(rejection.status(), "bad_path", rejection.body_text())
+    }
+}
+
+async fn not_found(request: Request) -> ApiError {
+    let message = format!("there is nothing at {}", request.uri().path());
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let path = request.uri().path();
+    // Only commands are posted, and they are the only paths with a part after the show's id.
+    let allowed = if path.matches('/').count() > 3 { "POST" } else { "GET, HEAD" };
+    let message = format!("{} is not for {path}; use {allowed}", request.method());
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    let mut response = error.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+async fn metrics(State(view): Shared) -> impl IntoResponse {
+    let ready = view.readiness.get() == ReadyState::Accepting;
+    let text = metrics_text::render(&view.shards, ready, (view.now)());
+    ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
+}
+
+/// Alive: every shard published within the limit.
+async fn health(State(view): Shared) -> Response {
+    let now = (view.now)();
+    let ages: Vec<Duration> =
+        view.shards.iter().map(|shard| now.since(shard.published())).collect();
+    let healthy = ages.iter().all(|age| *age <= view.health_stale);
+    let shards: Vec<Value> = ages
+        .iter()
+        .enumerate()
+        .map(|(shard, age)| {
+            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            json!({ "shard": shard, "healthy": *age <= view.health_stale, "age_ms": age_ms })
+        })
+        .collect();
+    answer(healthy, json!({ "healthy": healthy, "shards": shards }))
+}
+
+/// Accepting clients, and not asking them to leave.
+async fn ready(State(view): Shared) -> Response {
+    let state = match view.readiness.get() {
+        ReadyState::Starting => "starting",
+        ReadyState::Accepting => "accepting",
+        ReadyState::Draining => "draining",
+    };
+    let ready = state == "accepting";
+    answer(ready, json!({ "ready": ready, "state": state }))
+}
+
+fn answer(good: bool, body: Value) -> Response {
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(body)).into_response()
+}
+
+async fn admit(
+    State(view): Shared,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let denied = match access::check(view.token.as_ref(), peer, request.headers()) {
+        Ok(()) => return next.run(request).await,
+        Err(denied) => denied,
+    };
+    tracing::warn!(peer = %peer.0, path = request.uri().path(), ?denied, "operator API refused");
+    let (status, message) = match denied {
+        Denied::Token => (
+            StatusCode::UNAUTHORIZED,
+            "send `Authorization: Bearer …` with the token of operator.token",
+        ),
+        Denied::Remote => (
+            StatusCode::FORBIDDEN,
+            "operator.token is not set, so only this host may use the API; set it",
+        ),
+        Denied::WebPage => (
+            StatusCode::FORBIDDEN,
+            "operator.token is not set, so web pages may not use the API; set it",
+        ),
+    };
+    let mut response = ApiError::new(status, "not_allowed", message).into_response();
+    if denied == Denied::Token {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+async fn shows(State(view): Shared) -> Result<Response, ApiError> {
+    ask(&view, OperatorRequest::Shows).await
+}
+
+async fn show(
+    State(view): Shared,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = path?;
+    ask(&view, OperatorRequest::Show { show: show_id(&id)? }).await
+}
+
+async fn command(
+    State(view): Shared,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Path((id, word)) = path?;
+    let show = show_id(&id)?;
+    if !ShowCommand::WORDS.contains(&word.as_str()) {
+        let hint = suggestion(&word, ShowCommand::WORDS);
+        let message = format!("there is no command `{word}`{hint}");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_command", message));
+    }
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
+        ApiError::new(rejection.status(), "bad_body", rejection.body_text())
+    })?;
+    let command = show_command(&word, &body)?;
+    tracing::info!(%show, ?command, "operator command");
+    ask(&view, OperatorRequest::Command { show, command }).await
+}
+
+fn show_id(text: &str) -> Result<ShowId, ApiError> {
+    match text.parse() {
+        Ok(id) if id != 0 => Ok(ShowId(id)),
+        _ => {
+            let message = format!("`{text}` is not the id of a show: a whole number from 1");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_show_id", message))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RejudgeBody {
+    question: u16,
+    correct: u8,
+    #[serde(default)]
+    confirm: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
+/// The command of a word in [`ShowCommand::WORDS`] with its body.
+fn show_command(word: &str, body: &[u8]) -> Result<ShowCommand, ApiError> {
+    let bad_body = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_body", message);
+    if word == "rejudge" {
+        let RejudgeBody { question, correct, confirm } =
+            serde_json::from_slice(body).map_err(|error| {
+                let form = r#"{"question":0,"correct":1,"confirm":false}"#;
+                bad_body(format!("rejudge expects {form}: {error}"))
+            })?;
+        return Ok(ShowCommand::Rejudge {
+            question: QuestionIndex(question),
+            correct: OptionIndex(correct),
+            confirm,
+        });
+    }
+    if !body.trim_ascii().is_empty() && serde_json::from_slice::<NoFields>(body).is_err() {
+        return Err(bad_body(format!("{word} has no fields: send no body, or an empty object")));
+    }
+    Ok(match word {
+        "open-lobby" => ShowCommand::OpenLobby,
+        "publish" => ShowCommand::Publish,
+        "reveal" => ShowCommand::Reveal,
+        "pause" => ShowCommand::Pause,
+        "resume" => ShowCommand::Resume,
+        "void" => ShowCommand::Void,
+        "settle" => ShowCommand::Settle,
+        "cancel" => ShowCommand::Cancel,
+        "end" => ShowCommand::End,
+        other => unreachable!("`{other}` is in the list of commands"),
+    })
+}
+
+async fn ask(view: &OperatorView, request: OperatorRequest) -> Result<Response, ApiError> {
+    let (reply, answer) = OperatorReply::channel();
+    view.port.request(request, reply);
+    match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
+        Ok(Ok(Ok(value))) => Ok(axum::Json(value).into_response()),
+        Ok(Ok(Err(refusal))) => Err(refusal.into()),
+        Ok(Err(_)) => Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the gateway is stopping and gave no answer",
+        )),
+        Err(_) => Err(ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "no_answer",
+            "no answer within 5 s; ask for the show's state before you repeat the command",
+        )),
+    }
+}

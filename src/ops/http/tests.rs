@@ -1,0 +1,373 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::*;
+use crate::base::ids::ShowId;
+use crate::base::metrics::{Counters, Metric};
+
+/// Knows show 1; answers with what it was asked.
+struct Echo;
+
+impl OperatorPort for Echo {
+    fn request(&self, request: OperatorRequest, reply: OperatorReply) {
+        let outcome = match request {
+            OperatorRequest::Shows => Ok(json!([{ "id": 1 }])),
+            OperatorRequest::Show { show: ShowId(1) } => Ok(json!({ "id": 1, "phase": "lobby" })),
+            OperatorRequest::Command { show: ShowId(1), command } => match command {
+                ShowCommand::Settle => {
+                    Err(OperatorRefusal::NotNow { reason: "the show is in its lobby".to_owned() })
+                }
+                ShowCommand::Rejudge { question, .. } if question.0 > 0 => {
+                    Err(OperatorRefusal::Invalid { reason: "question 0 is the last".to_owned() })
+                }
+                ShowCommand::Pause => {
+                    Err(OperatorRefusal::Unavailable { reason: "starting".to_owned() })
+                }
+                // The gateway stops while it is asked.
+                ShowCommand::End => return drop(reply),
+                command => Ok(json!({ "command": format!("{command:?}") })),
+            },
+            OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
+                Err(OperatorRefusal::UnknownShow { show })
+            }
+        };
+        reply.send(outcome);
+    }
+}
+
+struct Server {
+    http: OperatorHttp,
+    shard: Arc<ShardSnapshot>,
+    readiness: Arc<Readiness>,
+}
+
+/// A server whose clock stands at 10 s.
+fn server(token: Option<&str>) -> Server {
+    let shard = Arc::new(ShardSnapshot::new(Time::from_millis(9_000)));
+    let readiness = Arc::new(Readiness::new());
+    let view = OperatorView {
+        token: token.map(|token| Secret::new(token.as_bytes().to_vec())),
+        health_stale: Duration::from_secs(5),
+        shards: vec![Arc::clone(&shard)],
+        readiness: Arc::clone(&readiness),
+        port: Arc::new(Echo),
+        now: Box::new(|| Time::from_millis(10_000)),
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let http = OperatorHttp::start(address, view).expect("a free port");
+    Server { http, shard, readiness }
+}
+
+impl Server {
+    /// Sends `head` (request line and headers, in lines) and `body`; the answer as it came.
+    fn raw(&self, head: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.http.local_address()).expect("connects");
+        let head = head.replace('\n', "\r\n");
+        let request = format!(
+            "{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("sends");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// Status and body of an answer.
+    fn ask(&self, line: &str, body: &str) -> String {
+        let answer = self.raw(&format!("{line} HTTP/1.1"), body);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.lines().next().and_then(|line| line.split(' ').nth(1));
+        format!("{} {body}", status.expect("a status"))
+    }
+
+    fn check(&self, line: &str, body: &str, expected: &Expect) {
+        expected.assert_eq(&self.ask(line, body));
+    }
+}
+
+#[test]
+fn health_is_the_age_of_the_shards() {
+    let server = server(None);
+    server.check(
+        "GET /healthz",
+        "",
+        &expect![[r#"200 {"healthy":true,"shards":[{"age_ms":1000,"healthy":true,"shard":0}]}"#]],
+    );
+    server.shard.publish(&Counters::new(), Time::from_millis(4_999));
+    server.check(
+        "GET /healthz",
+        "",
+        &expect![[r#"503 {"healthy":false,"shards":[{"age_ms":5001,"healthy":false,"shard":0}]}"#]],
+    );
+    server.http.stop();
+}
+
+#[test]
+fn readiness_is_what_the_process_says() {
+    let server = server(None);
+    server.check("GET /readyz", "", &expect![[r#"503 {"ready":false,"state":"starting"}"#]]);
+    server.readiness.set(ReadyState::Accepting);
+    server.check("GET /readyz", "", &expect![[r#"200 {"ready":true,"state":"accepting"}"#]]);
+    server.readiness.set(ReadyState::Draining);
+    server.check("GET /readyz", "", &expect![[r#"503 {"ready":false,"state":"draining"}"#]]);
+    server.http.stop();
+}
+
+#[test]
+fn metrics_are_prometheus_text() {
+    let server = server(Some("sixteen-bytes-or"));
+    let mut counters = Counters::new();
+    counters.add(Metric::ConnectionsAccepted, 42);
+    server.shard.publish(&counters, Time::from_millis(10_000));
+    let answer = server.raw("GET /metrics HTTP/1.1", "");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(answer.contains("\ntidegate_connections_accepted_total{shard=\"0\"} 42\n"), "{answer}");
+    server.http.stop();
+}
+
+#[test]
+fn shows_and_commands() {
+    let server = server(None);
+    for (line, body, expected) in [
+        ("GET /v1/shows", "", expect![[r#"200 [{"id":1}]"#]]),
+        ("GET /v1/shows/1", "", expect![[r#"200 {"id":1,"phase":"lobby"}"#]]),
+        (
+            "GET /v1/shows/2",
+            "",
+            expect![[r#"404 {"error":{"code":"unknown_show","message":"there is no show 2"}}"#]],
+        ),
+        (
+            "GET /v1/shows/0",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_show_id","message":"`0` is not the id of a show: a whole number from 1"}}"#
+            ]],
+        ),
+        (
+            "GET /v1/shows/x",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_show_id","message":"`x` is not the id of a show: a whole number from 1"}}"#
+            ]],
+        ),
+        ("POST /v1/shows/1/open-lobby", "", expect![[r#"200 {"command":"OpenLobby"}"#]]),
+        ("POST /v1/shows/1/publish", "{}", expect![[r#"200 {"command":"Publish"}"#]]),
+        (
+            "POST /v1/shows/1/publish",
+            "{\"question\":3}",
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"publish has no fields: send no body, or an empty object"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/settle",
+            "",
+            expect![[
+                r#"409 {"error":{"code":"not_now","message":"not now: the show is in its lobby"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/pause",
+            "",
+            expect![[
+                r#"503 {"error":{"code":"unavailable","message":"try again later: starting"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/end",
+            "",
+            expect![[
+                r#"503 {"error":{"code":"unavailable","message":"the gateway is stopping and gave no answer"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/2/publish",
+            "",
+            expect![[r#"404 {"error":{"code":"unknown_show","message":"there is no show 2"}}"#]],
+        ),
+        (
+            "POST /v1/shows/1/pubish",
+            "",
+            expect![[
+                r#"404 {"error":{"code":"unknown_command","message":"there is no command `pubish`; did you mean `publish`?"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    server.http.stop();
+}
+
+#[test]
+fn rejudging() {
+    let server = server(None);
+    for (line, body, expected) in [
+        (
+            "POST /v1/shows/1/rejudge",
+            "{\"question\":0,\"correct\":1}",
+            expect![[
+                r#"200 {"command":"Rejudge { question: QuestionIndex(0), correct: OptionIndex(1), confirm: false }"}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/rejudge",
+            "{\"question\":1,\"correct\":1,\"confirm\":true}",
+            expect![[
+                r#"422 {"error":{"code":"invalid","message":"not possible: question 0 is the last"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/rejudge",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"rejudge expects {\"question\":0,\"correct\":1,\"confirm\":false}: EOF while parsing a value at line 1 column 0"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/rejudge",
+            "{\"question\":-1,\"correct\":1}",
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"rejudge expects {\"question\":0,\"correct\":1,\"confirm\":false}: invalid value: integer `-1`, expected u16 at line 1 column 14"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/rejudge",
+            "{\"question\":0,\"corect\":1}",
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"rejudge expects {\"question\":0,\"correct\":1,\"confirm\":false}: unknown field `corect`, expected one of `question`, `correct`, `confirm` at line 1 column 22"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    server.http.stop();
+}
+
+/// The words of the path and the commands are two lists; this keeps them one.
+#[test]
+fn every_word_is_a_command() {
+    let server = server(None);
+    for word in ShowCommand::WORDS {
+        let body = if *word == "rejudge" { r#"{"question":0,"correct":0}"# } else { "" };
+        let answer = server.ask(&format!("POST /v1/shows/1/{word}"), body);
+        let status = answer.split(' ').next().expect("a status");
+        assert!(["200", "409", "503"].contains(&status), "{word}: {answer}");
+    }
+    server.http.stop();
+}
+
+#[test]
+fn what_is_not_there() {
+    let server = server(None);
+    for (line, expected) in [
+        (
+            "GET /v1/shows/%ff",
+            expect![[
+                r#"400 {"error":{"code":"bad_path","message":"Invalid URL: Invalid UTF-8 in `id`"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/%ff",
+            expect![[
+                r#"400 {"error":{"code":"bad_path","message":"Invalid URL: Invalid UTF-8 in `command`"}}"#
+            ]],
+        ),
+        (
+            "GET /",
+            expect![[r#"404 {"error":{"code":"not_found","message":"there is nothing at /"}}"#]],
+        ),
+        (
+            "GET /v1/show",
+            expect![[
+                r#"404 {"error":{"code":"not_found","message":"there is nothing at /v1/show"}}"#
+            ]],
+        ),
+        (
+            "POST /metrics",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"POST is not for /metrics; use GET, HEAD"}}"#
+            ]],
+        ),
+        (
+            "DELETE /v1/shows/1",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"DELETE is not for /v1/shows/1; use GET, HEAD"}}"#
+            ]],
+        ),
+        (
+            "GET /v1/shows/1/publish",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/shows/1/publish; use POST"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, "", &expected);
+    }
+    let answer = server.raw("GET /v1/shows/1/publish HTTP/1.1", "");
+    assert_eq!(answer.matches("allow: ").count(), 1, "{answer}");
+    assert!(answer.contains("allow: POST\r\n"), "{answer}");
+    let answer = server.ask("POST /v1/shows/1/publish", &"x".repeat(5_000));
+    assert!(answer.starts_with("413 {\"error\":{\"code\":\"bad_body\""), "{answer}");
+    server.http.stop();
+}
+
+#[test]
+fn the_token_guards_the_shows_but_not_the_health() {
+    let server = server(Some("sixteen-bytes-or"));
+    server.check("GET /v1/shows", "", &expect![[r#"401 {"error":{"code":"not_allowed","message":"send `Authorization: Bearer …` with the token of operator.token"}}"#]]);
+    server.check("POST /v1/shows/1/publish", "", &expect![[r#"401 {"error":{"code":"not_allowed","message":"send `Authorization: Bearer …` with the token of operator.token"}}"#]]);
+    let with = |line: &str, token: &str| {
+        server.raw(&format!("{line} HTTP/1.1\nauthorization: Bearer {token}"), "")
+    };
+    let answer = with("POST /v1/shows/1/publish", "sixteen-bytes-or");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answer = with("POST /v1/shows/1/publish", "sixteen-bytes-ox");
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+    assert!(server.ask("GET /healthz", "").starts_with("200 "));
+    server.http.stop();
+}
+
+#[test]
+fn without_a_token_no_web_page_gets_in() {
+    let server = server(None);
+    let head = "POST /v1/shows/1/publish HTTP/1.1\norigin: https://example.org";
+    assert!(server.raw(head, "").starts_with("HTTP/1.1 403 "));
+    server.http.stop();
+}
+
+#[test]
+fn a_taken_port_is_said_with_the_remedy() {
+    let server = server(None);
+    let address = server.http.local_address();
+    let view = OperatorView {
+        token: None,
+        health_stale: Duration::from_secs(5),
+        shards: vec![],
+        readiness: Arc::new(Readiness::new()),
+        port: Arc::new(Echo),
+        now: Box::new(|| Time::ZERO),
+    };
+    let Err(error) = OperatorHttp::start(address, view) else { panic!("the port is taken") };
+    let text = error.to_string().replace(&address.to_string(), "ADDRESS");
+    expect!["operator.listen ADDRESS: Address already in use (os error 98); stop what listens there, or set operator.listen to another"].assert_eq(&text);
+    server.http.stop();
+}
+
+#[test]
+fn stopping_closes_idle_connections_and_frees_the_port() {
+    let server = server(None);
+    let address = server.http.local_address();
+    let mut idle = TcpStream::connect(address).expect("connects");
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("sends");
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).expect("an answer");
+    server.http.stop();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).expect("closed in order");
+    assert!(TcpStream::connect(address).is_err());
+}

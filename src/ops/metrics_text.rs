@@ -1,0 +1,156 @@
+//! Metrics as Prometheus reads them: the text format, version 0.0.4.
+
+use std::fmt::Write as _;
+
+use crate::base::metrics::{Metric, MetricKind, MetricUnit, ShardSnapshot};
+use crate::base::time::Time;
+
+/// The media type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+
+/// All metrics of all shards, as they were published last. Shards are numbered by their place in
+/// `shards`.
+#[must_use]
+pub fn render<S: AsRef<ShardSnapshot>>(shards: &[S], ready: bool, now: Time) -> String {
+    let mut text = String::new();
+    header(&mut text, "tidegate_ready", "gauge", "1 while clients are accepted.");
+    let _ = writeln!(text, "tidegate_ready {}", u8::from(ready));
+    let name = "tidegate_published_age_seconds";
+    header(&mut text, name, "gauge", "How long ago the shard published its metrics.");
+    for (shard, snapshot) in shards.iter().enumerate() {
+        let age = now.since(snapshot.as_ref().published());
+        let nanos = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let _ = writeln!(text, "{name}{{shard=\"{shard}\"}} {}", seconds(nanos));
+    }
+    let mut family = "";
+    for metric in Metric::ALL {
+        let description = metric.description();
+        if family != description.name {
+            family = description.name;
+            let kind = match description.kind {
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+            };
+            header(&mut text, family, kind, description.help);
+        }
+        for (shard, snapshot) in shards.iter().enumerate() {
+            let value = snapshot.as_ref().get(*metric);
+            let _ = write!(text, "{family}{{shard=\"{shard}\"");
+            if let Some((label, of)) = description.label {
+                let _ = write!(text, ",{label}=\"{of}\"");
+            }
+            let _ = match description.unit {
+                MetricUnit::Nanoseconds => writeln!(text, "}} {}", seconds(value)),
+                MetricUnit::Count | MetricUnit::Bytes => writeln!(text, "}} {value}"),
+            };
+        }
+    }
+    text
+}
+
+fn header(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// Seconds to the nanosecond, without going through a float.
+fn seconds(nanos: u64) -> String {
+    format!("{}.{:09}", nanos / NANOSECONDS_PER_SECOND, nanos % NANOSECONDS_PER_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::metrics::Counters;
+    use expect_test::expect;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_text_of_two_shards() {
+        let shards = [Arc::new(ShardSnapshot::new(Time(0))), Arc::new(ShardSnapshot::new(Time(0)))];
+        let mut counters = Counters::new();
+        counters.add(Metric::ClosedByPeer, 3);
+        counters.add(Metric::TurnTime, 1_000_000_001);
+        counters.set(Metric::SentBytes, u64::MAX);
+        shards[1].publish(&counters, Time::from_millis(2_000));
+        let text = render(&shards, true, Time::from_millis(2_500));
+        let shown: String = text
+            .lines()
+            .filter(|line| {
+                ["_ready", "_age", "_closed", "_turn_seconds", "_sent_bytes"]
+                    .iter()
+                    .any(|part| line.contains(part))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        expect![[r##"
+            # HELP tidegate_ready 1 while clients are accepted.
+            # TYPE tidegate_ready gauge
+            tidegate_ready 1
+            # HELP tidegate_published_age_seconds How long ago the shard published its metrics.
+            # TYPE tidegate_published_age_seconds gauge
+            tidegate_published_age_seconds{shard="0"} 2.500000000
+            tidegate_published_age_seconds{shard="1"} 0.500000000
+            # HELP tidegate_connections_closed_total Connections closed, by who or what ended them.
+            # TYPE tidegate_connections_closed_total counter
+            tidegate_connections_closed_total{shard="0",reason="peer"} 0
+            tidegate_connections_closed_total{shard="1",reason="peer"} 3
+            tidegate_connections_closed_total{shard="0",reason="reset"} 0
+            tidegate_connections_closed_total{shard="1",reason="reset"} 0
+            tidegate_connections_closed_total{shard="0",reason="handshake"} 0
+            tidegate_connections_closed_total{shard="1",reason="handshake"} 0
+            tidegate_connections_closed_total{shard="0",reason="authentication"} 0
+            tidegate_connections_closed_total{shard="1",reason="authentication"} 0
+            tidegate_connections_closed_total{shard="0",reason="protocol"} 0
+            tidegate_connections_closed_total{shard="1",reason="protocol"} 0
+            tidegate_connections_closed_total{shard="0",reason="idle"} 0
+            tidegate_connections_closed_total{shard="1",reason="idle"} 0
+            tidegate_connections_closed_total{shard="0",reason="replaced"} 0
+            tidegate_connections_closed_total{shard="1",reason="replaced"} 0
+            tidegate_connections_closed_total{shard="0",reason="spill"} 0
+            tidegate_connections_closed_total{shard="1",reason="spill"} 0
+            tidegate_connections_closed_total{shard="0",reason="limit"} 0
+            tidegate_connections_closed_total{shard="1",reason="limit"} 0
+            tidegate_connections_closed_total{shard="0",reason="drain"} 0
+            tidegate_connections_closed_total{shard="1",reason="drain"} 0
+            # HELP tidegate_sent_bytes_total Bytes sent to clients.
+            # TYPE tidegate_sent_bytes_total counter
+            tidegate_sent_bytes_total{shard="0"} 0
+            tidegate_sent_bytes_total{shard="1"} 18446744073709551615
+            # HELP tidegate_mailbox_age_seconds Age of the oldest mail when the mailbox was last read.
+            # TYPE tidegate_mailbox_age_seconds gauge
+            tidegate_mailbox_age_seconds{shard="0"} 0.000000000
+            tidegate_mailbox_age_seconds{shard="1"} 0.000000000
+            # HELP tidegate_turn_seconds_total Time spent in turns.
+            # TYPE tidegate_turn_seconds_total counter
+            tidegate_turn_seconds_total{shard="0"} 0.000000000
+            tidegate_turn_seconds_total{shard="1"} 1.000000001
+        "##]].assert_eq(&shown);
+    }
+
+    /// Every line is a comment or `name{labels} value`, and a family's header stands once, first.
+    #[test]
+    fn every_line_has_the_form() {
+        let shards = [Arc::new(ShardSnapshot::new(Time(0)))];
+        let text = render(&shards, false, Time(7));
+        let mut families: Vec<&str> = Vec::new();
+        for line in text.lines() {
+            if let Some(header) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = header.split_once(' ').expect("a kind");
+                assert!(["counter", "gauge"].contains(&kind) && !families.contains(&name));
+                families.push(name);
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').expect("a value");
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                let name = series.split('{').next().expect("a name");
+                assert_eq!(families.last(), Some(&name), "{line}");
+            }
+        }
+        assert_eq!(
+            text.lines().filter(|line| !line.starts_with('#')).count(),
+            2 + Metric::ALL.len()
+        );
+        assert!(text.ends_with('\n'));
+    }
+}
