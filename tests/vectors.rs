@@ -1,6 +1,8 @@
 //! The golden vectors of `proto/vectors`, made with another Protobuf implementation, mean what
 //! this file says, in both encodings and in both directions.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
