@@ -5,6 +5,9 @@
 //! Deliberately absent: what a frame means. Unknown fields are ignored in both encodings; an
 //! unknown enum value is kept in Protobuf and refused in JSON, where it has no name.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use prost::Message as _;
 use serde::Serialize;

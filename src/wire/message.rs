@@ -9,6 +9,9 @@
 //! byte is unmasked, copied and checked once, so a message costs linear time however it arrives;
 //! memory grows with what came, never with what a header announces.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
 
 pub use tungstenite::protocol::Role;
@@ -337,11 +340,11 @@ fn control(kind: Kind, payload: &[u8]) -> Result<Message<'_>, FrameError> {
         (_, []) => Ok(Message::Close(None)),
         (_, [_]) => Err(FrameError::CloseTruncated),
         (_, [high, low, reason @ ..]) => {
+            let reason = std::str::from_utf8(reason).map_err(|_| FrameError::CloseReasonInvalid)?;
             let code = u16::from_be_bytes([*high, *low]);
             if !CloseCode::from(code).is_allowed() {
                 return Err(FrameError::CloseCodeInvalid { code });
             }
-            let reason = std::str::from_utf8(reason).map_err(|_| FrameError::CloseReasonInvalid)?;
             Ok(Message::Close(Some(Close { code, reason })))
         }
     }

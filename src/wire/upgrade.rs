@@ -8,6 +8,8 @@
 mod client;
 mod refusal;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -219,7 +221,7 @@ fn read_request(
 
 /// The token behind the scheme `Bearer`; other schemes are somebody else's (a proxy's).
 fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
+    let (scheme, token) = authorization.split_once(' ').unwrap_or((authorization, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_ascii())
 }
 
