@@ -52,7 +52,8 @@ fn who_may_answer() {
         running current follows InPlay    Ok(())
         running current follows Out       Err(Out)
         running current follows Spectator Err(Spectator)
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
 }
 
 /// Checks 5 to 8 in all combinations, with everything covered, before and at the last question.
@@ -104,7 +105,8 @@ fn what_an_answer_is_worth() {
         last in time correct -    unused Passed
         last in time correct card -      Passed
         last in time correct card unused Passed
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
 }
 
 /// What a card makes good, for every coverage and failing.
@@ -137,7 +139,8 @@ fn what_a_card_covers() {
         wrong -    unreachable covers Wrong Unreachable
         wrong late -           covers Wrong Late Silent
         wrong late unreachable covers Wrong Late Silent Unreachable
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
 }
 
 #[test]

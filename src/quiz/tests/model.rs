@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::world::{Act, Setup, begins_with_card, is_latecomer, plan};
+use super::world::{Act, Setup, beginning_cards, is_latecomer, plan};
 use crate::base::ids::{OptionIndex, UserId};
 use crate::quiz::verdict::{Failing, Verdict};
 
@@ -48,7 +48,10 @@ fn judge(setup: &Setup, model: &mut Model, user: UserId, place: usize) -> Verdic
     let plan = plan(setup.seed, user, place);
     let shift = u8::from(setup.rejudges.contains(&place));
     let correct = OptionIndex((setup.correct(place).0 + shift) % 3);
-    let (failing, covered) = match plan.act {
+    // The extension by 500 ms reaches those who are late by 300 ms.
+    let extended = setup.slow_shard_ms > 0;
+    let act = if extended && plan.act == Act::Late { Act::Answer } else { plan.act };
+    let (failing, covered) = match act {
         Act::Answer | Act::Twice | Act::Ticket => {
             *model.in_time.entry(place).or_default() += 1;
             if plan.option == correct {
@@ -60,7 +63,7 @@ fn judge(setup: &Setup, model: &mut Model, user: UserId, place: usize) -> Verdic
         Act::Silent => (Failing::Silent, setup.coverage.late),
         Act::Away => (Failing::Unreachable, setup.coverage.unreachable),
     };
-    let card = begins_with_card(setup.seed, user) && !model.cards_used.contains(&user);
+    let card = beginning_cards(setup.seed, user) > 0 && !model.cards_used.contains(&user);
     if covered && card && place + 1 != setup.question_count {
         model.cards_used.insert(user);
         return Verdict::Revived(failing);

@@ -133,14 +133,14 @@ pub(crate) fn plan(seed: u64, user: UserId, question: usize) -> Plan {
     Plan { option: OptionIndex(option), act }
 }
 
-/// Whether a user begins with a revive card.
-pub(crate) fn begins_with_card(seed: u64, user: UserId) -> bool {
-    SeededEntropy::new(seed ^ user.0 << 20, 1).below(3) == 0
+/// How many revive cards a user begins with: none, or more than one show can use.
+pub(crate) fn beginning_cards(seed: u64, user: UserId) -> u8 {
+    if SeededEntropy::new(seed ^ user.0 << 20, 1).below(3) == 0 { 2 } else { 0 }
 }
 
 /// Joins only after the first question is closed.
 pub(crate) fn is_latecomer(user: UserId) -> bool {
-    user.0 % 17 == 0
+    user.0.is_multiple_of(17)
 }
 
 #[derive(Clone, Debug)]
@@ -175,6 +175,8 @@ pub(crate) struct World {
     pub(crate) seen: Vec<Seen>,
     pub(crate) events: Vec<NumberedEvent>,
     pub(crate) notices: Vec<Notice>,
+    /// Snapshots that named an option to somebody who had not answered.
+    pub(crate) leaks: u64,
     /// The last result each player got at each question, and how many different ones.
     pub(crate) results: BTreeMap<(UserId, QuestionIndex), Vec<SealedResult>>,
     entropy: SeededEntropy,
@@ -207,6 +209,7 @@ impl World {
             seen: Vec::new(),
             events: Vec::new(),
             notices: Vec::new(),
+            leaks: 0,
             results: BTreeMap::new(),
             entropy: SeededEntropy::new(setup.seed, 2),
             keys: SeededEntropy::new(setup.seed, 3),
@@ -479,13 +482,17 @@ impl World {
     /// Everything that players can ask for, as words; ciphertext and commitments left out.
     pub(crate) fn look(&mut self) {
         for user in self.users() {
-            let local = self.local(user);
-            let Some(mut snapshot) = local.snapshot(SHOW, user) else { continue };
+            let Some(mut snapshot) = self.local(user).snapshot(SHOW, user) else { continue };
+            let silent = matches!(
+                snapshot.question.map(|at| plan(self.setup.seed, user, at.index()).act),
+                Some(Act::Silent | Act::Away)
+            );
+            self.leaks += u64::from(silent && snapshot.recorded_option.is_some());
             let sealed = snapshot.recorded_result.take().map(|sealed| sealed.ciphertext.len());
             if let Some(open) = &mut snapshot.open_question {
                 open.commitment = [0; 32];
             }
-            let balance = local.balance(user);
+            let balance = self.local(user).balance(user);
             let what = format!("{snapshot:?} sealed {sealed:?} balance {balance}");
             self.seen.push(Seen { at: self.now, user, what });
         }
@@ -524,7 +531,7 @@ impl World {
         self.run_until(self.now + Duration::from_millis(100 + self.setup.slow_shard_ms));
         self.order(Command::OpenLobby);
         for user in self.users() {
-            if begins_with_card(self.setup.seed, user) {
+            for _ in 0..beginning_cards(self.setup.seed, user) {
                 self.local_mut(user).grant_card(user).unwrap();
             }
             if !is_latecomer(user) {
