@@ -58,6 +58,11 @@ pub enum Notice {
         /// The shards that had it late, or have not said yet.
         late: Vec<ShardId>,
     },
+    /// The proof that every shard had the question in time came after all: it can be settled.
+    OfferedAfterAll {
+        /// Which question.
+        question: QuestionIndex,
+    },
     /// Every shard has paid: `paid + remainder = pool`, checked.
     PaidOut {
         /// What all shards paid together.
@@ -79,6 +84,9 @@ impl fmt::Display for Notice {
                 "question {question} must be voided or the show cancelled: shards {late:?} had it \
                  too late and it cannot be extended any more"
             ),
+            Notice::OfferedAfterAll { question } => {
+                write!(formatter, "question {question} was offered everywhere in time after all")
+            }
             Notice::PaidOut { paid, remainder } => {
                 write!(formatter, "{paid} cents paid, {remainder} to the remainder account")
             }

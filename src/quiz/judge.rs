@@ -1,10 +1,10 @@
-//! The eight checks of an answer, as a function of facts.
+//! The eight checks of an answer, as functions of facts.
 //!
 //! Checks 1 to 4 (running, not out, current question, the one before passed) decide whether a
 //! player may answer at all; they depend only on what has been revealed, so a refusal tells
 //! nothing. Checks 5 to 8 (in time, correct, card held, card unused) decide the verdict, and their
-//! outcome leaves only sealed. Evaluation takes 5, 6 and 7 first, because they discriminate; both
-//! groups are evaluated always, so the order cannot be observed.
+//! outcome leaves only sealed, in one length. So the order of evaluation cannot be observed; 5, 6
+//! and 7 discriminate and stand together in [`assess`].
 
 use crate::quiz::definition::ReviveCoverage;
 use crate::quiz::verdict::{Failing, Verdict};
@@ -20,9 +20,9 @@ pub enum Eligibility {
     Spectator,
 }
 
-/// What is known about an answer when it is judged.
+/// What decides whether a player may answer: checks 1 to 4, all of it public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct Admission {
     /// 1: the show takes answers now.
     pub running: bool,
     /// 2: the player's standing before this question.
@@ -31,6 +31,11 @@ pub struct Facts {
     pub current: bool,
     /// 4: the last question that the player passed is the one before (none for the first).
     pub follows: bool,
+}
+
+/// What decides what an answer is worth: checks 5 to 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merits {
     /// 5: the arrival stamp is not after `answer_by`.
     pub in_time: bool,
     /// 6: the option is the correct one.
@@ -107,28 +112,31 @@ impl CardFacts {
     }
 }
 
-/// Judges an answer.
+/// Whether a player may answer.
 ///
 /// # Errors
-/// If the player may not answer: by checks 1 to 4, which see nothing unrevealed.
-pub fn judge(facts: &Facts) -> Result<Verdict, RefusalReason> {
-    let verdict = match (facts.in_time, facts.correct) {
+/// If not, with the first reason in the order of the rules; none tells anything unrevealed.
+pub fn admit(admission: &Admission) -> Result<(), RefusalReason> {
+    if !admission.current {
+        return Err(RefusalReason::NotCurrentQuestion);
+    }
+    match admission.eligibility {
+        Eligibility::Spectator => Err(RefusalReason::Spectator),
+        Eligibility::Out => Err(RefusalReason::Out),
+        Eligibility::InPlay if !admission.follows => Err(RefusalReason::Out),
+        Eligibility::InPlay if !admission.running => Err(RefusalReason::QuestionClosed),
+        Eligibility::InPlay => Ok(()),
+    }
+}
+
+/// What the answer of a player who may answer is worth.
+#[must_use]
+pub fn assess(merits: &Merits) -> Verdict {
+    match (merits.in_time, merits.correct) {
         (true, true) => Verdict::Passed,
-        (true, false) => facts.card.settle(Failing::Wrong),
-        (false, _) => facts.card.settle(Failing::Late),
-    };
-    let refusal = if !facts.running {
-        Some(RefusalReason::NotRunning)
-    } else if !facts.current {
-        Some(RefusalReason::NotCurrentQuestion)
-    } else {
-        match facts.eligibility {
-            Eligibility::Spectator => Some(RefusalReason::Spectator),
-            Eligibility::Out => Some(RefusalReason::Out),
-            Eligibility::InPlay => (!facts.follows).then_some(RefusalReason::Out),
-        }
-    };
-    refusal.map_or(Ok(verdict), Err)
+        (true, false) => merits.card.settle(Failing::Wrong),
+        (false, _) => merits.card.settle(Failing::Late),
+    }
 }
 
 /// Judges a player who gave no answer, behind the closing barrier.

@@ -113,6 +113,18 @@ impl LocalQuiz {
         &self.users
     }
 
+    /// Whether a sender that had applied `sender_applied` of a show knows more than this shard.
+    /// Its mail about that show must wait then, in order, and be taken after the next event and
+    /// before the next slice: a ticket's binding or the end of a session would otherwise be noted
+    /// before the question it is about.
+    #[must_use]
+    pub fn is_behind(&self, show: ShowId, sender_applied: EventNumber) -> bool {
+        match self.show(show) {
+            Some(replica) => replica.last_event() < sender_applied,
+            None => sender_applied > EventNumber(0) && !self.ended.contains(&show),
+        }
+    }
+
     /// A user enters a show, or returns to it: to be called when it joins the show's room.
     ///
     /// # Errors
@@ -122,7 +134,7 @@ impl LocalQuiz {
         Ok(self.shows[place].join(user, &mut self.users)?)
     }
 
-    /// See [`ShowReplica::present`]; of an unknown show or player nothing changes.
+    /// See [`ShowReplica::present`]; join first; of an unknown show or player nothing changes.
     pub fn present(&mut self, show: ShowId, user: UserId, shard: ShardId, since: Time) {
         if let Ok(place) = self.place(show) {
             self.shows[place].present(user, shard, since, &mut self.users);
@@ -162,8 +174,7 @@ impl LocalQuiz {
         }
     }
 
-    /// See [`ShowReplica::drained`]. The mark's sender applied *closing* before it sent it, and its
-    /// mail says so: apply events up to there first.
+    /// See [`ShowReplica::drained`].
     pub fn drained(&mut self, show: ShowId, from: ShardId, question: QuestionIndex) {
         if let Ok(place) = self.place(show) {
             self.shows[place].drained(from, question);
@@ -228,6 +239,11 @@ impl LocalQuiz {
             self.ended.pop_front();
         }
         self.ended.push_back(show);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn users_for_test(&mut self) -> &mut Users {
+        &mut self.users
     }
 
     fn place(&self, show: ShowId) -> Result<usize, usize> {

@@ -32,3 +32,6 @@ pub mod report;
 pub mod seal;
 pub mod users;
 pub mod verdict;
+
+#[cfg(test)]
+mod tests;

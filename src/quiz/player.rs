@@ -197,7 +197,7 @@ impl Player {
     /// within `opened_at..=answer_by`. The first offer counts.
     pub(crate) fn note_offer(&mut self, opened_at: Time, answer_by: Time, until: Time) {
         let open =
-            self.session_shard != NO_SHARD && self.session_since <= answer_by && until >= opened_at;
+            self.session_shard != NO_SHARD && self.session_since <= answer_by && until > opened_at;
         if open && self.flags & FLAG_OFFERED == 0 {
             self.set(FLAG_OFFERED, true);
             self.offered_at = self.session_since.max(opened_at);

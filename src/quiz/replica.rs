@@ -14,22 +14,24 @@
 //! Absent: sessions (the shard layer says who is present), mail, and who has to wait for what.
 
 mod answer;
+mod apply;
 pub mod snapshot;
 mod work;
 
 use std::sync::Arc;
 
 pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp};
+pub use self::apply::{Applied, ApplyError};
 pub use self::work::{PlayerResult, SliceProgress};
 
 use self::work::Work;
-use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, ShowId, UserId};
+use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
 use crate::quiz::bugs::{self, Bug};
 use crate::quiz::definition::ShowDefinition;
-use crate::quiz::event::{NumberedEvent, QuestionOpening, Settlement, ShowEvent};
+use crate::quiz::event::Settlement;
 use crate::quiz::judge::Eligibility;
-use crate::quiz::phase::{Phase, Step};
+use crate::quiz::phase::Phase;
 use crate::quiz::player::{Mark, Player};
 use crate::quiz::report::{QuestionCounts, Tally};
 use crate::quiz::seal::Sealer;
@@ -50,61 +52,6 @@ pub struct OpenQuestion {
     pub commitment: [u8; 32],
     /// Whether this is the show's last question, where no card helps.
     pub last: bool,
-}
-
-/// What applying an event did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// It was the next one.
-    Fresh,
-    /// It had been applied before; nothing changed.
-    Repeated,
-}
-
-/// Why an event could not be applied. All of these are our own faults: the mail between two shards
-/// is ordered and lossless.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// An event is missing.
-    #[error(
-        "show {show}: event {got} came, but {expected} is the next: mail was lost or reordered"
-    )]
-    Gap {
-        /// Which show.
-        show: ShowId,
-        /// The next one.
-        expected: EventNumber,
-        /// The one that came.
-        got: EventNumber,
-    },
-    /// The show's director could not have decided this.
-    #[error(
-        "show {show}: step {step:?} is impossible while {phase}: director and replica disagree"
-    )]
-    Impossible {
-        /// Which show.
-        show: ShowId,
-        /// Where this replica stands.
-        phase: Phase,
-        /// What was to be done.
-        step: Step,
-    },
-    /// The event names another question than the current one.
-    #[error(
-        "show {show}: the event is about question {got}, not the current one: director and replica disagree"
-    )]
-    Question {
-        /// Which show.
-        show: ShowId,
-        /// The one it named.
-        got: QuestionIndex,
-    },
-    /// More shows than [`crate::base::limits::SHOWS_MAX`].
-    #[error("show {show} is one too many for this process: end and forget others first")]
-    TooManyShows {
-        /// Which show.
-        show: ShowId,
-    },
 }
 
 /// The current question inside.
@@ -220,173 +167,6 @@ impl ShowReplica {
             in_play: self.in_play(),
             counts,
         }
-    }
-
-    /// Applies the next event. A repeat changes nothing.
-    ///
-    /// # Errors
-    /// If an event is missing or impossible here. The process must not go on: it would judge by
-    /// another state than the director's.
-    pub fn apply(
-        &mut self,
-        numbered: &NumberedEvent,
-        users: &mut Users,
-    ) -> Result<Applied, ApplyError> {
-        assert_eq!(numbered.show, self.definition.id, "an event of another show");
-        if numbered.number <= self.last_event {
-            return Ok(Applied::Repeated);
-        }
-        let show = numbered.show;
-        if numbered.number != self.last_event.next() {
-            let expected = self.last_event.next();
-            return Err(ApplyError::Gap { show, expected, got: numbered.number });
-        }
-        let Some(step) = numbered.event.step() else {
-            let (phase, step) = (self.phase, Step::OpenLobby);
-            return Err(ApplyError::Impossible { show, phase, step });
-        };
-        let Some(next) = self.phase.after(step) else {
-            return Err(ApplyError::Impossible { show, phase: self.phase, step });
-        };
-        self.check_question(&numbered.event)?;
-        let before = self.phase;
-        self.phase = next;
-        self.last_event = numbered.number;
-        self.enact(numbered, before, users);
-        Ok(Applied::Fresh)
-    }
-
-    fn check_question(&self, event: &ShowEvent) -> Result<(), ApplyError> {
-        let (got, expected) = match event {
-            ShowEvent::QuestionOpened(opening) => {
-                (opening.question.index(), Some(self.voided.len()))
-            }
-            ShowEvent::QuestionExtended { question, .. }
-            | ShowEvent::QuestionClosing { question, .. }
-            | ShowEvent::QuestionClosed { question, .. }
-            | ShowEvent::QuestionVoided { question }
-            | ShowEvent::Rejudging { question, .. }
-            | ShowEvent::Rejudged { question, .. } => {
-                (question.index(), self.voided.len().checked_sub(1))
-            }
-            ShowEvent::Revealed(reveal) => {
-                (reveal.question.index(), self.voided.len().checked_sub(1))
-            }
-            ShowEvent::Announced(_)
-            | ShowEvent::LobbyOpened
-            | ShowEvent::Paused
-            | ShowEvent::Resumed
-            | ShowEvent::Settling
-            | ShowEvent::Settled(_)
-            | ShowEvent::Cancelled
-            | ShowEvent::Ended => return Ok(()),
-        };
-        if Some(got) == expected && got < self.definition.questions.len() {
-            return Ok(());
-        }
-        let got = QuestionIndex(u16::try_from(got).unwrap_or(u16::MAX));
-        Err(ApplyError::Question { show: self.definition.id, got })
-    }
-
-    /// Does what an event says; that it may is checked.
-    fn enact(&mut self, numbered: &NumberedEvent, before: Phase, users: &mut Users) {
-        match &numbered.event {
-            ShowEvent::QuestionOpened(opening) => self.open(opening, numbered.decided_at),
-            ShowEvent::QuestionExtended { show_by, answer_by, .. } => {
-                let shown = &mut self.current_mut().shown;
-                shown.show_by = *show_by;
-                shown.answer_by = *answer_by;
-            }
-            ShowEvent::QuestionClosing { answer_by, .. } => {
-                self.current_mut().shown.answer_by = *answer_by;
-                self.work = Some(Work::silence());
-            }
-            ShowEvent::QuestionClosed { .. } => {
-                assert!(self.work.is_none(), "closed before this shard had settled");
-            }
-            ShowEvent::QuestionVoided { .. } => {
-                if let Some(last) = self.voided.last_mut() {
-                    *last = true;
-                }
-                self.undo_current(users);
-            }
-            ShowEvent::Rejudging { correct, revision, .. } => {
-                let current = self.current_mut();
-                current.correct = *correct;
-                current.revision = *revision;
-                self.work = Some(Work::rejudge());
-            }
-            ShowEvent::Settling => self.work = Some(Work::freeze()),
-            ShowEvent::Settled(settlement) => {
-                assert!(self.work.is_none(), "settled before this shard had frozen");
-                self.settlement = Some(*settlement);
-                self.work = Some(Work::pay());
-            }
-            ShowEvent::Cancelled if before.hides_verdicts() => {
-                if let Some(last) = self.voided.last_mut() {
-                    *last = true;
-                }
-                self.undo_current(users);
-            }
-            ShowEvent::Cancelled => self.work = None,
-            ShowEvent::Ended => {
-                assert!(self.work.is_none(), "ended before this shard had paid");
-            }
-            ShowEvent::Announced(_)
-            | ShowEvent::LobbyOpened
-            | ShowEvent::Revealed(_)
-            | ShowEvent::Rejudged { .. }
-            | ShowEvent::Paused
-            | ShowEvent::Resumed => {}
-        }
-    }
-
-    fn open(&mut self, opening: &QuestionOpening, decided_at: Time) {
-        let eliminated = self.current.as_ref().map_or(0, |current| current.counts.eliminated);
-        self.in_play_before -= eliminated;
-        let place = opening.question.index();
-        let definition = &self.definition.questions[place];
-        self.current = Some(Current {
-            shown: OpenQuestion {
-                question: opening.question,
-                show_at: opening.show_at,
-                show_by: opening.show_by,
-                answer_by: opening.answer_by,
-                commitment: opening.commitment,
-                last: place + 1 == self.definition.questions.len(),
-            },
-            opened_at: decided_at,
-            sealer: Sealer::new(&opening.result_key, self.definition.id, opening.question),
-            correct: definition.correct,
-            option_count: definition.options.len(),
-            counts: QuestionCounts::default(),
-            revision: 0,
-        });
-        self.voided.push(false);
-    }
-
-    /// Everybody stands again where they stood before the current question, which is void. Walks
-    /// all players at once, because the next command may come in the same turn; voids are rare.
-    fn undo_current(&mut self, users: &mut Users) {
-        self.work = None;
-        self.current = None;
-        let mut in_play = 0;
-        for bucket in 0..self.buckets.len() {
-            for place in 0..self.buckets[bucket].players.len() {
-                let player = &mut self.buckets[bucket].players[place];
-                let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
-                // Whoever was not touched since an earlier question still carries that one.
-                let undone = Mark::of(QuestionIndex(u16_of(self.voided.len() - 1)));
-                if player.current() == undone {
-                    player.undo(entry);
-                } else {
-                    player.fold(entry);
-                }
-                let player = self.buckets[bucket].players[place];
-                in_play += u64::from(self.eligibility(&player) == Eligibility::InPlay);
-            }
-        }
-        self.in_play_before = in_play;
     }
 
     /// A user joins the show's room, or returns to it. Returning changes nothing.

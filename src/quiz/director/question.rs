@@ -103,17 +103,29 @@ impl Director {
     }
 
     /// A shard has applied all events up to `number`; that one at `applied_at`. To be posted for
-    /// every event, in order.
-    pub fn acknowledged(&mut self, shard: ShardId, number: EventNumber, applied_at: Time) {
-        let open = self.phase == Phase::Open;
-        let Some(state) = self.question.as_mut().filter(|_| open) else { return };
+    /// every event, in order. A proof that comes late still counts: what matters is when the shard
+    /// had the question, not when we heard of it.
+    pub fn acknowledged(
+        &mut self,
+        now: Time,
+        shard: ShardId,
+        number: EventNumber,
+        applied_at: Time,
+    ) {
+        let waiting = matches!(self.phase, Phase::Open | Phase::Closing);
+        let Some(state) = self.question.as_mut().filter(|_| waiting) else { return };
         let entry = &mut state.applied_at[shard.index()];
         if number >= state.opened_as && entry.is_none() {
             *entry = Some(applied_at);
         }
-        if state.coverage == Coverage::Awaited && state.late_shards().is_empty() {
-            state.coverage = Coverage::Complete;
+        if state.coverage == Coverage::Complete || !state.late_shards().is_empty() {
+            return;
         }
+        if state.coverage == Coverage::Failed {
+            self.notices.push(Notice::OfferedAfterAll { question: state.index });
+        }
+        state.coverage = Coverage::Complete;
+        self.close_if_complete(now);
     }
 
     /// When [`Director::due`] must be called at the latest.
@@ -177,6 +189,11 @@ impl Director {
             return;
         }
         state.summaries[summary.shard.index()] = Some(summary);
+        self.close_if_complete(now);
+    }
+
+    fn close_if_complete(&mut self, now: Time) {
+        let Some(state) = self.question.as_mut() else { return };
         if state.coverage == Coverage::Failed || state.summaries.iter().any(Option::is_none) {
             return;
         }

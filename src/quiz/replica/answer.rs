@@ -4,7 +4,7 @@ use super::{Current, ShowReplica};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
 use crate::quiz::bugs::{self, Bug};
-use crate::quiz::judge::{CardFacts, Eligibility, Facts, RefusalReason, judge};
+use crate::quiz::judge::{Admission, CardFacts, Eligibility, Merits, RefusalReason, admit, assess};
 use crate::quiz::phase::Phase;
 use crate::quiz::player::Player;
 use crate::quiz::seal::{SealedResult, VerdictRecord};
@@ -157,21 +157,13 @@ impl ShowReplica {
 
     /// Whether a first answer may be recorded: by what is public, and by the player's ticket.
     fn may_answer(&self, player: &Player, input: &AnswerInput) -> Result<(), RefusalReason> {
-        let running = matches!(self.phase, Phase::Open | Phase::Closing);
-        let facts = Facts {
-            running: true,
-            eligibility: self.eligibility(player),
-            current: true,
-            follows: self.follows(player, input.question),
-            in_time: true,
-            correct: true,
-            card: self.card_facts(player, false),
-        };
-        judge(&facts)?;
-        if !running {
-            return Err(RefusalReason::QuestionClosed);
-        }
         let current = self.current.as_ref().ok_or(RefusalReason::NotCurrentQuestion)?;
+        admit(&Admission {
+            running: matches!(self.phase, Phase::Open | Phase::Closing),
+            eligibility: self.eligibility(player),
+            current: current.shown.question == input.question,
+            follows: self.follows(player, input.question),
+        })?;
         if input.option.index() >= current.option_count {
             return Err(RefusalReason::NoSuchOption);
         }
@@ -192,23 +184,16 @@ impl ShowReplica {
         let player = *player;
         let option = player.option().expect("there is an answer on record");
         let card = self.card_facts(&player, entry.cards > 0);
-        let question = self.current_mut().shown.question;
-        let follows = self.follows(&player, question);
-        let eligibility = self.eligibility(&player);
         let current = self.current_mut();
-        let facts = Facts {
-            running: true,
-            eligibility,
-            current: true,
-            follows,
+        let merits = Merits {
             in_time: player.arrived <= current.shown.answer_by,
             correct: option == current.correct,
             card,
         };
-        let verdict = judge(&facts).expect("only who may answer is on record");
+        let verdict = assess(&merits);
         current.counts.answered += 1;
         current.counts.by_ticket += u64::from(player.is_by_ticket());
-        if facts.in_time {
+        if merits.in_time {
             current.counts.options[option.index()] += 1;
             current.counts.revivable[option.index()] += u64::from(card.revives(Failing::Wrong));
         }

@@ -6,7 +6,7 @@
 
 use super::{ShowReplica, u16_of};
 use crate::base::ids::{BucketId, QuestionIndex, UserId};
-use crate::quiz::judge::{Eligibility, judge_silence};
+use crate::quiz::judge::{Eligibility, Merits, assess, judge_silence};
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
 use crate::quiz::report::{
@@ -187,21 +187,18 @@ impl ShowReplica {
                 continue;
             }
             let entry = users.entry_mut(place);
-            self.retract_verdict(place, index, before);
-            entry.cards += u8::from(before.uses_card());
+            let returned = u8::from(before.uses_card());
             // Only a card that was held when the answer was judged, and is still there.
-            let card = self.card_facts(&player, player.held_card() && entry.cards > 0);
-            let after = if option == self.current_mut().correct {
-                Verdict::Passed
-            } else if card.revives(Failing::Wrong) {
-                Verdict::Revived(Failing::Wrong)
-            } else {
-                Verdict::Out(Failing::Wrong)
-            };
-            self.enter_verdict(place, index, after, entry);
+            let held = player.held_card() && entry.cards + returned > 0;
+            let correct = option == self.current_mut().correct;
+            let card = self.card_facts(&player, held);
+            let after = assess(&Merits { in_time: true, correct, card });
+            // An unchanged verdict keeps its record to the byte: its nonce is used.
             if after != before {
-                let player = &mut self.buckets[bucket].players[index];
-                player.revision += 1;
+                entry.cards += returned;
+                self.retract_verdict(place, index, before);
+                self.enter_verdict(place, index, after, entry);
+                self.buckets[bucket].players[index].revision += 1;
                 self.push_result(place, index, users, results);
             }
         }
