@@ -78,6 +78,11 @@ impl Plane {
         self.acceptor.is_some()
     }
 
+    /// Whether turns are needed until the listener is closed.
+    pub(super) fn listener_is_stopping(&self) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.phase != Phase::Accepting)
+    }
+
     /// When accepting resumes after a pause; parking must not last longer.
     pub(super) fn accept_resumes_at(&self) -> Option<Time> {
         self.acceptor.as_ref()?.resume_at

@@ -256,6 +256,7 @@ impl Plane {
         !self.lifecycle.is_empty()
             || !self.writable.is_empty()
             || !self.closing.is_empty()
+            || self.listener_is_stopping()
             || (!self.reading_paused && !self.ready.is_empty())
     }
 

@@ -23,9 +23,11 @@ impl Plane {
         if self.has_work() {
             return false;
         }
+        self.now = clock();
+        // Slots may have become free, or this may be the first thing that the plane does.
+        self.serve_listener();
         let resume = self.accept_resumes_at();
         let deadline = [deadline, resume].into_iter().flatten().min();
-        self.now = clock();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             return false;
         }

@@ -56,6 +56,7 @@ fn no_wake_is_lost_in_random_gaps() {
     while ended < 10 {
         let deadline = world.now() + PATIENCE;
         parks += u32::from(park(&mut world, &mut eventfd, Some(deadline)));
+        assert!(world.now() < deadline, "a wake was lost");
         world.turn();
         let answers: Vec<(ConnId, Vec<u8>)> = world
             .seen
