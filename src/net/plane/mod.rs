@@ -9,6 +9,9 @@ mod park;
 mod receive;
 mod send;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;

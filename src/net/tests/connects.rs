@@ -24,9 +24,9 @@ fn plane_to_plane() {
             && server.seen.len() == 250
     });
     assert_eq!(swarm.plane.counters().rings, 3);
-    let bound = server.seen.values().filter(|seen| {
-        matches!(seen.peer, Some(SocketAddr::V4(peer)) if peer.ip().octets()[2] == 1)
-    });
+    let bound = server.seen.values().filter(
+        |seen| matches!(seen.peer, Some(SocketAddr::V4(peer)) if peer.ip().octets()[2] == 1),
+    );
     assert_eq!(bound.count(), 125, "half of them chose their address");
     until("writable", || {
         swarm.turn();
