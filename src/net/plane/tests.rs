@@ -1,6 +1,7 @@
 //! Late completions, replayed: whatever the kernel might still say about the past changes nothing.
 
-use std::net::TcpStream;
+use std::cell::Cell;
+use std::net::{Shutdown, TcpStream};
 
 use super::*;
 use crate::net::{ListenSettings, SendOutcome, SendRequest};
@@ -79,4 +80,31 @@ fn late_completions_of_an_earlier_use_are_dropped_and_counted() {
     let requests = [SendRequest { conn: old, bytes }, SendRequest { conn: new, bytes }];
     plane.send(&requests, &mut results);
     assert_eq!(results, [SendOutcome::Gone, SendOutcome::Sent(5)]);
+}
+
+#[test]
+fn failing_accepts_are_counted_and_pause() {
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind_all(&ListenSettings::new(address), 1).expect("bind").remove(0);
+    let spare = listener.socket().try_clone().expect("a duplicate");
+    let mut plane = Plane::new(PlaneSettings::default(), Some(listener)).expect("a plane");
+    let time = Cell::new(Time::from_millis(1));
+    let clock = || time.get();
+    let turns = |plane: &mut Plane, count: u32| {
+        for _ in 0..count {
+            plane.turn(&clock, TurnLimits::default(), &mut |_| {});
+        }
+        plane.counters()
+    };
+    turns(&mut plane, 3);
+    // A listener that was shut down refuses every accept (EINVAL), armed and new.
+    spare.shutdown(Shutdown::Both).expect("shut down");
+    let armed = u64::from(PlaneSettings::default().accepts_armed);
+    let counters = turns(&mut plane, 100);
+    assert_eq!((counters.accept_errors, counters.accept_pauses), (armed, 1));
+    let resume = time.get() + PlaneSettings::default().accept_pause;
+    assert_eq!(plane.accept_resumes_at(), Some(resume), "parking would last no longer");
+    time.set(resume);
+    let counters = turns(&mut plane, 100);
+    assert_eq!((counters.accept_errors, counters.accept_pauses), (2 * armed, 2));
 }
