@@ -150,6 +150,11 @@ impl Listener {
         Ok(Listener { address: bound.as_socket().unwrap_or(address), socket })
     }
 
+    #[cfg(test)]
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     pub(super) fn raw(&self) -> RawFd {
         self.socket.as_raw_fd()
     }

@@ -19,6 +19,7 @@ mod counters;
 mod listener;
 mod places;
 mod plane;
+pub mod probe;
 mod ring;
 mod socket;
 mod user_data;
@@ -34,5 +35,6 @@ pub use plane::{
     TurnLimits, TurnReport,
 };
 pub use ring::RingError;
+pub use socket::Limit;
 pub use socket::new_eventfd;
 pub use wake::Waker;

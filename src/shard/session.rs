@@ -114,6 +114,57 @@ mod tests {
                 writeln!(table, "{state:?} + {event:?} = {next}").unwrap();
             }
         }
-        expect![].assert_eq(&table);
+        expect![[r#"
+            Connecting + Upgrade = Upgraded
+            Connecting + Authenticate = -
+            Connecting + Confirm = -
+            Connecting + Join = -
+            Connecting + Enter = -
+            Connecting + Leave = -
+            Connecting + Close = Closing
+            Upgraded + Upgrade = -
+            Upgraded + Authenticate = Confirming
+            Upgraded + Confirm = -
+            Upgraded + Join = -
+            Upgraded + Enter = -
+            Upgraded + Leave = -
+            Upgraded + Close = Closing
+            Confirming + Upgrade = -
+            Confirming + Authenticate = -
+            Confirming + Confirm = Authenticated
+            Confirming + Join = -
+            Confirming + Enter = -
+            Confirming + Leave = -
+            Confirming + Close = Closing
+            Authenticated + Upgrade = -
+            Authenticated + Authenticate = -
+            Authenticated + Confirm = -
+            Authenticated + Join = Joining
+            Authenticated + Enter = -
+            Authenticated + Leave = -
+            Authenticated + Close = Closing
+            Joining + Upgrade = -
+            Joining + Authenticate = -
+            Joining + Confirm = -
+            Joining + Join = Joining
+            Joining + Enter = InRoom
+            Joining + Leave = Authenticated
+            Joining + Close = Closing
+            InRoom + Upgrade = -
+            InRoom + Authenticate = -
+            InRoom + Confirm = -
+            InRoom + Join = Joining
+            InRoom + Enter = -
+            InRoom + Leave = Authenticated
+            InRoom + Close = Closing
+            Closing + Upgrade = -
+            Closing + Authenticate = -
+            Closing + Confirm = -
+            Closing + Join = -
+            Closing + Enter = -
+            Closing + Leave = -
+            Closing + Close = -
+        "#]]
+        .assert_eq(&table);
     }
 }

@@ -2,10 +2,9 @@
 
 use std::os::fd::RawFd;
 
-use super::{Lane, Lifecycle, Plane, RingUse};
+use super::{Bank, Lifecycle, Plane, RingUse};
 use crate::base::time::Time;
 use crate::net::listener::Listener;
-use crate::net::ring::RingError;
 use crate::net::socket::AddressBuffer;
 use crate::net::user_data::{self, Operation};
 
@@ -30,8 +29,8 @@ enum Phase {
 /// One armed accept, or room for one.
 struct Armed {
     buffer: AddressBuffer,
-    /// The lane that it is armed on.
-    lane: Option<usize>,
+    /// The bank that it is armed on.
+    bank: Option<usize>,
 }
 
 /// A listener that a plane serves.
@@ -46,7 +45,7 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(listener: Listener, accepts: u32) -> Acceptor {
-        let armed = || Armed { buffer: AddressBuffer::new(), lane: None };
+        let armed = || Armed { buffer: AddressBuffer::new(), bank: None };
         Acceptor {
             listener,
             accepts: (0..accepts).map(|_| armed()).collect(),
@@ -78,6 +77,11 @@ impl Plane {
         self.acceptor.is_some()
     }
 
+    /// Whether turns are needed until the listener is closed.
+    pub(super) fn listener_is_stopping(&self) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.phase != Phase::Accepting)
+    }
+
     /// When accepting resumes after a pause; parking must not last longer.
     pub(super) fn accept_resumes_at(&self) -> Option<Time> {
         self.acceptor.as_ref()?.resume_at
@@ -100,7 +104,7 @@ impl Plane {
     }
 
     fn empty_backlog(&mut self, turns: u32) {
-        let quiet = self.lanes.iter_mut().all(|lane| lane.ring.is_quiet());
+        let quiet = self.banks.iter_mut().all(|bank| bank.ring.is_quiet());
         let Some(acceptor) = &mut self.acceptor else { return };
         acceptor.phase = Phase::Emptying(turns + 1);
         let found_nobody = turns > 0 && quiet && !acceptor.is_idle();
@@ -119,14 +123,14 @@ impl Plane {
 
     fn arm_accepts(&mut self) {
         while let Some(number) = self.next_idle_accept() {
-            let Some(lane) = self.lane_with_room() else { return };
+            let Some(bank) = self.bank_with_room() else { return };
             let Some(acceptor) = &mut self.acceptor else { return };
             acceptor.idle.pop();
             let listener: RawFd = acceptor.listener.raw();
             let armed = &mut acceptor.accepts[number as usize];
-            armed.lane = Some(lane);
+            armed.bank = Some(bank);
             let (address, length) = armed.buffer.arm();
-            let Lane { ring, armed, usage, .. } = &mut self.lanes[lane];
+            let Bank { ring, armed, usage, .. } = &mut self.banks[bank];
             *usage = RingUse::Accepts;
             *armed += 1;
             let user_data = user_data::encode(Operation::Accept, 0, number);
@@ -143,43 +147,43 @@ impl Plane {
 
     /// The ring with most free slots that no armed accept has a claim on; a new one if the others
     /// are nearly full.
-    fn lane_with_room(&mut self) -> Option<usize> {
+    fn bank_with_room(&mut self) -> Option<usize> {
         let slots = self.settings.slots_per_ring;
-        let room = |lane: &Lane| match lane.usage {
+        let room = |bank: &Bank| match bank.usage {
             RingUse::Connects => 0,
-            RingUse::Free | RingUse::Accepts => slots - lane.used - lane.armed,
+            RingUse::Free | RingUse::Accepts => slots - bank.used - bank.armed,
         };
-        let total: u64 = self.lanes.iter().map(|lane| u64::from(room(lane))).sum();
+        let total: u64 = self.banks.iter().map(|bank| u64::from(room(bank))).sum();
         if total <= u64::from(self.settings.accepts_armed / 2) {
             match self.add_ring() {
                 Ok(_) => {}
-                Err(RingError::Setup(_) | RingError::FileTable { .. }) if total > 0 => {}
+                Err(_) if total > 0 => {}
                 Err(_) => self.pause_accepting(),
             }
         }
-        (0..self.lanes.len())
-            .filter(|lane| room(&self.lanes[*lane]) > 0)
-            .max_by_key(|lane| room(&self.lanes[*lane]))
+        (0..self.banks.len())
+            .filter(|bank| room(&self.banks[*bank]) > 0)
+            .max_by_key(|bank| room(&self.banks[*bank]))
     }
 
-    pub(super) fn on_accept(&mut self, lane: usize, number: u32, result: i32) {
+    pub(super) fn on_accept(&mut self, bank: usize, number: u32, result: i32) {
         let Some(acceptor) = &mut self.acceptor else {
             self.counters.stale_completions += 1;
             return;
         };
         let armed = &mut acceptor.accepts[number as usize];
-        assert!(armed.lane == Some(lane), "an accept completes once, where it was armed");
-        armed.lane = None;
+        assert!(armed.bank == Some(bank), "an accept completes once, where it was armed");
+        armed.bank = None;
         acceptor.idle.push(number);
         let peer = armed.buffer.take();
-        self.lanes[lane].armed -= 1;
+        self.banks[bank].armed -= 1;
         if let Ok(slot) = u32::try_from(result) {
-            let place = self.lanes[lane].places.get_mut(slot);
+            let place = self.banks[bank].places.get_mut(slot);
             let generation = place.open();
-            self.lanes[lane].used += 1;
+            self.banks[bank].used += 1;
             self.counters.accepts += 1;
-            self.arm_poll(lane, slot, generation);
-            let conn = self.conn(lane, slot, generation);
+            self.arm_poll(bank, slot, generation);
+            let conn = self.conn(bank, slot, generation);
             // The listener speaks IP, so there is an address; without one nobody is refused.
             let peer = peer.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
             self.lifecycle.push_back(Lifecycle::Accepted(conn, peer));
@@ -210,10 +214,10 @@ impl Plane {
     fn cancel_accepts(&mut self) {
         let Some(acceptor) = &self.acceptor else { return };
         for (number, armed) in acceptor.accepts.iter().enumerate() {
-            let (Some(lane), Ok(number)) = (armed.lane, u32::try_from(number)) else { continue };
+            let (Some(bank), Ok(number)) = (armed.bank, u32::try_from(number)) else { continue };
             let target = user_data::encode(Operation::Accept, 0, number);
             let user_data = user_data::encode(Operation::Cancel, 0, number);
-            self.lanes[lane].ring.push_cancel(target, user_data);
+            self.banks[bank].ring.push_cancel(target, user_data);
         }
     }
 
@@ -225,9 +229,9 @@ impl Plane {
             if self.acceptor.as_ref().is_none_or(Acceptor::is_idle) {
                 return;
             }
-            for lane in 0..self.lanes.len() {
-                self.lanes[lane].ring.collect(0);
-                self.reap(lane);
+            for bank in 0..self.banks.len() {
+                self.banks[bank].ring.collect(0);
+                self.reap(bank);
             }
         }
     }

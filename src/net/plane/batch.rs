@@ -1,6 +1,6 @@
 //! Operations that complete within the call that submits them: receives, sends, closes.
 
-use super::{Lane, Plane};
+use super::{Bank, Plane};
 use crate::net::user_data::GENERATION_MASK;
 
 /// Enters that are spent on results that did not come with the submission (a full completion
@@ -67,27 +67,27 @@ impl Batch {
 }
 
 impl Plane {
-    /// Submits what the batch pushed onto the lanes it touched, and reaps until all results are in.
+    /// Submits what the batch pushed onto the banks it touched, and reaps until all results are in.
     /// Afterwards the kernel holds no pointer of the batch.
     pub(super) fn finish_batch(&mut self) {
-        for lane in 0..self.lanes.len() {
-            if self.lanes[lane].touched {
-                self.lanes[lane].ring.submit();
-                self.reap(lane);
+        for bank in 0..self.banks.len() {
+            if self.banks[bank].touched {
+                self.banks[bank].ring.submit();
+                self.reap(bank);
             }
         }
         let mut rounds = 0;
         while self.batch.is_waiting() && rounds < ROUNDS_MAX {
-            for lane in 0..self.lanes.len() {
-                if self.lanes[lane].touched {
-                    self.lanes[lane].ring.collect(0);
-                    self.reap(lane);
+            for bank in 0..self.banks.len() {
+                if self.banks[bank].touched {
+                    self.banks[bank].ring.collect(0);
+                    self.reap(bank);
                 }
             }
             rounds += 1;
         }
         self.batch.give_up();
-        for Lane { touched, .. } in &mut self.lanes {
+        for Bank { touched, .. } in &mut self.banks {
             *touched = false;
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Lane, Plane, RingUse};
+use super::{Bank, Plane, RingUse};
 use crate::base::ids::ConnId;
 use crate::net::places::Flags;
 use crate::net::user_data::{self, Operation};
@@ -58,8 +58,8 @@ impl Plane {
     /// Discards the input of those who are known to have some that was not read.
     fn discard_unread(&mut self, closing: &[Closing]) {
         let wants = |plane: &mut Plane, closing: &Closing| {
-            let (lane, slot) = plane.locate(closing.conn);
-            let place = plane.lanes[lane].places.get_mut(slot);
+            let (bank, slot) = plane.locate(closing.conn);
+            let place = plane.banks[bank].places.get_mut(slot);
             place.has(Flags::LISTED) && !closing.reset
         };
         let mut unread: Vec<ConnId> = Vec::new();
@@ -77,8 +77,8 @@ impl Plane {
             for conn in &unread {
                 let place = self.batch.expect();
                 let user_data = user_data::encode(Operation::Receive, number, place);
-                let (lane, slot) = self.locate(*conn);
-                let Lane { ring, touched, .. } = &mut self.lanes[lane];
+                let (bank, slot) = self.locate(*conn);
+                let Bank { ring, touched, .. } = &mut self.banks[bank];
                 *touched = true;
                 // SAFETY: the scratch is ours, nobody reads or writes it before `finish_batch` has
                 // submitted, and the kernel does not write to it at all (`MSG_TRUNC`).
@@ -98,9 +98,9 @@ impl Plane {
         self.batch.begin();
         let number = self.batch.number();
         for closing in &closing {
-            let (lane, slot) = self.locate(closing.conn);
+            let (bank, slot) = self.locate(closing.conn);
             let generation = closing.conn.generation;
-            let Lane { ring, places, touched, .. } = &mut self.lanes[lane];
+            let Bank { ring, places, touched, .. } = &mut self.banks[bank];
             *touched = true;
             let words = user_data::encode(Operation::LastWords, generation, slot);
             let state = places.get_mut(slot);
@@ -145,8 +145,8 @@ impl Plane {
     }
 
     fn free(&mut self, closing: &Closing) {
-        let (lane, slot) = self.locate(closing.conn);
-        let Lane { places, used, freed, usage, .. } = &mut self.lanes[lane];
+        let (bank, slot) = self.locate(closing.conn);
+        let Bank { places, used, freed, usage, .. } = &mut self.banks[bank];
         places.get_mut(slot).free();
         *used -= 1;
         if *usage == RingUse::Connects {

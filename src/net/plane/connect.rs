@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{Lane, Lifecycle, Plane, RingUse};
+use super::{Bank, Lifecycle, Plane, RingUse};
 use crate::base::ids::ConnId;
 use crate::net::places::Flags;
 use crate::net::ring::RingError;
@@ -47,12 +47,12 @@ impl Plane {
         remote: SocketAddr,
         local: Option<SocketAddr>,
     ) -> Result<ConnId, ConnectError> {
-        let (lane, slot) = self.free_slot()?;
+        let (bank, slot) = self.free_slot()?;
         let prepared = prepare(remote, local).and_then(|socket| {
-            let installed = self.lanes[lane].ring.install(slot, socket.as_raw_fd());
+            let installed = self.banks[bank].ring.install(slot, socket.as_raw_fd());
             installed.map_err(|error| ("putting the socket into its slot", error))
         });
-        let Lane { ring, places, freed, used, .. } = &mut self.lanes[lane];
+        let Bank { ring, places, freed, used, .. } = &mut self.banks[bank];
         if let Err((step, error)) = prepared {
             freed.push(slot);
             return Err(ConnectError::Socket { step, remote, error });
@@ -68,7 +68,7 @@ impl Plane {
         // copy (IORING_FEAT_SUBMIT_STABLE).
         unsafe { ring.push_connect(slot, address.as_ptr().cast(), address.len(), user_data) }
         ring.submit();
-        Ok(self.conn(lane, slot, generation))
+        Ok(self.conn(bank, slot, generation))
     }
 
     /// A slot of a ring for connects.
@@ -76,33 +76,33 @@ impl Plane {
         let slots = self.settings.slots_per_ring;
         // A listener's first ring is left to it.
         let listens = self.acceptor.is_some();
-        let usable = |lane: &Lane| match lane.usage {
+        let usable = |bank: &Bank| match bank.usage {
             RingUse::Accepts => false,
             RingUse::Free => !listens,
-            RingUse::Connects => !lane.freed.is_empty() || lane.unused_from < slots,
+            RingUse::Connects => !bank.freed.is_empty() || bank.unused_from < slots,
         };
-        let found = match self.lanes.iter().position(usable) {
-            Some(lane) => lane,
+        let found = match self.banks.iter().position(usable) {
+            Some(bank) => bank,
             None => self.add_ring()?.ok_or(ConnectError::Full(self.slots_used()))?,
         };
-        let lane = &mut self.lanes[found];
-        lane.usage = RingUse::Connects;
-        let slot = lane.freed.pop().unwrap_or_else(|| {
-            lane.unused_from += 1;
-            lane.unused_from - 1
+        let bank = &mut self.banks[found];
+        bank.usage = RingUse::Connects;
+        let slot = bank.freed.pop().unwrap_or_else(|| {
+            bank.unused_from += 1;
+            bank.unused_from - 1
         });
         Ok((found, slot))
     }
 
-    pub(super) fn on_connect(&mut self, lane: usize, slot: u32, generation: u32, result: i32) {
-        let conn = self.conn(lane, slot, generation);
+    pub(super) fn on_connect(&mut self, bank: usize, slot: u32, generation: u32, result: i32) {
+        let conn = self.conn(bank, slot, generation);
         let Some((_, _, place)) = self.live(conn) else {
             self.counters.stale_completions += 1;
             return;
         };
         place.clear(Flags::CONNECTING);
         if result == 0 {
-            self.arm_poll(lane, slot, generation);
+            self.arm_poll(bank, slot, generation);
             self.lifecycle.push_back(Lifecycle::Connected(conn));
         } else {
             place.set(Flags::ENDED);

@@ -9,6 +9,9 @@ mod park;
 mod receive;
 mod send;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
@@ -109,8 +112,8 @@ enum RingUse {
     Connects,
 }
 
-/// A ring and what its slots hold.
-struct Lane {
+/// A ring and the bank of slots that belongs to it.
+struct Bank {
     ring: Ring,
     places: Places,
     usage: RingUse,
@@ -139,7 +142,7 @@ enum Lifecycle {
 /// All connections of one thread. Made on the thread that uses it, and it stays there.
 pub struct Plane {
     // Rings come first: they are gone before the buffers that they write to.
-    lanes: Vec<Lane>,
+    banks: Vec<Bank>,
     acceptor: Option<Acceptor>,
     settings: PlaneSettings,
     waker: Waker,
@@ -153,7 +156,10 @@ pub struct Plane {
     reading_paused: bool,
     /// The time at the last look at the clock.
     now: Time,
+    /// When the kernel's timer that ends parking is due.
     timer: Option<Time>,
+    /// After a ring could not be made: no next try before this.
+    ring_retry_at: Time,
     receive_queue_bytes: u64,
     counters: PlaneCounters,
     /// io_uring's `SINGLE_ISSUER`: not `Send`.
@@ -170,7 +176,7 @@ impl Plane {
         let waker = Waker::new().map_err(PlaneError::EventFd)?;
         let scratch = settings.scratch_pieces as usize * settings.piece_bytes as usize;
         let mut plane = Plane {
-            lanes: Vec::new(),
+            banks: Vec::new(),
             acceptor: listener.map(|listener| Acceptor::new(listener, settings.accepts_armed)),
             settings,
             waker,
@@ -184,6 +190,7 @@ impl Plane {
             reading_paused: false,
             now: Time::ZERO,
             timer: None,
+            ring_retry_at: Time::ZERO,
             receive_queue_bytes: receive_queue_bytes(),
             counters: PlaneCounters::default(),
             one_thread: PhantomData,
@@ -206,17 +213,17 @@ impl Plane {
         self.now = clock();
         self.flush_closes(limits.closes);
         self.serve_listener();
-        for lane in 0..self.lanes.len() {
-            self.collect(lane, clock);
+        for bank in 0..self.banks.len() {
+            self.collect(bank, clock);
         }
         report.events += self.deliver_lifecycle(handler);
         report.events += self.deliver_writable(limits.writables, handler);
         if !self.reading_paused {
             report.events += self.receive(limits.receives, handler);
         }
-        for lane in &mut self.lanes {
-            if lane.ring.has_queued() {
-                lane.ring.submit();
+        for bank in &mut self.banks {
+            if bank.ring.has_queued() {
+                bank.ring.submit();
             }
         }
         self.count();
@@ -234,7 +241,7 @@ impl Plane {
     /// an event. Walks the list of connections that wait for being read.
     #[must_use]
     pub fn received_all_until(&self) -> Time {
-        let seen_empty = self.lanes.iter().map(|lane| lane.seen_empty);
+        let seen_empty = self.banks.iter().map(|bank| bank.seen_empty);
         let waiting = self.ready.iter().map(|ready| ready.stamp);
         seen_empty.chain(waiting).min().unwrap_or(Time::ZERO)
     }
@@ -256,16 +263,17 @@ impl Plane {
         !self.lifecycle.is_empty()
             || !self.writable.is_empty()
             || !self.closing.is_empty()
+            || self.listener_is_stopping()
             || (!self.reading_paused && !self.ready.is_empty())
     }
 
     /// Connections of one ring, for places.
-    fn conn(&self, lane: usize, slot: u32, generation: u32) -> ConnId {
-        let lane = u32::try_from(lane).unwrap_or(u32::MAX);
-        ConnId { place: lane * self.settings.slots_per_ring + slot, generation }
+    fn conn(&self, bank: usize, slot: u32, generation: u32) -> ConnId {
+        let bank = u32::try_from(bank).unwrap_or(u32::MAX);
+        ConnId { place: bank * self.settings.slots_per_ring + slot, generation }
     }
 
-    /// Where a connection is: lane and slot.
+    /// Where a connection is: bank and slot.
     fn locate(&self, conn: ConnId) -> (usize, u32) {
         let slots = self.settings.slots_per_ring;
         ((conn.place / slots) as usize, conn.place % slots)
@@ -273,14 +281,14 @@ impl Plane {
 
     /// The place of a live connection.
     fn live(&mut self, conn: ConnId) -> Option<(usize, u32, &mut Place)> {
-        let (lane, slot) = self.locate(conn);
-        let place = self.lanes.get_mut(lane)?.places.find(slot)?;
-        place.is_live(conn.generation).then_some((lane, slot, place))
+        let (bank, slot) = self.locate(conn);
+        let place = self.banks.get_mut(bank)?.places.find(slot)?;
+        place.is_live(conn.generation).then_some((bank, slot, place))
     }
 
     /// Adds a ring while the settings allow it; returns its number.
     fn add_ring(&mut self) -> Result<Option<usize>, RingError> {
-        if self.lanes.len() >= self.settings.rings_max as usize {
+        if self.banks.len() >= self.settings.rings_max as usize || self.now < self.ring_retry_at {
             return Ok(None);
         }
         let settings = RingSettings {
@@ -288,9 +296,11 @@ impl Plane {
             cq_entries: self.settings.cq_entries,
             slots: self.settings.slots_per_ring,
         };
-        let ring = Ring::new(settings, self.waker.borrow())
-            .inspect_err(|_| self.counters.ring_errors += 1)?;
-        self.lanes.push(Lane {
+        let ring = Ring::new(settings, self.waker.borrow()).inspect_err(|_| {
+            self.counters.ring_errors += 1;
+            self.ring_retry_at = self.now + self.settings.accept_pause;
+        })?;
+        self.banks.push(Bank {
             ring,
             places: Places::default(),
             usage: RingUse::Free,
@@ -302,66 +312,66 @@ impl Plane {
             touched: false,
         });
         self.counters.rings += 1;
-        Ok(Some(self.lanes.len() - 1))
+        Ok(Some(self.banks.len() - 1))
     }
 
     /// Enters a ring if it has anything, until it is seen empty or has had its share.
     ///
     /// The clock is read *before* each look: bytes that arrive later are stamped with that moment
     /// or an earlier one.
-    fn collect(&mut self, lane: usize, clock: Clock<'_>) {
+    fn collect(&mut self, bank: usize, clock: Clock<'_>) {
         let many = self.settings.cq_entries / 2;
         for pass in 0..PASSES_MAX {
             self.now = clock();
-            let ring = &mut self.lanes[lane].ring;
+            let ring = &mut self.banks[bank].ring;
             if ring.is_quiet() {
-                self.lanes[lane].seen_empty = self.now;
+                self.banks[bank].seen_empty = self.now;
                 return;
             }
             let loaded = pass >= PASSES_SMALL && ring.has_deferred();
             ring.collect(if loaded { many } else { 0 });
-            self.reap(lane);
+            self.reap(bank);
         }
     }
 
     /// Takes what a ring has completed through the one dispatch path.
-    fn reap(&mut self, lane: usize) {
+    fn reap(&mut self, bank: usize) {
         let mut completions = std::mem::take(&mut self.completions);
-        let ring = &mut self.lanes[lane].ring;
+        let ring = &mut self.banks[bank].ring;
         if ring.is_overflown() {
             self.counters.cq_overflows += 1;
         }
         ring.reap(&mut completions);
         for completion in completions.drain(..) {
-            self.dispatch(lane, completion);
+            self.dispatch(bank, completion);
         }
         self.completions = completions;
     }
 
     /// The one place where a completion takes effect. It changes state and lists only: events are
     /// reported by the next turn, so that any submission may bring completions.
-    fn dispatch(&mut self, lane: usize, completion: Completion) {
+    fn dispatch(&mut self, bank: usize, completion: Completion) {
         let Some((operation, generation, slot)) = user_data::decode(completion.user_data) else {
             self.counters.stale_completions += 1;
             return;
         };
         match operation {
-            Operation::Poll => self.on_poll(lane, slot, generation, completion),
+            Operation::Poll => self.on_poll(bank, slot, generation, completion),
             Operation::Receive | Operation::Send | Operation::Close => {
                 if !self.batch.complete(generation, slot, completion.result) {
                     self.counters.stale_completions += 1;
                 }
             }
-            Operation::Accept => self.on_accept(lane, slot, completion.result),
-            Operation::Connect => self.on_connect(lane, slot, generation, completion.result),
+            Operation::Accept => self.on_accept(bank, slot, completion.result),
+            Operation::Connect => self.on_connect(bank, slot, generation, completion.result),
             Operation::Timer => self.timer = None,
             Operation::Cancel | Operation::TimerUpdate | Operation::LastWords => {}
         }
     }
 
-    fn on_poll(&mut self, lane: usize, slot: u32, generation: u32, completion: Completion) {
-        let conn = self.conn(lane, slot, generation);
-        let Lane { ring, places, seen_empty, .. } = &mut self.lanes[lane];
+    fn on_poll(&mut self, bank: usize, slot: u32, generation: u32, completion: Completion) {
+        let conn = self.conn(bank, slot, generation);
+        let Bank { ring, places, seen_empty, .. } = &mut self.banks[bank];
         let place = match places.find(slot) {
             Some(place) if place.generation() == generation && place.has(Flags::OPEN) => place,
             _ => {
@@ -399,8 +409,8 @@ impl Plane {
     }
 
     /// Begins the use of a slot whose socket is connected, and arms its poll.
-    fn arm_poll(&mut self, lane: usize, slot: u32, generation: u32) {
-        let Lane { ring, places, .. } = &mut self.lanes[lane];
+    fn arm_poll(&mut self, bank: usize, slot: u32, generation: u32) {
+        let Bank { ring, places, .. } = &mut self.banks[bank];
         places.get_mut(slot).set(Flags::POLLED);
         ring.push_poll(slot, user_data::encode(Operation::Poll, generation, slot));
     }
@@ -439,14 +449,14 @@ impl Plane {
     }
 
     fn count(&mut self) {
-        for lane in &mut self.lanes {
-            self.counters.enters += lane.ring.take_enters();
+        for bank in &mut self.banks {
+            self.counters.enters += bank.ring.take_enters();
         }
         self.counters.slots_used = self.slots_used();
     }
 
     fn slots_used(&self) -> u64 {
-        self.lanes.iter().map(|lane| u64::from(lane.used)).sum()
+        self.banks.iter().map(|bank| u64::from(bank.used)).sum()
     }
 }
 

@@ -23,9 +23,11 @@ impl Plane {
         if self.has_work() {
             return false;
         }
+        self.now = clock();
+        // Slots may have become free, or this may be the first thing that the plane does.
+        self.serve_listener();
         let resume = self.accept_resumes_at();
         let deadline = [deadline, resume].into_iter().flatten().min();
-        self.now = clock();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             return false;
         }
@@ -34,8 +36,8 @@ impl Plane {
         // signalled. The other way round it would be neither. The fence orders our store before
         // our loads, as the kernel orders its own.
         self.waker.set_parked(true);
-        for lane in &mut self.lanes {
-            lane.ring.set_eventfd_enabled(true);
+        for bank in &mut self.banks {
+            bank.ring.set_eventfd_enabled(true);
         }
         fence(Ordering::SeqCst);
         // A timer whose end was found by the look wakes nobody any more.
@@ -49,8 +51,8 @@ impl Plane {
     /// Ends parking, whether it was waited or not.
     pub fn unpark(&mut self) {
         self.waker.set_parked(false);
-        for lane in &mut self.lanes {
-            lane.ring.set_eventfd_enabled(false);
+        for bank in &mut self.banks {
+            bank.ring.set_eventfd_enabled(false);
         }
     }
 
@@ -75,11 +77,11 @@ impl Plane {
     }
 
     fn look_is_idle(&mut self, clock: Clock<'_>) -> bool {
-        for lane in 0..self.lanes.len() {
-            self.collect(lane, clock);
+        for bank in 0..self.banks.len() {
+            self.collect(bank, clock);
         }
         self.count();
-        !self.has_work() && self.lanes.iter_mut().all(|lane| lane.ring.is_quiet())
+        !self.has_work() && self.banks.iter_mut().all(|bank| bank.ring.is_quiet())
     }
 
     /// Arms the timer, or moves it if it would come too late. One that comes too early is left:
@@ -94,7 +96,7 @@ impl Plane {
             None => TIMER,
             Some(_) => user_data::encode(Operation::TimerUpdate, 0, 0),
         };
-        self.lanes[0].ring.set_timer(deadline.since(self.now), armed, user_data);
+        self.banks[0].ring.set_timer(deadline.since(self.now), armed, user_data);
         self.timer = Some(deadline);
     }
 }

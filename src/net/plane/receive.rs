@@ -1,6 +1,6 @@
 //! Receiving: a fair list of connections that may have something, read in batches into scratch.
 
-use super::{Lane, Lifecycle, Plane};
+use super::{Bank, Lifecycle, Plane};
 use crate::base::ids::ConnId;
 use crate::base::time::Time;
 use crate::net::places::Flags;
@@ -40,7 +40,7 @@ impl Plane {
     /// delivered. False if the connection is not open.
     pub fn read_out(&mut self, conn: ConnId) -> bool {
         let now = self.now;
-        let Some((lane, _, place)) = self.live(conn) else { return false };
+        let Some((bank, _, place)) = self.live(conn) else { return false };
         if place.has(Flags::ENDED) || place.has(Flags::CONNECTING) {
             self.lifecycle.push_back(Lifecycle::ReadOut(conn));
             return true;
@@ -48,7 +48,7 @@ impl Plane {
         place.set(Flags::READ_OUT);
         if !place.has(Flags::LISTED) {
             place.set(Flags::LISTED);
-            let stamp = self.lanes[lane].seen_empty;
+            let stamp = self.banks[bank].seen_empty;
             self.ready.push_back(Ready::new(conn, stamp, now));
         }
         true
@@ -79,14 +79,14 @@ impl Plane {
         while batch.len() < count
             && let Some(entry) = self.ready.pop_front()
         {
-            let (lane, slot) = self.locate(entry.conn);
+            let (bank, slot) = self.locate(entry.conn);
             if self.live(entry.conn).is_none() {
                 continue;
             }
             let place = self.batch.expect();
             let start = place as usize * piece_bytes;
             let piece = &mut self.scratch[start..start + piece_bytes];
-            let Lane { ring, touched, .. } = &mut self.lanes[lane];
+            let Bank { ring, touched, .. } = &mut self.banks[bank];
             *touched = true;
             let user_data = user_data::encode(Operation::Receive, self.batch.number(), place);
             // SAFETY: each place of the batch has a piece of the scratch of its own, which nobody

@@ -1,6 +1,6 @@
 //! Sending: batches that borrow nothing beyond the call.
 
-use super::{Lane, Plane};
+use super::{Bank, Plane};
 use crate::net::places::Flags;
 use crate::net::plane::events::{SendOutcome, SendRequest};
 use crate::net::user_data::{self, Operation};
@@ -39,9 +39,9 @@ impl Plane {
         self.finish_batch();
         let mut place = 0;
         for (request, outcome) in requests.iter().zip(&mut results[first..]) {
-            let (lane, slot) = self.locate(request.conn);
-            let Some(lane) = self.lanes.get_mut(lane) else { continue };
-            let Some(state) = lane.places.find(slot) else { continue };
+            let (bank, slot) = self.locate(request.conn);
+            let Some(bank) = self.banks.get_mut(bank) else { continue };
+            let Some(state) = bank.places.find(slot) else { continue };
             if state.generation() != request.conn.generation || !state.has(Flags::SENDING) {
                 continue;
             }
@@ -53,7 +53,7 @@ impl Plane {
 
     /// Pushes a send; or says what became of it without one.
     fn begin_send(&mut self, request: &SendRequest<'_>) -> Option<SendOutcome> {
-        let Some((lane, slot, state)) = self.live(request.conn) else {
+        let Some((bank, slot, state)) = self.live(request.conn) else {
             return Some(SendOutcome::Gone);
         };
         if state.has(Flags::CONNECTING) {
@@ -67,7 +67,7 @@ impl Plane {
         state.set(Flags::SENDING);
         let place = self.batch.expect();
         let user_data = user_data::encode(Operation::Send, self.batch.number(), place);
-        let Lane { ring, touched, .. } = &mut self.lanes[lane];
+        let Bank { ring, touched, .. } = &mut self.banks[bank];
         *touched = true;
         self.counters.sends += 1;
         // SAFETY: the bytes are borrowed until `send` returns, and `finish_batch` submits before.

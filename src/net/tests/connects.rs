@@ -11,7 +11,7 @@ fn plane_to_plane() {
     let mut swarm = World::client(few, server.address);
     let conns: Vec<ConnId> = (0..250)
         .map(|number: u8| {
-            let local = (number % 2 == 0).then(|| ([127, 0, 1, number], 0).into());
+            let local = number.is_multiple_of(2).then(|| ([127, 0, 1, number], 0).into());
             swarm.plane.connect(server.address, local).expect("room")
         })
         .collect();

@@ -68,8 +68,8 @@ fn a_full_table_leaves_clients_in_the_backlog() {
     assert_eq!(world.seen.len(), 4, "the fifth waits");
     assert_eq!(world.plane.counters().accept_errors, 0, "nobody was accepted and dropped");
     let first: Vec<ConnId> = world.seen.keys().copied().collect();
-    for round in 0..2 {
-        assert!(world.plane.close(first[round], b"bye"));
+    for (round, conn) in first.into_iter().take(2).enumerate() {
+        assert!(world.plane.close(conn, b"bye"));
         world.turn_until("the next", |world| world.seen.len() == 5 + round);
     }
     // The two who waited are served like the others.

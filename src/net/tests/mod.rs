@@ -1,5 +1,6 @@
 //! A plane against real sockets on loopback. Nobody sleeps: everything polls until a deadline.
 
+mod binding;
 mod connects;
 mod echo;
 mod life;
@@ -62,7 +63,8 @@ pub(super) struct Seen {
     pub(super) connected: bool,
     pub(super) connect_error: Option<i32>,
     pub(super) bytes: Vec<u8>,
-    pub(super) arrived: Vec<Time>,
+    /// Stamp of each piece that was received, and how many bytes came with and before it.
+    pub(super) arrived: Vec<(Time, usize)>,
     pub(super) end: Option<End>,
     pub(super) writable: u32,
     pub(super) read_out: u32,
@@ -158,7 +160,7 @@ fn note(seen: &mut BTreeMap<ConnId, Seen>, event: Event<'_>) {
             let seen = known(seen, conn);
             assert!(seen.end.is_none(), "bytes after the end");
             seen.bytes.extend_from_slice(bytes);
-            seen.arrived.push(arrived);
+            seen.arrived.push((arrived, seen.bytes.len()));
         }
         Event::Writable { conn } => known(seen, conn).writable += 1,
         Event::Ended { conn, end } => {

@@ -134,7 +134,7 @@ fn a_flood_does_not_starve_others() {
         flood.set_nonblocking(true).expect("option");
     }
     let bytes = vec![0; 100_000];
-    let mut pour = |floods: &mut [TcpStream]| {
+    let pour = |floods: &mut [TcpStream]| {
         for flood in floods {
             let _ = flood.write(&bytes);
         }

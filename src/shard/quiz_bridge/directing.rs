@@ -168,7 +168,7 @@ impl Shard {
         applied_at: Time,
     ) {
         if let Some(directed) = self.quiz.directors.get_mut(&show) {
-            directed.director.acknowledged(from, event, applied_at);
+            directed.director.acknowledged(self.now, from, event, applied_at);
             self.post_decided(show);
         }
     }

@@ -1,0 +1,110 @@
+//! Late completions, replayed: whatever the kernel might still say about the past changes nothing.
+
+use std::cell::Cell;
+use std::net::{Shutdown, TcpStream};
+
+use super::*;
+use crate::net::{ListenSettings, SendOutcome, SendRequest};
+
+fn turn(plane: &mut Plane, events: &mut Vec<String>) {
+    let clock = || Time::from_millis(1);
+    plane.turn(&clock, TurnLimits::default(), &mut |event| events.push(format!("{event:?}")));
+}
+
+/// The connection of the only client, once it was accepted.
+fn accepted(plane: &mut Plane) -> ConnId {
+    let mut found = None;
+    let clock = || Time::from_millis(1);
+    while found.is_none() {
+        plane.turn(&clock, TurnLimits::default(), &mut |event| {
+            if let Event::Accepted { conn, .. } = event {
+                found = Some(conn);
+            }
+        });
+    }
+    found.unwrap_or_default()
+}
+
+#[test]
+fn late_completions_of_an_earlier_use_are_dropped_and_counted() {
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind_all(&ListenSettings::new(address), 1).expect("bind").remove(0);
+    let address = listener.address();
+    let one = PlaneSettings { slots_per_ring: 1, rings_max: 1, ..PlaneSettings::default() };
+    let mut plane = Plane::new(one, Some(listener)).expect("a plane");
+    let first_client = TcpStream::connect(address).expect("connect");
+    let old = accepted(&mut plane);
+    assert!(plane.close(old, b""));
+    let _second_client = TcpStream::connect(address).expect("connect");
+    let new = accepted(&mut plane);
+    assert_eq!(old.place, new.place, "the test wants the place to be used again");
+    drop(first_client);
+    let mut events = Vec::new();
+    for _ in 0..10 {
+        turn(&mut plane, &mut events);
+    }
+    events.clear();
+
+    let generation = old.generation;
+    let number = plane.batch.number();
+    let everything = EVENTS_READ | EVENTS_WRITE | EVENTS_END;
+    let mask = i32::try_from(everything).expect("small");
+    let replayed = [
+        (Operation::Poll, generation, mask, true),
+        (Operation::Poll, generation, mask, false),
+        (Operation::Poll, generation, -libc::ECANCELED, false),
+        (Operation::Connect, generation, 0, false),
+        (Operation::Connect, generation, -libc::ECONNREFUSED, false),
+        (Operation::Receive, number, 77, false),
+        (Operation::Send, number, 77, false),
+        (Operation::Close, number, 0, false),
+        (Operation::Send, number.wrapping_sub(1) & user_data::GENERATION_MASK, 77, false),
+    ];
+    let before = plane.counters();
+    for (operation, generation, result, more) in replayed {
+        let user_data = user_data::encode(operation, generation, 0);
+        plane.dispatch(0, Completion { user_data, result, more });
+    }
+    plane.dispatch(0, Completion { user_data: 0, result: 1, more: false });
+    for _ in 0..10 {
+        turn(&mut plane, &mut events);
+    }
+    assert_eq!(events, Vec::<String>::new());
+    let after = plane.counters();
+    assert_eq!(after.stale_completions - before.stale_completions, 10);
+    assert_eq!(after.slots_used, 1);
+    assert_eq!(after.polls_rearmed, before.polls_rearmed);
+    // The new connection is as alive as before, the old id as dead.
+    let mut results = Vec::new();
+    let bytes = b"alive";
+    let requests = [SendRequest { conn: old, bytes }, SendRequest { conn: new, bytes }];
+    plane.send(&requests, &mut results);
+    assert_eq!(results, [SendOutcome::Gone, SendOutcome::Sent(5)]);
+}
+
+#[test]
+fn failing_accepts_are_counted_and_pause() {
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind_all(&ListenSettings::new(address), 1).expect("bind").remove(0);
+    let spare = listener.socket().try_clone().expect("a duplicate");
+    let mut plane = Plane::new(PlaneSettings::default(), Some(listener)).expect("a plane");
+    let time = Cell::new(Time::from_millis(1));
+    let clock = || time.get();
+    let turns = |plane: &mut Plane, count: u32| {
+        for _ in 0..count {
+            plane.turn(&clock, TurnLimits::default(), &mut |_| {});
+        }
+        plane.counters()
+    };
+    turns(&mut plane, 3);
+    // A listener that was shut down refuses every accept (EINVAL), armed and new.
+    spare.shutdown(Shutdown::Both).expect("shut down");
+    let armed = u64::from(PlaneSettings::default().accepts_armed);
+    let counters = turns(&mut plane, 100);
+    assert_eq!((counters.accept_errors, counters.accept_pauses), (armed, 1));
+    let resume = time.get() + PlaneSettings::default().accept_pause;
+    assert_eq!(plane.accept_resumes_at(), Some(resume), "parking would last no longer");
+    time.set(resume);
+    let counters = turns(&mut plane, 100);
+    assert_eq!((counters.accept_errors, counters.accept_pauses), (2 * armed, 2));
+}
