@@ -27,7 +27,7 @@ use crate::shard::input::{Effect, Input, SendResult};
 use crate::shard::mail::{Batch, Mail};
 
 /// glommio's reactor runs at least this often, so that is how long a turn may be.
-pub const CYCLE_INTERVAL: Duration = Duration::from_micros(250);
+const CYCLE_INTERVAL: Duration = Duration::from_micros(250);
 /// An idle pump goes on looking for so long before it parks: parking and waking cost as much.
 const IDLE_SPIN: Duration = Duration::from_micros(50);
 /// Sends in one batch, and batches in one turn.
@@ -58,14 +58,14 @@ pub(crate) struct Pump {
 
 /// How the shards of a process stop together: none ends before all are done with each other.
 #[derive(Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     asked: std::sync::atomic::AtomicBool,
     done: AtomicUsize,
 }
 
 impl Stop {
     /// Asks all shards to stop; the caller wakes them.
-    pub fn ask(&self) {
+    pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::SeqCst);
     }
 

@@ -126,9 +126,9 @@ impl Shard {
         assert!(now >= self.now, "time goes forward");
         self.now = now;
         match input {
-            Input::Opened { conn, peer } => {
+            Input::Opened { conn, .. } => {
                 self.counters.connections_opened += 1;
-                self.conns.open(conn, peer, now);
+                self.conns.open(conn, now);
                 self.begin_patrol();
             }
             Input::Received { conn, bytes, arrived } => self.received(conn, bytes, arrived),

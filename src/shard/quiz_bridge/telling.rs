@@ -354,7 +354,8 @@ fn phase_on_the_wire(phase: Phase) -> proto::Phase {
         Phase::Open => proto::Phase::Open,
         Phase::Closing => proto::Phase::Closing,
         Phase::Closed => proto::Phase::Closed,
-        Phase::Revealed | Phase::Rejudging | Phase::Voided => proto::Phase::Revealed,
+        Phase::Revealed | Phase::Rejudging => proto::Phase::Revealed,
+        Phase::Voided => proto::Phase::Voided,
         Phase::PausedInLobby
         | Phase::PausedInClosed
         | Phase::PausedInRevealed
