@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use super::*;
 use crate::net::{ListenSettings, SendOutcome, SendRequest};
