@@ -7,7 +7,7 @@
 //!
 //! Invariants: one writer — everything in a shard changes in `step` and `sends_done`; mail
 //! between two shards stays in order; a reply that promises something leaves through
-//! [`held::Held`] only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
+//! `held` only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
 //! outside of `quiz_bridge`, of the quiz.
 
 pub mod config;
