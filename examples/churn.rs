@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 /// Accepts; answers; closes in one of three ways when the peer says so, and always at the end.
 fn serve(listener: Listener, done: &AtomicBool) -> PlaneCounters {
     let settings =
-        PlaneSettings { slots_per_ring: 2_000, rings_max: 4, ..PlaneSettings::default() };
+        PlaneSettings { slots_per_ring: 2_000, rings_max: 64, ..PlaneSettings::default() };
     let mut plane = match Plane::new(settings, Some(listener)) {
         Ok(plane) => plane,
         Err(error) => panic!("{error}"),
@@ -109,7 +109,7 @@ fn serve(listener: Listener, done: &AtomicBool) -> PlaneCounters {
 /// Connects; says how the connection shall end; for half of the ways ends it itself.
 fn connect(address: SocketAddr, total: usize, parallel: usize) -> PlaneCounters {
     let settings =
-        PlaneSettings { slots_per_ring: 2_000, rings_max: 4, ..PlaneSettings::default() };
+        PlaneSettings { slots_per_ring: 2_000, rings_max: 64, ..PlaneSettings::default() };
     let mut plane = match Plane::new(settings, None) {
         Ok(plane) => plane,
         Err(error) => panic!("{error}"),

@@ -8,6 +8,7 @@ mod events;
 mod park;
 mod receive;
 mod send;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +17,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::base::ids::ConnId;
-use crate::base::limits::SHARD_CONNECTIONS_MAX;
 use crate::base::time::Time;
 use crate::net::counters::PlaneCounters;
 use crate::net::listener::Listener;
@@ -36,6 +35,7 @@ use close::Closing;
 pub use connect::ConnectError;
 pub use events::{End, Event, SendOutcome, SendRequest, TurnLimits, TurnReport};
 use receive::Ready;
+pub use settings::PlaneSettings;
 
 /// Reads the clock of the process.
 pub(crate) type Clock<'a> = &'a dyn Fn() -> Time;
@@ -47,44 +47,6 @@ const PASSES_MAX: u32 = 16;
 const PASSES_SMALL: u32 = 3;
 /// What a socket's receive queue can hold if the kernel does not say.
 const RECEIVE_QUEUE_BYTES_FALLBACK: u64 = 64 * 1024 * 1024;
-
-/// How a plane is made.
-#[derive(Clone, Copy, Debug)]
-pub struct PlaneSettings {
-    /// Connections of one ring; at most RLIMIT_NOFILE.
-    pub slots_per_ring: u32,
-    /// Rings that may be added as connections grow; `slots_per_ring × rings_max` is the most
-    /// connections of this plane, below 2²⁴.
-    pub rings_max: u32,
-    /// Entries of a submission queue; a power of two. Not above `cq_entries`.
-    pub sq_entries: u32,
-    /// Entries of a completion queue; a power of two.
-    pub cq_entries: u32,
-    /// Pieces of the scratch that receives share: as many receives go into one system call.
-    pub scratch_pieces: u32,
-    /// Bytes of one piece.
-    pub piece_bytes: u32,
-    /// Accepts that are armed at the same time.
-    pub accepts_armed: u32,
-    /// Pause after the kernel was out of files or memory for an accept.
-    pub accept_pause: Duration,
-}
-
-impl Default for PlaneSettings {
-    /// 16,384 connections a ring, 64 rings, 256 pieces of 4 KiB.
-    fn default() -> PlaneSettings {
-        PlaneSettings {
-            slots_per_ring: 16_384,
-            rings_max: 64,
-            sq_entries: 1_024,
-            cq_entries: 4_096,
-            scratch_pieces: 256,
-            piece_bytes: 4_096,
-            accepts_armed: 64,
-            accept_pause: Duration::from_millis(10),
-        }
-    }
-}
 
 /// Why a plane could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +134,7 @@ impl Plane {
     /// # Errors
     /// A setting out of range, or what the kernel refused.
     pub fn new(settings: PlaneSettings, listener: Option<Listener>) -> Result<Plane, PlaneError> {
-        check(&settings)?;
+        settings.check().map_err(PlaneError::Setting)?;
         let waker = Waker::new().map_err(PlaneError::EventFd)?;
         let scratch = settings.scratch_pieces as usize * settings.piece_bytes as usize;
         let mut plane = Plane {
@@ -464,30 +426,6 @@ impl Drop for Plane {
     /// An armed accept keeps the listener listening and points to our buffers: take them back.
     fn drop(&mut self) {
         self.take_back_accepts();
-    }
-}
-
-fn check(settings: &PlaneSettings) -> Result<(), PlaneError> {
-    let connections = u64::from(settings.slots_per_ring) * u64::from(settings.rings_max);
-    let rules = [
-        (settings.slots_per_ring > 0, "slots_per_ring must be above 0"),
-        (settings.rings_max > 0, "rings_max must be above 0"),
-        (
-            connections <= u64::from(SHARD_CONNECTIONS_MAX),
-            "slots_per_ring × rings_max must not be above 16,777,216",
-        ),
-        (
-            settings.sq_entries.is_power_of_two() && settings.cq_entries.is_power_of_two(),
-            "sq_entries and cq_entries must be powers of two",
-        ),
-        (settings.cq_entries >= 16, "cq_entries must be 16 or more"),
-        (settings.scratch_pieces > 0, "scratch_pieces must be above 0"),
-        (settings.piece_bytes >= 256, "piece_bytes must be 256 or more"),
-        (settings.accepts_armed > 0, "accepts_armed must be above 0"),
-    ];
-    match rules.iter().find(|(holds, _)| !holds) {
-        Some((_, rule)) => Err(PlaneError::Setting(rule)),
-        None => Ok(()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Late completions, replayed: whatever the kernel might still say about the past changes nothing.
 
 use std::cell::Cell;
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use super::*;
 use crate::net::{ListenSettings, SendOutcome, SendRequest};
@@ -107,4 +109,36 @@ fn failing_accepts_are_counted_and_pause() {
     time.set(resume);
     let counters = turns(&mut plane, 100);
     assert_eq!((counters.accept_errors, counters.accept_pauses), (2 * armed, 2));
+}
+
+#[test]
+fn who_never_stops_sending_holds_back_the_promise_for_a_while_only() {
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind_all(&ListenSettings::new(address), 1).expect("bind").remove(0);
+    let address = listener.address();
+    let mut plane = Plane::new(PlaneSettings::default(), Some(listener)).expect("a plane");
+    plane.receive_queue_bytes = 40_000;
+    let mut client = TcpStream::connect(address).expect("connect");
+    let conn = accepted(&mut plane);
+    client.set_nonblocking(true).expect("option");
+    let time = Cell::new(Time::from_millis(1));
+    let clock = || time.get();
+    let few = TurnLimits { receives: 1, ..TurnLimits::default() };
+    let bytes = vec![0; 400_000];
+    let mut behind = Vec::new();
+    for _ in 0..2_000 {
+        // There is always more than one turn reads.
+        let _ = client.write(&bytes);
+        time.set(time.get() + Duration::from_micros(100));
+        plane.turn(&clock, few, &mut |_| {});
+        assert!(plane.received_all_until() <= time.get());
+        behind.push(time.get().since(plane.received_all_until()));
+    }
+    assert!(plane.is_open(conn));
+    let worst = behind.iter().max().copied().unwrap_or_default();
+    let turns = plane.receive_queue_bytes / u64::from(PlaneSettings::default().piece_bytes) + 2;
+    // Two queues' worth of turns: one is read before the stamp moves, another until the next.
+    assert!(worst > Duration::from_millis(1), "the test wants a flood: {worst:?}");
+    let bound = Duration::from_micros(100) * 2 * u32::try_from(turns).expect("few");
+    assert!(worst <= bound, "{worst:?} is more than {bound:?}");
 }
