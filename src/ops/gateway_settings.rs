@@ -62,10 +62,11 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
 }
 
 /// Makes an echo for WebSocket conformance suites of a gateway: no tokens, no rooms, and messages
-/// far longer than any client of ours sends.
+/// far longer than any client of ours sends, which need more than a small send buffer to flow.
 #[must_use]
 pub fn as_echo(settings: GatewaySettings) -> GatewaySettings {
     GatewaySettings {
+        listen: ListenSettings { send_buffer_bytes: None, ..settings.listen },
         message_bytes_max: CLIENT_MESSAGE_BYTES_MAX,
         spill_bytes_max: ECHO_SPILL_BYTES,
         echo: true,
