@@ -7,25 +7,36 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
+use tidegate::ops::serve::serve;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let (mut output, mut complaints) = (stdout().lock(), stderr().lock());
-    let mut surroundings = Surroundings {
-        environment: std::env::vars_os().collect(),
-        now_unix_s: now_unix_s(),
-        output: &mut output,
-        complaints: &mut complaints,
-    };
-    let status = match cli.command {
-        Command::CheckConfig(arguments) => check_config(&arguments, &mut surroundings),
-        Command::Token(arguments) => token(&arguments, &mut surroundings),
-        Command::Serve(_) | Command::Demo(_) => {
-            let _ = writeln!(surroundings.complaints, "this build has no gateway");
+    let status = match Cli::parse().command {
+        Command::CheckConfig(arguments) => shortly(|world| check_config(&arguments, world)),
+        Command::Token(arguments) => shortly(|world| token(&arguments, world)),
+        Command::Serve(arguments) => match serve(&arguments, std::env::vars_os().collect()) {
+            Ok(()) => ExitStatus::Success,
+            Err(error) => {
+                eprintln!("{error}");
+                error.exit_status()
+            }
+        },
+        Command::Demo(_) => {
+            eprintln!("this build has no demo");
             ExitStatus::Failed
         }
     };
     status.into()
+}
+
+/// Runs a command that writes and ends. The long ones must not hold the lock of standard error:
+/// their threads log.
+fn shortly(command: impl FnOnce(&mut Surroundings<'_>) -> ExitStatus) -> ExitStatus {
+    command(&mut Surroundings {
+        environment: std::env::vars_os().collect(),
+        now_unix_s: now_unix_s(),
+        output: &mut stdout().lock(),
+        complaints: &mut stderr().lock(),
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "short commands run without the gateway's clock")]

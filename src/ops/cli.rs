@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about = "Runs live quiz shows over WebSockets", long_about = None)]
 #[command(
-    after_help = "Exit status: 0 all is well, 1 it failed, 2 wrong usage, 78 wrong settings."
+    after_help = "Exit status: 0 all is well, 1 it failed, 2 wrong usage, 70 a fault of tidegate's own, \
+                  71 this host cannot run it, 78 wrong settings."
 )]
 pub struct Cli {
     /// What to do.
@@ -40,7 +41,7 @@ pub struct ServeArguments {
     /// Show file (TOML), one show each; may be repeated. Without one, a plain room server
     #[arg(long, value_name = "FILE")]
     pub show: Vec<PathBuf>,
-    /// Where clients connect, in place of the key `listen`; several with commas
+    /// Where clients connect, in place of the key `listen`
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// Shards, in place of the key `shards`; 0 means one per core
@@ -134,17 +135,21 @@ pub enum ExitStatus {
     Success,
     /// It failed.
     Failed,
-    /// The settings are wrong (`EX_CONFIG` of `sysexits.h`).
+    /// Kernel, container or limits cannot run the gateway (`EX_OSERR` of `sysexits.h`).
+    Host,
+    /// The settings are wrong (`EX_CONFIG`).
     Settings,
 }
 
 impl ExitStatus {
-    /// The number that the shell sees. 2 is the command line's own, for wrong usage.
+    /// The number that the shell sees. 2 is the command line's own, for wrong usage; 70 is a panic's
+    /// ([`PANIC_EXIT_STATUS`](crate::runtime::fatal::PANIC_EXIT_STATUS)).
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
             ExitStatus::Success => 0,
             ExitStatus::Failed => 1,
+            ExitStatus::Host => 71,
             ExitStatus::Settings => 78,
         }
     }

@@ -77,12 +77,11 @@ fn describe(
     output: &mut dyn Write,
 ) -> io::Result<()> {
     let Settings { config, shows } = settings;
-    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let name = match &arguments.config {
         Some(path) => path.display().to_string(),
         None => "defaults and environment".to_owned(),
     };
-    writeln!(output, "{name}: valid; listens on {}", listen.join(", "))?;
+    writeln!(output, "{name}: valid; listens on {}", config.listen)?;
     for note in missing_secrets(config) {
         writeln!(output, "{name}: note: {note}")?;
     }

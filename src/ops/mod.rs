@@ -8,12 +8,16 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod gateway_settings;
+pub mod host;
 pub mod http;
 pub mod log;
 pub mod metrics_text;
 pub mod nearest;
 pub mod problems;
 pub mod secret;
+pub mod serve;
 pub mod settings;
 pub mod show_file;
+pub mod signals;
 pub mod toml_table;

@@ -37,6 +37,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// glommio looks at its own rings at least this often, even if nothing asks it to.
 const PREEMPT_TIMER: Duration = Duration::from_millis(10);
 
+/// How long clients have to leave when a gateway stops.
+pub const GOODBYE_DEFAULT: Duration = Duration::from_secs(3);
+
 /// What a gateway is told when it starts. The configuration has checked it.
 #[derive(Clone)]
 pub struct GatewaySettings {
@@ -50,6 +53,8 @@ pub struct GatewaySettings {
     pub plane: PlaneSettings,
     /// Signs and checks access tokens (HS256).
     pub token_secret: Vec<u8>,
+    /// What `aud` of a token must name; nothing: tokens that have `aud` are refused.
+    pub audience: Option<String>,
     /// Where users, rooms and shows live.
     pub placement_key: PlacementKey,
     /// Signs retry tickets.
@@ -292,12 +297,21 @@ impl Gateway {
         Ok(answer.map_err(|_| CallError::NoAnswer(shard))??)
     }
 
-    /// Says goodbye to all clients and ends the shards, in a few seconds at most.
+    /// Takes no more clients, says goodbye to all, and ends the shards when all have left, after
+    /// [`GOODBYE_DEFAULT`] at the latest.
     ///
     /// # Panics
     /// If a shard has panicked.
     pub fn stop(self) {
-        self.stop.ask();
+        self.stop_within(GOODBYE_DEFAULT);
+    }
+
+    /// Like [`Gateway::stop`], with `goodbye` for the clients to leave.
+    ///
+    /// # Panics
+    /// If a shard has panicked.
+    pub fn stop_within(self, goodbye: Duration) {
+        self.stop.ask(goodbye);
         self.wake_all();
         for (shard, thread) in self.threads.into_iter().enumerate() {
             assert!(thread.join().is_ok(), "shard {shard} panicked");
@@ -404,10 +418,14 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         echo: settings.echo,
         admission: settings.admission,
     };
+    let verifier = TokenVerifier::new(&settings.token_secret);
     let secrets = Secrets {
         placement_key: settings.placement_key,
         ticket_key: TicketKey::new(settings.ticket_key, clock.display()),
-        verifier: TokenVerifier::new(&settings.token_secret),
+        verifier: match &settings.audience {
+            Some(audience) => verifier.for_audience(audience),
+            None => verifier,
+        },
         entropy,
     };
     Shard::new(config, secrets)

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,8 +40,6 @@ const MAIL_BATCHES: usize = 64;
 const OPEN_QUESTION_SLEEP: Duration = Duration::from_millis(10);
 /// How often a busy shard publishes its counters.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a stopping shard waits for its clients to answer its close frames.
-const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What a pump is made of.
 pub(crate) struct Pump {
@@ -59,18 +57,27 @@ pub(crate) struct Pump {
 /// How the shards of a process stop together: none ends before all are done with each other.
 #[derive(Default)]
 pub(crate) struct Stop {
-    asked: std::sync::atomic::AtomicBool,
+    asked: AtomicBool,
+    /// Written before `asked`.
+    goodbye_ms: AtomicU64,
     done: AtomicUsize,
 }
 
 impl Stop {
-    /// Asks all shards to stop; the caller wakes them.
-    pub(crate) fn ask(&self) {
+    /// Asks all shards to stop, with `goodbye` for their clients to answer the close frames; the
+    /// caller wakes them.
+    pub(crate) fn ask(&self, goodbye: Duration) {
+        let goodbye_ms = u64::try_from(goodbye.as_millis()).unwrap_or(u64::MAX);
+        self.goodbye_ms.store(goodbye_ms, Ordering::SeqCst);
         self.asked.store(true, Ordering::SeqCst);
     }
 
     fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    fn goodbye(&self) -> Duration {
+        Duration::from_millis(self.goodbye_ms.load(Ordering::SeqCst))
     }
 }
 
@@ -339,7 +346,7 @@ impl Running {
         if self.pump.stop.is_asked() && self.goodbye_until.is_none() {
             self.pump.plane.stop_accepting();
             self.pump.shard.step(now, Input::Shutdown);
-            self.goodbye_until = Some(now + GOODBYE);
+            self.goodbye_until = Some(now + self.pump.stop.goodbye());
         }
         let over = self
             .goodbye_until

@@ -32,6 +32,7 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
         listen: ListenSettings::new("127.0.0.1:0".parse().unwrap()),
         plane: PlaneSettings { slots_per_ring: 1_024, ..PlaneSettings::default() },
         token_secret: SECRET.to_vec(),
+        audience: None,
         placement_key: PlacementKey([7; 16]),
         ticket_key: [9; 32],
         entropy: EntropySource::Seed(1),

@@ -21,8 +21,6 @@ pub struct Key {
 
 /// What a key may be. Each kind knows how to keep a value and how to show the present one.
 pub enum Kind {
-    /// One or more socket addresses.
-    Addresses(fn(&mut Config) -> &mut Vec<SocketAddr>),
     /// A socket address.
     Address(fn(&mut Config) -> &mut SocketAddr),
     /// A whole number in a range.
@@ -102,8 +100,8 @@ pub static KEYS: &[Key] = &[
     key(
         "",
         "listen",
-        Kind::Addresses(|config| &mut config.listen),
-        "Where clients connect: one socket address or an array of them, IPv4 or IPv6.",
+        Kind::Address(|config| &mut config.listen),
+        "Where clients connect: a socket address, IPv4 or IPv6; [::] and 0.0.0.0 mean all of a family.",
     ),
     key(
         "",
@@ -180,7 +178,8 @@ pub static KEYS: &[Key] = &[
         "limits",
         "connections_max",
         integer!(limits.connections_max, 1, u32::MAX),
-        "Connections of the whole process; what comes beyond is closed at once.",
+        "Connections of the whole process, an equal part for each shard; what comes beyond waits in \
+         the backlog.",
     ),
     key(
         "limits",
@@ -198,13 +197,7 @@ pub static KEYS: &[Key] = &[
         "limits",
         "handshake_timeout_ms",
         integer!(limits.handshake_timeout_ms, 100, HOUR_MS),
-        "From accept to the end of the upgrade request.",
-    ),
-    key(
-        "limits",
-        "authenticate_timeout_ms",
-        integer!(limits.authenticate_timeout_ms, 100, HOUR_MS),
-        "From the upgrade to a valid token.",
+        "From accept to the end of the upgrade request, and again from there to a valid token.",
     ),
     key(
         "limits",

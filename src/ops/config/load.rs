@@ -13,7 +13,7 @@ use crate::ops::config::keys::{KEYS, Key, Kind, sections, token_secret};
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::toml_table::{
-    Document, Table, boolean_of, checked_integer, checked_text, describe, integer_of, text_of,
+    Document, Table, boolean_of, checked_integer, checked_text, integer_of, text_of,
 };
 
 /// What every variable of ours begins with; two underscores part table and key.
@@ -156,7 +156,6 @@ fn apply(
 /// Puts a value where it belongs, or says what is wrong with it.
 fn keep(config: &mut Config, kind: &Kind, raw: &Raw<'_, '_>) -> Result<(), String> {
     match kind {
-        Kind::Addresses(place) => *place(config) = raw.addresses()?,
         Kind::Address(place) => *place(config) = address(raw.text()?)?,
         Kind::Integer { least, most, power_of_two, set, .. } => {
             let number = checked_integer(raw.integer()?, *least..=*most)?;
@@ -213,29 +212,6 @@ impl<'v> Raw<'v, '_> {
                 let hint = suggestion(text, &["true", "false"]);
                 Err(format!("expects true or false, got `{text}`{hint}"))
             }
-        }
-    }
-
-    /// An array, or text with commas between the addresses.
-    fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
-        let addresses: Vec<SocketAddr> = match self {
-            Raw::Toml(DeValue::Array(array)) => array
-                .iter()
-                .map(|item| address(text_of(item.get_ref())?))
-                .collect::<Result<_, _>>()?,
-            Raw::Toml(DeValue::String(text)) => vec![address(text)?],
-            Raw::Toml(other) => {
-                let got = describe(other);
-                return Err(format!("expects an address or an array of them, got {got}"));
-            }
-            Raw::Text(text) => text.split(',').map(address).collect::<Result<_, _>>()?,
-        };
-        if addresses.is_empty() {
-            return Err("expects at least one address".to_owned());
-        }
-        match addresses.iter().enumerate().find(|(at, one)| addresses[..*at].contains(one)) {
-            Some((_, twice)) => Err(format!("names {twice} twice")),
-            None => Ok(addresses),
         }
     }
 }
@@ -304,7 +280,7 @@ fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) 
         ),
     );
     check(
-        config.operator.listen.port() == 0 || !config.listen.contains(&config.operator.listen),
+        config.operator.listen.port() == 0 || config.listen != config.operator.listen,
         ["operator.listen", "listen"],
         format!("{} is where clients connect; operators need another", config.operator.listen),
     );
@@ -336,11 +312,6 @@ pub fn example() -> String {
         }
         let name = key.name;
         let _ = match &key.kind {
-            Kind::Addresses(place) => {
-                let all: Vec<String> =
-                    place(&mut config).iter().map(|a| format!("\"{a}\"")).collect();
-                writeln!(text, "{name} = [{}]", all.join(", "))
-            }
             Kind::Address(place) => writeln!(text, "{name} = \"{}\"", place(&mut config)),
             Kind::Integer { least, most, get, .. } => {
                 writeln!(text, "# {least} to {most}\n{name} = {}", get(&config))

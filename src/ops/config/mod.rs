@@ -18,8 +18,8 @@ use crate::ops::secret::Secret;
 /// Everything an operator can set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where clients connect; at least one address. Each shard has a listener of its own for each.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect. Each shard has a listener of its own for it.
+    pub listen: SocketAddr,
     /// Shards, one thread and one core each; 0 means one per core.
     pub shards: u16,
     /// Where users, rooms and shows live is hashed with this; made at start where it is missing.
@@ -72,10 +72,8 @@ pub struct LimitsConfig {
     pub message_bytes_max: usize,
     /// Bytes of replies that wait for a client that does not read.
     pub spill_bytes: usize,
-    /// From accept to the end of the upgrade request.
+    /// From accept to the end of the upgrade request, and again from there to a valid token.
     pub handshake_timeout_ms: u64,
-    /// From the upgrade to a valid token.
-    pub authenticate_timeout_ms: u64,
     /// How often a client is told to send a heartbeat.
     pub heartbeat_interval_ms: u64,
     /// A connection that sent nothing for so long is closed.
@@ -131,7 +129,7 @@ impl Default for Config {
     fn default() -> Config {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Config {
-            listen: vec![loopback(8090)],
+            listen: loopback(8090),
             shards: 0,
             placement_key: None,
             ticket_key: None,
@@ -146,7 +144,6 @@ impl Default for Config {
                 message_bytes_max: limits::CLIENT_MESSAGE_BYTES_DEFAULT,
                 spill_bytes: limits::SPILL_BYTES_DEFAULT,
                 handshake_timeout_ms: 10_000,
-                authenticate_timeout_ms: 10_000,
                 heartbeat_interval_ms: 20_000,
                 idle_timeout_ms: 50_000,
                 drain_timeout_ms: 10_000,

@@ -1,0 +1,153 @@
+//! From the configuration to what a gateway is told.
+
+use std::thread::available_parallelism;
+
+use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
+use crate::net::{Limit, ListenSettings, PlaneSettings};
+use crate::ops::config::Config;
+use crate::runtime::gateway::{EntropySource, GatewaySettings};
+use crate::shard::config::Admission;
+
+/// An echo answers the longest message whole, behind one that is still on its way.
+const ECHO_SPILL_BYTES: usize = 2 * CLIENT_MESSAGE_BYTES_MAX + 1024 * 1024;
+
+/// How many shards a gateway has: as configured, or one per core.
+#[must_use]
+pub fn shard_count(config: &Config) -> u16 {
+    if config.shards > 0 {
+        return config.shards;
+    }
+    let cores = available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores).unwrap_or(SHARD_COUNT_MAX).min(SHARD_COUNT_MAX)
+}
+
+/// What `config` means for a gateway whose process may open `files` files.
+///
+/// # Panics
+/// If `config` has no secrets: see [`Config::make_missing_secrets`].
+#[must_use]
+pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
+    let shards = shard_count(config);
+    let net = &config.net;
+    let limits = &config.limits;
+    let quiz = &config.quiz;
+    GatewaySettings {
+        shards,
+        buckets: quiz.bucket_count,
+        listen: ListenSettings {
+            backlog: net.backlog,
+            send_buffer_bytes: Some(net.send_buffer_bytes),
+            steer_by_cpu: net.steer_by_cpu,
+            ..ListenSettings::new(config.listen)
+        },
+        plane: plane_settings(config, shards, files),
+        token_secret: config.token_secret().to_vec(),
+        audience: config.auth.audience.clone(),
+        placement_key: config.placement_key(),
+        ticket_key: config.ticket_key(),
+        entropy: EntropySource::System,
+        message_bytes_max: limits.message_bytes_max,
+        spill_bytes_max: limits.spill_bytes,
+        handshake_timeout_ms: millis(limits.handshake_timeout_ms),
+        heartbeat_interval_ms: millis(limits.heartbeat_interval_ms),
+        idle_timeout_ms: millis(limits.idle_timeout_ms),
+        echo: false,
+        admission: Admission {
+            mailbox_age_ms: millis(quiz.retry_mailbox_age_ms),
+            turn_ms: millis(quiz.retry_turn_ms),
+            force_retry_percent: quiz.force_retry_percent,
+            retry_after_max_ms: millis(quiz.retry_delay_max_ms),
+        },
+    }
+}
+
+/// Makes an echo for WebSocket conformance suites of a gateway: no tokens, no rooms, and messages
+/// far longer than any client of ours sends, which need more than a small send buffer to flow.
+#[must_use]
+pub fn as_echo(settings: GatewaySettings) -> GatewaySettings {
+    GatewaySettings {
+        listen: ListenSettings { send_buffer_bytes: None, ..settings.listen },
+        message_bytes_max: CLIENT_MESSAGE_BYTES_MAX,
+        spill_bytes_max: ECHO_SPILL_BYTES,
+        echo: true,
+        ..settings
+    }
+}
+
+/// Every shard gets an equal part of the connections, in rings whose tables the limit of open
+/// files allows.
+fn plane_settings(config: &Config, shards: u16, files: Limit) -> PlaneSettings {
+    let net = &config.net;
+    let per_shard = config.limits.connections_max.div_ceil(u32::from(shards));
+    let files = u32::try_from(files.soft).unwrap_or(u32::MAX);
+    let slots_per_ring = net.slots_per_ring.min(files).min(per_shard);
+    let defaults = PlaneSettings::default();
+    PlaneSettings {
+        slots_per_ring,
+        rings_max: net.rings_max.min(per_shard.div_ceil(slots_per_ring)),
+        sq_entries: defaults.sq_entries.min(net.completion_entries),
+        cq_entries: net.completion_entries,
+        ..defaults
+    }
+}
+
+/// The configuration allows an hour at most.
+fn millis(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::entropy::SeededEntropy;
+
+    fn settings(change: impl FnOnce(&mut Config), files: u64) -> GatewaySettings {
+        let mut config = Config::default();
+        config.make_missing_secrets(&mut SeededEntropy::new(1, 1));
+        change(&mut config);
+        gateway_settings(&config, Limit { soft: files, hard: files })
+    }
+
+    #[test]
+    fn connections_are_spread_over_shards_and_rings() {
+        // connections_max, shards, slots, rings, files → slots, rings of each shard
+        for (connections, shards, slots, rings, files, expected) in [
+            (1_000_000, 2, 16_384, 64, 20_000, (16_384, 31)),
+            (1_000_000, 2, 16_384, 8, 20_000, (16_384, 8)),
+            (1_000_000, 2, 16_384, 64, 1_024, (1_024, 64)),
+            (100, 1, 16_384, 64, 20_000, (100, 1)),
+            (101, 2, 64, 64, 20_000, (51, 1)),
+            (129, 1, 64, 64, 20_000, (64, 3)),
+            (1, 4, 64, 64, 20_000, (1, 1)),
+        ] {
+            let settings = settings(
+                |config| {
+                    config.limits.connections_max = connections;
+                    config.shards = shards;
+                    config.net.slots_per_ring = slots;
+                    config.net.rings_max = rings;
+                },
+                files,
+            );
+            assert_eq!((settings.plane.slots_per_ring, settings.plane.rings_max), expected);
+        }
+    }
+
+    #[test]
+    fn a_small_completion_queue_has_a_submission_queue_no_larger() {
+        let settings = settings(|config| config.net.completion_entries = 64, 20_000);
+        assert_eq!((settings.plane.sq_entries, settings.plane.cq_entries), (64, 64));
+    }
+
+    #[test]
+    fn without_a_number_there_is_a_shard_for_each_core() {
+        let cores = available_parallelism().expect("a number of cores").get();
+        assert_eq!(usize::from(settings(|_| {}, 20_000).shards), cores.min(256));
+    }
+
+    #[test]
+    fn an_echo_holds_two_of_the_longest_messages() {
+        let echo = as_echo(settings(|_| {}, 20_000));
+        assert!(echo.echo && echo.spill_bytes_max > 2 * echo.message_bytes_max);
+    }
+}
