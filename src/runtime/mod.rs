@@ -11,5 +11,5 @@ pub mod journal;
 pub mod mailbox;
 pub mod operator;
 mod pump;
-mod reactor;
+pub mod reactor;
 pub mod status;
