@@ -90,37 +90,109 @@ metrics! {
     Counter Count "tidegate_connections_accepted_total" "Connections accepted." {
         ConnectionsAccepted,
     }
-    Counter Count "tidegate_connections_closed_total" "Connections closed, by who or what ended them." {
-        ClosedByPeer(reason = "peer"),
-        ClosedByReset(reason = "reset"),
-        ClosedByHandshake(reason = "handshake"),
-        ClosedByAuthentication(reason = "authentication"),
-        ClosedByProtocol(reason = "protocol"),
-        ClosedByIdleness(reason = "idle"),
-        ClosedByReplacement(reason = "replaced"),
-        ClosedBySpill(reason = "spill"),
-        ClosedByLimit(reason = "limit"),
-        ClosedByDrain(reason = "drain"),
+    Counter Count "tidegate_connections_closed_total" "Connections gone, whoever ended them." {
+        ConnectionsClosed,
     }
-    Counter Count "tidegate_accepts_paused_total" "Times at which accepting paused because a table was nearly full." {
-        AcceptsPaused,
+    Counter Count "tidegate_closes_total" "Connections that the gateway closed, by the reason in its close frame." {
+        ClosedGoingAway(reason = "going_away"),
+        ClosedProtocolError(reason = "protocol_error"),
+        ClosedUnsupported(reason = "unsupported_data"),
+        ClosedInvalidData(reason = "invalid_data"),
+        ClosedTooLarge(reason = "message_too_large"),
+        ClosedReplaced(reason = "replaced"),
+        ClosedTokenRefused(reason = "token_refused"),
+        ClosedHeartbeatTimeout(reason = "heartbeat_timeout"),
+        ClosedTooSlow(reason = "too_slow"),
+        ClosedHandshakeTimeout(reason = "handshake_timeout"),
+        ClosedOtherwise(reason = "other"),
     }
-    Gauge Count "tidegate_sessions" "Connections that are authenticated." { Sessions }
+    Counter Count "tidegate_timeouts_total" "Connections from which nothing came, or not in time." {
+        Timeouts,
+    }
+    Counter Count "tidegate_accept_errors_total" "Accepts that failed." { AcceptErrors }
+    Counter Count "tidegate_accept_pauses_total" "Times at which accepting paused because the kernel was out of something." {
+        AcceptPauses,
+    }
+    Counter Count "tidegate_upgrades_total" "Upgrade requests taken." { Upgrades }
+    Counter Count "tidegate_upgrades_refused_total" "Upgrade requests refused." { UpgradesRefused }
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }
     Counter Count "tidegate_authentications_refused_total" "Tokens refused." {
         AuthenticationsRefused,
     }
-    Counter Bytes "tidegate_received_bytes_total" "Bytes received from clients." { ReceivedBytes }
-    Counter Bytes "tidegate_sent_bytes_total" "Bytes sent to clients." { SentBytes }
+    Gauge Count "tidegate_sessions" "Users of the shard's buckets who have a session." { Sessions }
+    Counter Count "tidegate_sessions_replaced_total" "Sessions whose place a newer one took." {
+        SessionsReplaced,
+    }
     Counter Count "tidegate_messages_received_total" "Messages received from clients." {
         MessagesReceived,
     }
-    Counter Count "tidegate_messages_refused_total" "Messages from clients that got an error." {
-        MessagesRefused,
+    Counter Count "tidegate_messages_malformed_total" "Messages and requests from clients that could not be understood." {
+        MessagesMalformed,
     }
+    Counter Count "tidegate_protocol_errors_total" "Connections that broke the WebSocket protocol." {
+        ProtocolErrors,
+    }
+    Counter Count "tidegate_replies_total" "Replies made, each for one connection." { Replies }
+    Counter Bytes "tidegate_spilled_bytes_total" "Bytes of replies and begun frames that had to wait for their client." {
+        SpilledBytes,
+    }
+    Gauge Count "tidegate_rooms" "Rooms that have members on the shard." { Rooms }
+    Counter Count "tidegate_room_messages_total" "Messages that the shard ordered as their room's home." {
+        RoomMessages,
+    }
+    Counter Count "tidegate_room_frames_sent_total" "Frames of rooms taken by sockets." {
+        RoomFramesSent,
+    }
+    Counter Count "tidegate_room_sends_total" "Sends of room frames, each of one frame or more." {
+        RoomSends,
+    }
+    Counter Count "tidegate_gap_versions_total" "Versions that connections were told they will not get." {
+        GapVersions,
+    }
+    Counter Count "tidegate_answers_received_total" "Answers received, repeated ones too." {
+        AnswersReceived,
+    }
+    Counter Count "tidegate_answers_acknowledged_total" "Answers recorded, first ones and repeats." {
+        AnswersAcknowledged,
+    }
+    Counter Count "tidegate_answers_refused_total" "Answers refused." { AnswersRefused }
+    Counter Count "tidegate_answers_deferred_total" "Answers that were asked to come again." {
+        AnswersDeferred,
+    }
+    Counter Count "tidegate_tickets_redeemed_total" "Retry tickets taken." { TicketsRedeemed }
+    Counter Count "tidegate_show_events_total" "Show events applied." { ShowEvents }
+    Counter Count "tidegate_records_total" "Records given to the journal." { Records }
+    Counter Count "tidegate_mail_batches_total" "Batches of mail received from other shards." {
+        MailBatches,
+    }
+    Counter Count "tidegate_mail_total" "Mail received from other shards." { Mail }
+    Counter Count "tidegate_mail_waited_total" "Mail that had to wait for a show event." { MailWaited }
+    Gauge Count "tidegate_mailbox_depth" "Batches that wait in the shard's mailbox." { MailboxDepth }
+    Gauge Nanoseconds "tidegate_mail_age_longest_seconds" "Age of the oldest mail on arrival in the last ten to twenty seconds." {
+        MailAgeLongest,
+    }
+    Gauge Count "tidegate_sockets" "Sockets held, those that are being closed included." { Sockets }
+    Gauge Count "tidegate_rings" "Rings of the socket plane." { Rings }
+    Counter Count "tidegate_ring_errors_total" "Rings that could not be made." { RingErrors }
+    Counter Count "tidegate_ring_enters_total" "System calls into the rings." { RingEnters }
+    Counter Count "tidegate_receives_total" "Receives submitted." { Receives }
+    Counter Count "tidegate_receives_empty_total" "Receives that found nothing." { ReceivesEmpty }
+    Counter Count "tidegate_receives_no_memory_total" "Receives that the kernel had no memory for." {
+        ReceivesNoMemory,
+    }
+    Counter Bytes "tidegate_received_bytes_total" "Bytes received from clients." { ReceivedBytes }
     Counter Count "tidegate_sends_total" "Sends submitted." { Sends }
     Counter Count "tidegate_sends_short_total" "Sends that took only a part." { SendsShort }
     Counter Count "tidegate_sends_blocked_total" "Sends that found a full socket." { SendsBlocked }
+    Counter Count "tidegate_sends_no_memory_total" "Sends that the kernel had no memory for." {
+        SendsNoMemory,
+    }
+    Counter Count "tidegate_sends_lost_total" "Sends whose result never came." { SendsLost }
+    Counter Bytes "tidegate_sent_bytes_total" "Bytes sent to clients." { SentBytes }
+    Counter Count "tidegate_resets_total" "Sockets closed with a reset." { Resets }
+    Counter Count "tidegate_close_retries_total" "Closes that the kernel refused and that were repeated." {
+        CloseRetries,
+    }
     Counter Count "tidegate_completions_stale_total" "Completions of connections that were gone." {
         CompletionsStale,
     }
@@ -130,36 +202,9 @@ metrics! {
     Counter Count "tidegate_polls_rearmed_total" "Multishot polls that ended by themselves." {
         PollsRearmed,
     }
-    Gauge Count "tidegate_rooms" "Rooms that have members on the shard." { Rooms }
-    Counter Count "tidegate_lane_frames_total" "Frames appended to lanes." {
-        LaneFramesHigh(lane = "high"),
-        LaneFramesMid(lane = "mid"),
-        LaneFramesLow(lane = "low"),
-    }
-    Counter Count "tidegate_lane_gaps_total" "Connections that were lapped in a lane." {
-        LaneGapsHigh(lane = "high"),
-        LaneGapsMid(lane = "mid"),
-        LaneGapsLow(lane = "low"),
-    }
-    Gauge Bytes "tidegate_spill_bytes" "Bytes that wait for clients that do not read." { SpillBytes }
-    Counter Count "tidegate_mail_posted_total" "Batches of mail posted to other shards." { MailPosted }
-    Gauge Nanoseconds "tidegate_mailbox_age_seconds" "Age of the oldest mail when the mailbox was last read." {
-        MailboxAge,
-    }
-    Counter Count "tidegate_answers_received_total" "Answers received, repeated ones too." {
-        AnswersReceived,
-    }
-    Counter Count "tidegate_answers_retried_total" "Answers that were told to retry." {
-        AnswersRetried,
-    }
-    Counter Count "tidegate_tickets_redeemed_total" "Retry tickets taken." { TicketsRedeemed }
-    Counter Count "tidegate_tickets_refused_total" "Retry tickets refused." { TicketsRefused }
-    Gauge Count "tidegate_effects_held" "Effects that wait for their record to be durable." {
-        EffectsHeld,
-    }
-    Counter Count "tidegate_turns_total" "Turns of the shard." { Turns }
-    Counter Nanoseconds "tidegate_turn_seconds_total" "Time spent in turns." { TurnTime }
-    Gauge Nanoseconds "tidegate_turn_longest_seconds" "The longest turn since the last publish." {
+    Counter Count "tidegate_turns_total" "Turns of the shard that did something." { Turns }
+    Counter Nanoseconds "tidegate_turn_seconds_total" "Time spent in those turns." { TurnTime }
+    Gauge Nanoseconds "tidegate_turn_longest_seconds" "The longest turn of the last ten to twenty seconds." {
         TurnLongest,
     }
     Counter Count "tidegate_clock_steps_total" "Steps of the wall clock by more than 50 ms." {
@@ -266,7 +311,7 @@ mod tests {
             assert_eq!(base.ends_with("_seconds"), unit == MetricUnit::Nanoseconds, "{name}");
             assert_eq!(base.ends_with("_bytes"), unit == MetricUnit::Bytes, "{name}");
             assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}");
-            assert!(label.is_none_or(|(label, _)| ["reason", "lane"].contains(&label)), "{name}");
+            assert!(label.is_none_or(|(label, _)| label == "reason"), "{name}");
         }
     }
 

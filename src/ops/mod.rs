@@ -5,6 +5,7 @@
 //! shard cores, so it may block and allocate. Deliberately absent: the quiz's rules (a command
 //! travels through [`http::OperatorPort`] and is decided by the director).
 
+pub mod autopilot;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -14,10 +15,12 @@ pub mod http;
 pub mod log;
 pub mod metrics_text;
 pub mod nearest;
+pub mod operator_port;
 pub mod problems;
 pub mod secret;
 pub mod serve;
 pub mod settings;
 pub mod show_file;
+pub mod show_json;
 pub mod signals;
 pub mod toml_table;

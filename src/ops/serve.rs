@@ -2,21 +2,30 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
+use flume::Receiver;
 use thiserror::Error;
 
 use crate::base::entropy::SystemEntropy;
+use crate::base::ids::ShowId;
+use crate::ops::autopilot::Autopilot;
 use crate::ops::cli::{ExitStatus, ServeArguments};
 use crate::ops::config::Config;
 use crate::ops::gateway_settings::{as_echo, gateway_settings};
 use crate::ops::host::{self, HostError};
+use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
 use crate::ops::log;
+use crate::ops::operator_port::GatewayPort;
 use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
+use crate::ops::show_file::ShowFile;
 use crate::ops::signals;
 use crate::runtime::clock::Clock;
 use crate::runtime::fatal::end_process_on_panic;
-use crate::runtime::gateway::{Gateway, StartError};
+use crate::runtime::gateway::{CallError, Gateway, StartError};
+use crate::shard::operator::OperatorRequest;
 
 /// Why serving did not begin.
 #[derive(Debug, Error)]
@@ -33,6 +42,20 @@ pub enum ServeError {
     /// Listeners or shards.
     #[error(transparent)]
     Gateway(#[from] StartError),
+    /// The operator's HTTP.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A show was refused.
+    #[error("show {show} cannot be announced: {error}")]
+    Announce {
+        /// Which show.
+        show: ShowId,
+        /// Why.
+        error: CallError,
+    },
+    /// The autopilot's thread.
+    #[error("the thread that runs shows cannot be started: {0}; raise the limit on threads")]
+    Autopilot(#[source] io::Error),
     /// Signals.
     #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]
     Signals(#[source] io::Error),
@@ -48,15 +71,18 @@ impl ServeError {
             | ServeError::Gateway(StartError::Executor { .. } | StartError::Plane { .. }) => {
                 ExitStatus::Host
             }
-            ServeError::Log(_) | ServeError::Gateway(_) | ServeError::Signals(_) => {
-                ExitStatus::Failed
-            }
+            ServeError::Log(_)
+            | ServeError::Gateway(_)
+            | ServeError::Http(_)
+            | ServeError::Announce { .. }
+            | ServeError::Autopilot(_)
+            | ServeError::Signals(_) => ExitStatus::Failed,
         }
     }
 }
 
-/// Serves until SIGTERM or SIGINT, and until then returns only if it could not begin. Sets up the
-/// log and the panic hook of the process: to be called once.
+/// Serves until SIGTERM or SIGINT; then all clients are asked to leave. Sets up the log and the
+/// panic hook of the process: to be called once.
 ///
 /// # Errors
 /// Why it could not begin; whatever had begun is stopped.
@@ -70,33 +96,44 @@ pub fn serve(
         environment,
         flags: arguments.flags(),
     };
-    let Settings { mut config, shows: _ } = Settings::load(&sources)?;
+    let Settings { mut config, shows } = Settings::load(&sources)?;
     log::start(config.log.level, config.log.format, config.log.filter.as_deref())?;
     end_process_on_panic();
     let stop = signals::watch().map_err(ServeError::Signals)?;
     let gateway = start_gateway(&mut config, arguments.echo)?;
-    // The watcher lives as long as the process.
-    if let Ok(signal) = stop.recv() {
-        tracing::info!(signal, "stopping");
+    let operations = if arguments.echo { None } else { Some(operate(&config, &gateway, &shows)) };
+    let operations = match operations.transpose() {
+        Ok(operations) => operations,
+        Err(error) => {
+            gateway.stop();
+            return Err(error);
+        }
+    };
+    await_signal(&stop);
+    let http = operations.map(Operations::stop_commanding);
+    gateway.stop_within(Duration::from_millis(config.limits.drain_timeout_ms));
+    if let Some(http) = http {
+        http.stop();
     }
-    gateway.stop_within(std::time::Duration::from_millis(config.limits.drain_timeout_ms));
     tracing::info!("stopped");
     Ok(())
 }
 
+/// The watcher of the signals lives as long as the process.
+fn await_signal(stop: &Receiver<&'static str>) {
+    if let Ok(signal) = stop.recv() {
+        tracing::info!(signal, "stopping: clients are asked to leave");
+    }
+}
+
 fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError> {
     let files = host::raise_file_limit()?;
-    for note in config.make_missing_secrets(&mut SystemEntropy) {
+    // An echo needs no secrets, so nobody has to know that they are missing.
+    for note in config.make_missing_secrets(&mut SystemEntropy).iter().filter(|_| !echo) {
         tracing::warn!("{note}");
     }
-    let mut settings = gateway_settings(config, files);
-    if settings.plane.slots_per_ring < config.net.slots_per_ring {
-        let (slots, files) = (settings.plane.slots_per_ring, files.soft);
-        tracing::info!(slots, files, "rings have fewer slots than net.slots_per_ring");
-    }
-    if echo {
-        settings = as_echo(settings);
-    }
+    let settings = gateway_settings(config, files);
+    let settings = if echo { as_echo(settings) } else { settings };
     for warning in host::inspect(settings.shards, &settings.plane)? {
         tracing::warn!("{warning}");
     }
@@ -104,8 +141,78 @@ fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError>
     tracing::info!(
         address = %gateway.local_address(),
         shards = settings.shards,
+        rings_max = settings.plane.rings_max,
+        slots_per_ring = settings.plane.slots_per_ring,
+        files_max = files.soft,
         echo,
         "listening for clients"
     );
     Ok(gateway)
+}
+
+/// What runs beside the gateway, off its cores.
+struct Operations {
+    readiness: Arc<Readiness>,
+    http: OperatorHttp,
+    autopilot: Option<Autopilot>,
+}
+
+/// Announces the shows, starts the operator's HTTP, and lets those shows go that run by themselves.
+fn operate(
+    config: &Config,
+    gateway: &Gateway,
+    shows: &[ShowFile],
+) -> Result<Operations, ServeError> {
+    for ShowFile { definition, pace } in shows {
+        let show = definition.id;
+        gateway
+            .call(OperatorRequest::Announce(Arc::new(definition.clone())))
+            .map_err(|error| ServeError::Announce { show, error })?;
+        let questions = definition.questions.len();
+        tracing::info!(%show, questions, runs_by_itself = pace.is_some(), "show announced");
+    }
+    let (caller, clock) = (gateway.caller(), gateway.clock());
+    let readiness = Arc::new(Readiness::new());
+    let view = OperatorView {
+        token: config.operator.token.clone(),
+        health_stale: Duration::from_millis(config.operator.health_stale_ms),
+        shards: gateway.snapshots().to_vec(),
+        readiness: Arc::clone(&readiness),
+        port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),
+        wake: Box::new({
+            let caller = caller.clone();
+            move || caller.wake_all()
+        }),
+        now: Box::new(move || clock.now()),
+    };
+    let http = OperatorHttp::start(config.operator.listen, view)?;
+    let paced = |show: &ShowFile| {
+        let ShowFile { definition, pace } = show;
+        pace.map(|pace| (definition.id, pace, definition.starts_at_unix_ms))
+    };
+    let paced: Vec<_> = shows.iter().filter_map(paced).collect();
+    let autopilot = if paced.is_empty() {
+        None
+    } else {
+        match Autopilot::start(caller, clock, paced) {
+            Ok(autopilot) => Some(autopilot),
+            Err(error) => {
+                http.stop();
+                return Err(ServeError::Autopilot(error));
+            }
+        }
+    };
+    readiness.set(ReadyState::Accepting);
+    Ok(Operations { readiness, http, autopilot })
+}
+
+impl Operations {
+    /// Nobody is sent here any more, and no show goes on by itself; metrics are still answered.
+    fn stop_commanding(self) -> OperatorHttp {
+        self.readiness.set(ReadyState::Draining);
+        if let Some(autopilot) = self.autopilot {
+            autopilot.stop();
+        }
+        self.http
+    }
 }

@@ -15,15 +15,17 @@ use crate::auth::token::TokenVerifier;
 use crate::base::entropy::{Entropy, SeededEntropy, SystemEntropy};
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::ShardId;
+use crate::base::metrics::ShardSnapshot;
 use crate::net::{
     BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
 };
 use crate::runtime::clock::Clock;
 use crate::runtime::mailbox::{Address, Posts, mailbox};
-use crate::runtime::operator::{Answer, Call};
+use crate::runtime::meter::Meter;
+use crate::runtime::operator::Call;
+pub use crate::runtime::operator::{CallError, Caller};
 use crate::runtime::pump::{Pump, Stop, run};
 use crate::runtime::reactor::{Cycle, Park};
-use crate::runtime::status::ShardStatus;
 use crate::shard::config::{Admission, ShardConfig};
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
@@ -32,8 +34,6 @@ use crate::wire::message::{Decoder, Role};
 
 /// Requests of operators that may wait for a shard.
 const CALLS_MAX: usize = 256;
-/// How long an operator waits for a shard.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// glommio looks at its own rings at least this often, even if nothing asks it to.
 const PREEMPT_TIMER: Duration = Duration::from_millis(10);
 
@@ -132,25 +132,12 @@ pub enum StartError {
     },
 }
 
-/// Why an operator's request got no answer.
-#[derive(Debug, Error)]
-pub enum CallError {
-    /// The shard refused; nothing was changed.
-    #[error(transparent)]
-    Refused(#[from] crate::shard::operator::OperatorError),
-    /// The shard is busy or stopping.
-    #[error("shard {0} gave no answer in time; try again")]
-    NoAnswer(ShardId),
-}
-
 /// A running gateway.
 pub struct Gateway {
     clock: Clock,
-    placement: Placement,
     local_address: SocketAddr,
-    calls: Vec<Address<Call>>,
-    wakers: Vec<Waker>,
-    statuses: Vec<Arc<ShardStatus>>,
+    caller: Caller,
+    snapshots: Vec<Arc<ShardSnapshot>>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -164,7 +151,7 @@ struct Beginning {
     listener: Listener,
     mailbox: Receiver<Batch>,
     calls: Receiver<Call>,
-    status: Arc<ShardStatus>,
+    snapshot: Arc<ShardSnapshot>,
     stop: Arc<Stop>,
     /// The thread's waker, or why there is none.
     ready: Sender<Result<Waker, StartError>>,
@@ -184,7 +171,8 @@ impl Gateway {
         let listeners = Listener::bind_all(&settings.listen, shards)?;
         let local_address = listeners[0].address();
         let stop = Arc::new(Stop::default());
-        let statuses: Vec<_> = (0..shards).map(|_| Arc::new(ShardStatus::default())).collect();
+        let now = clock.now();
+        let snapshots: Vec<_> = (0..shards).map(|_| Arc::new(ShardSnapshot::new(now))).collect();
         let mut begun = Vec::with_capacity(shards);
         for (me, listener) in ShardId::all(settings.shards).zip(listeners) {
             let (mail_sender, mailbox) = mailbox();
@@ -199,7 +187,7 @@ impl Gateway {
                 listener,
                 mailbox,
                 calls,
-                status: statuses[me.index()].clone(),
+                snapshot: snapshots[me.index()].clone(),
                 stop: stop.clone(),
                 ready: ready_sender,
                 addresses,
@@ -211,35 +199,13 @@ impl Gateway {
             begun.push(Begun { mail_sender, call_sender, address_sender, ready, thread });
         }
         let wakers = begun.iter().map(Begun::waker).collect::<Result<Vec<_>, _>>()?;
-        let mut gateway = Gateway {
-            clock,
-            placement: Placement::new(settings.placement_key, settings.buckets, settings.shards),
-            local_address,
-            calls: Vec::new(),
-            wakers,
-            statuses,
-            stop,
-            threads: Vec::new(),
-        };
-        gateway.introduce(begun);
-        Ok(gateway)
-    }
-
-    /// Gives every shard the addresses of all others; then they run.
-    fn introduce(&mut self, begun: Vec<Begun>) {
-        let mailboxes: Vec<_> = begun
-            .iter()
-            .zip(&self.wakers)
-            .map(|(begun, waker)| Address::new(begun.mail_sender.clone(), waker.clone()))
-            .collect();
-        for (me, (begun, waker)) in begun.into_iter().zip(&self.wakers).enumerate() {
-            let others = mailboxes.iter().enumerate();
-            let others = others.map(|(shard, it)| (shard != me).then(|| it.clone())).collect();
-            let sent = begun.address_sender.send(others);
-            assert!(sent.is_ok(), "shard {me} waits for its addresses");
-            self.calls.push(Address::new(begun.call_sender, waker.clone()));
-            self.threads.push(begun.thread);
-        }
+        let placement = Placement::new(settings.placement_key, settings.buckets, settings.shards);
+        let addresses = begun.iter().zip(&wakers);
+        let addresses =
+            addresses.map(|(begun, waker)| Address::new(begun.call_sender.clone(), waker.clone()));
+        let caller = Caller::new(placement, addresses.collect());
+        let threads = introduce(begun, &wakers);
+        Ok(Gateway { clock, local_address, caller, snapshots, stop, threads })
     }
 
     /// Where clients connect; the port that the kernel chose if the configured one was 0.
@@ -254,47 +220,30 @@ impl Gateway {
         self.clock
     }
 
-    /// What the shards publish of themselves.
+    /// What the shards published of themselves last, in their order. A shard that sleeps publishes
+    /// nothing: [`Gateway::wake_all`] makes it.
     #[must_use]
-    pub fn statuses(&self) -> &[Arc<ShardStatus>] {
-        &self.statuses
+    pub fn snapshots(&self) -> &[Arc<ShardSnapshot>] {
+        &self.snapshots
     }
 
-    /// Wakes every shard, so that one that sleeps shows that it lives.
+    /// A handle with which other threads ask the shards, as long as they live.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+
+    /// See [`Caller::wake_all`].
     pub fn wake_all(&self) {
-        for waker in &self.wakers {
-            waker.wake();
-        }
+        self.caller.wake_all();
     }
 
-    /// Puts a request to the shard that answers it, and waits for the answer.
+    /// See [`Caller::call`].
     ///
     /// # Errors
     /// The shard refused, or gave no answer in time.
     pub fn call(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
-        if let Some(home) = request.home(&self.placement) {
-            return self.call_shard(home, request);
-        }
-        let mut shows = Vec::new();
-        for shard in ShardId::all(self.placement.shard_count()) {
-            if let OperatorAnswer::Shows(more) = self.call_shard(shard, request.clone())? {
-                shows.extend(more);
-            }
-        }
-        shows.sort_by_key(|status| status.show);
-        Ok(OperatorAnswer::Shows(shows))
-    }
-
-    fn call_shard(
-        &self,
-        shard: ShardId,
-        request: OperatorRequest,
-    ) -> Result<OperatorAnswer, CallError> {
-        let (answer, answered) = flume::bounded::<Answer>(1);
-        let sent = self.calls[shard.index()].try_send(Call { request, answer });
-        sent.map_err(|_| CallError::NoAnswer(shard))?;
-        let answer = answered.recv_timeout(CALL_TIMEOUT);
-        Ok(answer.map_err(|_| CallError::NoAnswer(shard))??)
+        self.caller.call(request)
     }
 
     /// Takes no more clients, says goodbye to all, and ends the shards when all have left, after
@@ -317,6 +266,24 @@ impl Gateway {
             assert!(thread.join().is_ok(), "shard {shard} panicked");
         }
     }
+}
+
+/// Gives every shard the addresses of all others; then they run.
+fn introduce(begun: Vec<Begun>, wakers: &[Waker]) -> Vec<JoinHandle<()>> {
+    let mailboxes: Vec<_> = begun
+        .iter()
+        .zip(wakers)
+        .map(|(begun, waker)| Address::new(begun.mail_sender.clone(), waker.clone()))
+        .collect();
+    let mut threads = Vec::with_capacity(begun.len());
+    for (me, begun) in begun.into_iter().enumerate() {
+        let others = mailboxes.iter().enumerate();
+        let others = others.map(|(shard, it)| (shard != me).then(|| it.clone())).collect();
+        let sent = begun.address_sender.send(others);
+        assert!(sent.is_ok(), "shard {me} waits for its addresses");
+        threads.push(begun.thread);
+    }
+    threads
 }
 
 /// What is kept of a shard's thread until it is introduced.
@@ -381,7 +348,7 @@ async fn live(beginning: Beginning) {
         mailbox: beginning.mailbox,
         calls: beginning.calls,
         posts: Posts::new(addresses),
-        status: beginning.status,
+        meter: Meter::new(beginning.snapshot),
         stop: beginning.stop,
     };
     run(pump, park, cycle).await;

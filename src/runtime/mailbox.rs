@@ -42,6 +42,11 @@ impl<T> Address<T> {
         self.waker.wake();
         Ok(())
     }
+
+    /// Wakes the thread if it sleeps, without any item.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
 }
 
 /// A shard's mailbox: one queue for all senders.

@@ -9,7 +9,7 @@ pub mod fatal;
 pub mod gateway;
 pub mod journal;
 pub mod mailbox;
+mod meter;
 pub mod operator;
 mod pump;
 pub mod reactor;
-pub mod status;

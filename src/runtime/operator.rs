@@ -1,6 +1,21 @@
 //! How other threads ask a shard for something.
+//!
+//! Nothing of a show is decided here: a request travels to the one shard that decides it, and its
+//! answer comes back.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use flume::Receiver;
+use thiserror::Error;
+
+use crate::base::hash::Placement;
+use crate::base::ids::ShardId;
+use crate::runtime::mailbox::Address;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
+
+/// How long [`Caller::call`] waits for one shard.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What comes back.
 pub type Answer = Result<OperatorAnswer, OperatorError>;
@@ -11,4 +26,85 @@ pub struct Call {
     pub request: OperatorRequest,
     /// Room for one answer.
     pub answer: flume::Sender<Answer>,
+}
+
+/// Why an operator's request got no answer.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// The shard refused; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] OperatorError),
+    /// The shard is busy or stopping.
+    #[error("shard {0} gave no answer in time; try again")]
+    NoAnswer(ShardId),
+}
+
+/// Puts requests to the shards of a gateway, from any thread. It keeps no shard alive.
+#[derive(Clone)]
+pub struct Caller {
+    placement: Placement,
+    shards: Arc<[Address<Call>]>,
+}
+
+impl Caller {
+    pub(crate) fn new(placement: Placement, shards: Vec<Address<Call>>) -> Caller {
+        Caller { placement, shards: shards.into() }
+    }
+
+    /// Wakes every shard, so that one that sleeps shows that it lives.
+    pub fn wake_all(&self) {
+        for shard in self.shards.iter() {
+            shard.wake();
+        }
+    }
+
+    /// Puts a request to the shard that answers it, and waits for the answer, blocking: not from a
+    /// thread that serves others.
+    ///
+    /// # Errors
+    /// The shard refused, or gave no answer within five seconds.
+    pub fn call(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
+        let mut shows = Vec::new();
+        for shard in self.askable(&request) {
+            let answer = self.put(shard, request.clone())?.recv_timeout(CALL_TIMEOUT);
+            match answer.map_err(|_| CallError::NoAnswer(shard))?? {
+                OperatorAnswer::Shows(more) => shows.extend(more),
+                answer => return Ok(answer),
+            }
+        }
+        shows.sort_by_key(|status| status.show);
+        Ok(OperatorAnswer::Shows(shows))
+    }
+
+    /// Like [`Caller::call`], without blocking and without a limit on the time: the caller's.
+    ///
+    /// # Errors
+    /// The shard refused, has too many requests waiting, or stops.
+    pub async fn ask(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
+        let mut shows = Vec::new();
+        for shard in self.askable(&request) {
+            let answer = self.put(shard, request.clone())?.into_recv_async().await;
+            match answer.map_err(|_| CallError::NoAnswer(shard))?? {
+                OperatorAnswer::Shows(more) => shows.extend(more),
+                answer => return Ok(answer),
+            }
+        }
+        shows.sort_by_key(|status| status.show);
+        Ok(OperatorAnswer::Shows(shows))
+    }
+
+    /// The shards that have a part of the answer.
+    fn askable(&self, request: &OperatorRequest) -> Vec<ShardId> {
+        match request.home(&self.placement) {
+            Some(home) => vec![home],
+            None => ShardId::all(self.placement.shard_count()).collect(),
+        }
+    }
+
+    fn put(&self, shard: ShardId, request: OperatorRequest) -> Result<Receiver<Answer>, CallError> {
+        let (answer, answered) = flume::bounded(1);
+        let sent = self.shards[shard.index()].try_send(Call { request, answer });
+        sent.map_err(|_| CallError::NoAnswer(shard))?;
+        Ok(answered)
+    }
 }

@@ -19,9 +19,9 @@ use crate::net::{Event, Plane, SendOutcome, SendRequest, TurnLimits};
 use crate::runtime::clock::Clock;
 use crate::runtime::journal::MemoryJournal;
 use crate::runtime::mailbox::Posts;
+use crate::runtime::meter::Meter;
 use crate::runtime::operator::{Answer, Call};
 use crate::runtime::reactor::{Cycle, Park};
-use crate::runtime::status::ShardStatus;
 use crate::shard::Shard;
 use crate::shard::input::{Effect, Input, SendResult};
 use crate::shard::mail::{Batch, Mail};
@@ -50,7 +50,7 @@ pub(crate) struct Pump {
     pub(crate) mailbox: Receiver<Batch>,
     pub(crate) calls: Receiver<Call>,
     pub(crate) posts: Posts,
-    pub(crate) status: Arc<ShardStatus>,
+    pub(crate) meter: Meter,
     pub(crate) stop: Arc<Stop>,
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
         let now = running.pump.clock.now();
         if worked {
             let took = now.since(begun);
-            running.pump.status.note_turn(took);
+            running.pump.meter.note_turn(now, took);
             running.pump.shard.note_load(took, running.mail_age);
             last_work = now;
         } else if now.since(last_work) >= IDLE_SPIN {
@@ -199,7 +199,7 @@ impl Running {
             };
             let now = self.pump.clock.now();
             self.mail_age = now.since(batch.posted_at);
-            self.pump.status.note_mail_age(self.mail_age);
+            self.pump.meter.note_mail_age(now, self.mail_age);
             self.pump.shard.step(now, Input::Mail(batch));
             taken += 1;
         }
@@ -316,8 +316,12 @@ impl Running {
     }
 
     fn publish_status(&mut self, now: Time) {
-        let Pump { status, shard, plane, mailbox, .. } = &mut self.pump;
-        status.publish(now, shard, &plane.counters(), mailbox.len());
+        let Pump { me, meter, clock, shard, plane, mailbox, .. } = &mut self.pump;
+        // Time that decides something is monotonic: a step is worth knowing, and moves nothing.
+        if let (Some(moved_ms), ShardId(0)) = (meter.note_wall_clock(clock), *me) {
+            tracing::warn!(moved_ms, "the wall clock was stepped");
+        }
+        meter.publish(now, shard, &plane.counters(), mailbox.len());
         self.status_due = now + STATUS_INTERVAL;
     }
 

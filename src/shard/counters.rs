@@ -1,81 +1,65 @@
-//! What a shard counts: plain numbers that only it writes; the runtime publishes copies.
+//! What a shard counts: plain numbers that only it writes; the runtime gives each its name as a
+//! metric and publishes copies.
 
-macro_rules! counters {
-    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {
-        /// Counts since the shard began.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counters {
-            $($(#[$meta])* pub $name: u64,)+
-        }
+use crate::wire::close::CloseReason;
 
-        impl Counters {
-            /// Names of the counters, in the order of [`Self::values`].
-            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
-
-            /// The counts, in the order of [`Self::NAMES`].
-            #[must_use]
-            pub fn values(&self) -> Vec<u64> {
-                vec![$(self.$name),+]
-            }
-        }
-    };
-}
-
-counters! {
+/// Counts since the shard began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
     /// Connections accepted.
-    connections_opened,
+    pub connections_opened: u64,
     /// Connections gone, whoever ended them.
-    connections_closed,
+    pub connections_closed: u64,
     /// Upgrade requests accepted.
-    upgrades,
+    pub upgrades: u64,
     /// Upgrade requests refused.
-    upgrades_refused,
+    pub upgrades_refused: u64,
     /// Tokens accepted.
-    tokens_accepted,
+    pub tokens_accepted: u64,
     /// Tokens refused.
-    tokens_refused,
+    pub tokens_refused: u64,
     /// Sessions that a newer one took the place of.
-    sessions_replaced,
+    pub sessions_replaced: u64,
     /// WebSocket messages received.
-    messages_received,
+    pub messages_received: u64,
     /// Frames, messages or requests that were not well-formed.
-    messages_malformed,
+    pub messages_malformed: u64,
     /// Connections closed because they broke the protocol.
-    protocol_errors,
+    pub protocol_errors: u64,
     /// Connections closed because nothing was heard from them, or not in time.
-    timeouts,
-    /// Connections closed because they did not read what was theirs alone.
-    slow_readers_closed,
+    pub timeouts: u64,
     /// Replies made.
-    replies,
+    pub replies: u64,
     /// Bytes of replies that had to wait.
-    spilled_bytes,
+    pub spilled_bytes: u64,
     /// Frames of rooms handed to sockets.
-    room_frames_sent,
+    pub room_frames_sent: u64,
     /// Sends of room frames; each carries one frame or more.
-    room_sends,
+    pub room_sends: u64,
     /// Messages that this shard ordered as a room's home.
-    room_messages,
+    pub room_messages: u64,
     /// Versions that connections were told they will not get.
-    gap_versions,
+    pub gap_versions: u64,
     /// Batches received from other shards.
-    mail_batches,
+    pub mail_batches: u64,
     /// Mail received from other shards.
-    mail,
+    pub mail: u64,
     /// Answers received from clients.
-    answers_received,
+    pub answers_received: u64,
     /// Answers recorded, first ones and repeats.
-    answers_acknowledged,
+    pub answers_acknowledged: u64,
     /// Answers refused.
-    answers_refused,
+    pub answers_refused: u64,
     /// Answers that were asked to come again.
-    answers_deferred,
+    pub answers_deferred: u64,
     /// Retry tickets redeemed.
-    tickets_redeemed,
+    pub tickets_redeemed: u64,
     /// Mail that had to wait for a show event.
-    mail_waited,
+    pub mail_waited: u64,
     /// Records given to the journal.
-    records,
+    pub records: u64,
     /// Show events applied.
-    show_events,
+    pub show_events: u64,
+    /// Connections that the shard closed, by [`CloseReason`].
+    pub closes: [u64; CloseReason::ALL.len()],
 }

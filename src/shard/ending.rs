@@ -30,12 +30,20 @@ pub(crate) struct Patrol {
 impl Shard {
     /// Asks a client to close: close frame, its answer, end. What waits for it is sent first.
     pub(crate) fn close(&mut self, id: ConnId, reason: CloseReason) {
+        self.count_close(id, reason);
         self.close_with(id, &messages::close_frame(reason));
     }
 
     /// Fails a connection that broke the protocol: what waits for it, a close frame, end.
     pub(crate) fn fail(&mut self, id: ConnId, reason: CloseReason, text: &str) {
+        self.count_close(id, reason);
         self.say_goodbye(id, messages::close_frame_saying(reason, text));
+    }
+
+    /// Counts what is about to be closed, once.
+    pub(crate) fn count_close(&mut self, id: ConnId, reason: CloseReason) {
+        let closes = self.conns.get(id).is_some_and(|conn| conn.state.next(Event::Close).is_some());
+        self.counters.closes[reason as usize] += u64::from(closes);
     }
 
     /// The client closes: its close frame is answered behind what waits for it, then we end.

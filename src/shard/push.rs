@@ -164,7 +164,7 @@ impl Shard {
         self.counters.spilled_bytes += bytes.len() as u64;
         spill.append(&bytes);
         if spill.unsent().len() > self.config.spill_bytes_max {
-            self.counters.slow_readers_closed += 1;
+            self.count_close(id, CloseReason::TooSlow);
             self.end(id, messages::close_frame(CloseReason::TooSlow));
         }
     }

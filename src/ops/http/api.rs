@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::base::ids::{OptionIndex, QuestionIndex, ShowId};
+use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 use crate::ops::http::access::{self, Denied};
 use crate::ops::http::listener::Peer;
 use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand};
@@ -37,6 +37,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/shows", get(shows))
         .route("/v1/shows/{id}", get(show))
         .route("/v1/shows/{id}/{command}", post(command))
+        .route("/v1/users/{id}/cards", post(grant_card))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&view), admit));
     Router::new()
         .route("/metrics", get(metrics))
@@ -94,7 +95,7 @@ async fn not_found(request: Request) -> ApiError {
 
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path();
-    // Only commands are posted, and they are the only paths with a part after the show's id.
+    // Only commands and cards are posted, and they are the only paths with a part after the id.
     let allowed = if path.matches('/').count() > 3 { "POST" } else { "GET, HEAD" };
     let message = format!("{} is not for {path}; use {allowed}", request.method());
     let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
@@ -104,16 +105,16 @@ async fn method_not_allowed(request: Request) -> Response {
 }
 
 async fn metrics(State(view): Shared) -> impl IntoResponse {
+    view.refresh().await;
     let ready = view.readiness.get() == ReadyState::Accepting;
     let text = metrics_text::render(&view.shards, ready, (view.now)());
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 
-/// Alive: every shard published within the limit.
+/// Alive: every shard published within the limit, or does when it is woken.
 async fn health(State(view): Shared) -> Response {
-    let now = (view.now)();
-    let ages: Vec<Duration> =
-        view.shards.iter().map(|shard| now.since(shard.published())).collect();
+    view.refresh().await;
+    let ages = view.ages();
     let healthy = ages.iter().all(|age| *age <= view.health_stale);
     let shards: Vec<Value> = ages
         .iter()
@@ -206,12 +207,26 @@ async fn command(
     ask(&view, OperatorRequest::Command { show, command }).await
 }
 
+async fn grant_card(
+    State(view): Shared,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = path?;
+    let user = UserId(whole_number(&id, "user", "bad_user_id")?);
+    tracing::info!(%user, "operator grants a revive card");
+    ask(&view, OperatorRequest::GrantCard { user }).await
+}
+
 fn show_id(text: &str) -> Result<ShowId, ApiError> {
+    whole_number(text, "show", "bad_show_id").map(ShowId)
+}
+
+fn whole_number(text: &str, of: &str, code: &'static str) -> Result<u64, ApiError> {
     match text.parse() {
-        Ok(id) if id != 0 => Ok(ShowId(id)),
+        Ok(id) if id != 0 => Ok(id),
         _ => {
-            let message = format!("`{text}` is not the id of a show: a whole number from 1");
-            Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_show_id", message))
+            let message = format!("`{text}` is not the id of a {of}: a whole number from 1");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, code, message))
         }
     }
 }

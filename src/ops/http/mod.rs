@@ -34,6 +34,10 @@ use crate::ops::secret::Secret;
 /// How long requests that are under way have to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 
+/// A shard that lives publishes within microseconds of being woken, on a busy host within a turn.
+const FRESH_WITHIN: Duration = Duration::from_millis(250);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Where the process is in its life, shared by who leads it and who answers `/readyz`.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
@@ -84,8 +88,29 @@ pub struct OperatorView {
     pub readiness: Arc<Readiness>,
     /// Takes requests about shows.
     pub port: Arc<dyn OperatorPort>,
+    /// Makes every shard publish soon, also those that sleep because nothing happens.
+    pub wake: Box<dyn Fn() + Send + Sync>,
     /// The clock that the shards publish with.
     pub now: Box<dyn Fn() -> Time + Send + Sync>,
+}
+
+impl OperatorView {
+    /// Wakes the shards and waits until each has published within the limit of staleness, for
+    /// [`FRESH_WITHIN`] at most: a shard that sleeps is healthy, and nothing but asking wakes it.
+    async fn refresh(&self) {
+        (self.wake)();
+        let mut waited = Duration::ZERO;
+        while waited < FRESH_WITHIN && !self.ages().iter().all(|age| *age <= self.health_stale) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            waited += LOOK_AGAIN;
+        }
+    }
+
+    /// How long ago each shard published.
+    fn ages(&self) -> Vec<Duration> {
+        let now = (self.now)();
+        self.shards.iter().map(|shard| now.since(shard.published())).collect()
+    }
 }
 
 /// Why the server does not start.

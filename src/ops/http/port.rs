@@ -4,11 +4,11 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::base::ids::{OptionIndex, QuestionIndex, ShowId};
+use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 
-/// Takes requests of operators and answers each, from any thread, when it can.
+/// Takes requests of operators and answers each when it can.
 pub trait OperatorPort: Send + Sync + 'static {
-    /// Begins a request; never blocks. The answer goes through `reply`, soon: after five seconds
+    /// Begins a request, on the server's tokio runtime; never blocks. The answer goes through `reply`, soon: after five seconds
     /// the operator is told that it is unknown whether the command was carried out. Dropping
     /// `reply` says that the gateway is stopping.
     fn request(&self, request: OperatorRequest, reply: OperatorReply);
@@ -30,6 +30,11 @@ pub enum OperatorRequest {
         show: ShowId,
         /// What.
         command: ShowCommand,
+    },
+    /// Give a user a revive card: answered by an object with the user's `cards`.
+    GrantCard {
+        /// Whom.
+        user: UserId,
     },
 }
 

@@ -30,6 +30,7 @@ impl OperatorPort for Echo {
                 ShowCommand::End => return drop(reply),
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
+            OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
                 Err(OperatorRefusal::UnknownShow { show })
             }
@@ -54,6 +55,7 @@ fn server(token: Option<&str>) -> Server {
         shards: vec![Arc::clone(&shard)],
         readiness: Arc::clone(&readiness),
         port: Arc::new(Echo),
+        wake: Box::new(|| {}),
         now: Box::new(|| Time::from_millis(10_000)),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -350,6 +352,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         shards: vec![],
         readiness: Arc::new(Readiness::new()),
         port: Arc::new(Echo),
+        wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),
     };
     let Err(error) = OperatorHttp::start(address, view) else { panic!("the port is taken") };

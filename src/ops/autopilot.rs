@@ -1,0 +1,307 @@
+//! Runs shows that have a pace, without an operator: lobby, questions, reveals, prize, end.
+//!
+//! [`next`] decides from what the director says now, so an operator may pause, void or cancel at
+//! any time and the autopilot goes on from there. It is never in the way of the game: only the
+//! director decides what a command does, and a command that comes too early is refused and given
+//! again.
+
+use std::time::Duration;
+
+use flume::{Receiver, RecvTimeoutError, Sender};
+
+use crate::base::ids::ShowId;
+use crate::base::time::{DisplayClock, Time};
+use crate::ops::show_file::Pace;
+use crate::quiz::director::{Command, CommandKind, Notice};
+use crate::quiz::phase::Phase;
+use crate::runtime::clock::Clock;
+use crate::runtime::operator::{CallError, Caller};
+use crate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
+
+/// The next look is at most so far away: somebody else may command the show too.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often a phase is looked at that ends by itself, and a refused command is given again.
+const LOOK_SOON: Duration = Duration::from_millis(50);
+
+/// What an autopilot knows of a show beside what its director says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Its pace.
+    pub pace: Pace,
+    /// No question is published before this.
+    pub starts_at: Time,
+    /// Since when the show is in its present phase.
+    pub phase_since: Time,
+}
+
+/// What an autopilot does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Give this command now.
+    Command(Command),
+    /// Look again after so long.
+    Wait(Duration),
+    /// Nothing any more: the show is over.
+    Finished,
+}
+
+/// What is to be done about a show now.
+#[must_use]
+pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
+    let after = |pause: Duration| {
+        let due = course.phase_since + pause;
+        (now < due).then(|| Action::Wait(due.since(now).min(LOOK_AGAIN)))
+    };
+    match status.live.phase {
+        Phase::Announced => Action::Command(Command::OpenLobby),
+        Phase::Lobby => {
+            let due = (course.phase_since + course.pace.lobby).max(course.starts_at);
+            if now < due {
+                Action::Wait(due.since(now).min(LOOK_AGAIN))
+            } else {
+                Action::Command(Command::Publish)
+            }
+        }
+        Phase::Open | Phase::Closing if needs_void(status) => Action::Command(Command::Void),
+        Phase::Closed => {
+            after(course.pace.reveal_pause).unwrap_or(Action::Command(Command::Reveal))
+        }
+        Phase::Revealed | Phase::Voided => {
+            let question_left = status.allowed.contains(&CommandKind::Publish);
+            let command = if question_left { Command::Publish } else { Command::Settle };
+            after(course.pace.next_pause).unwrap_or(Action::Command(command))
+        }
+        Phase::Settled | Phase::Cancelled => Action::Command(Command::End),
+        Phase::Open | Phase::Closing | Phase::Rejudging | Phase::Settling => {
+            Action::Wait(LOOK_SOON)
+        }
+        Phase::PausedInLobby
+        | Phase::PausedInClosed
+        | Phase::PausedInRevealed
+        | Phase::PausedInVoided => Action::Wait(LOOK_AGAIN),
+        Phase::Ended => Action::Finished,
+    }
+}
+
+/// Whether the present question can never be settled.
+fn needs_void(status: &ShowStatus) -> bool {
+    let present = status.live.question;
+    let news = status.notices.iter().rev().find_map(|notice| match notice {
+        Notice::VoidNeeded { question, .. } if Some(*question) == present => Some(true),
+        Notice::OfferedAfterAll { question } if Some(*question) == present => Some(false),
+        _ => None,
+    });
+    news.unwrap_or(false)
+}
+
+/// The moment of a planned start; what is past, or not planned, is at once.
+#[must_use]
+pub fn start_time(starts_at_unix_ms: i64, clock: DisplayClock) -> Time {
+    clock.at_unix_ns(starts_at_unix_ms.saturating_mul(1_000_000))
+}
+
+/// A show on its course.
+struct Flight {
+    show: ShowId,
+    course: Course,
+    phase: Phase,
+    due: Time,
+}
+
+/// A thread that runs shows until they are over or it is stopped.
+pub struct Autopilot {
+    /// Dropped to stop.
+    stop: Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Autopilot {
+    /// Takes over shows that were announced: each with its pace and its planned start, Unix
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn start(
+        caller: Caller,
+        clock: Clock,
+        shows: impl IntoIterator<Item = (ShowId, Pace, i64)>,
+    ) -> std::io::Result<Autopilot> {
+        let now = clock.now();
+        let flight = |(show, pace, starts_at)| {
+            let starts_at = start_time(starts_at, clock.display());
+            let course = Course { pace, starts_at, phase_since: now };
+            Flight { show, course, phase: Phase::Announced, due: now }
+        };
+        let flights = shows.into_iter().map(flight).collect();
+        let (stop, stopped) = flume::bounded(0);
+        let thread = std::thread::Builder::new()
+            .name("autopilot".to_owned())
+            .spawn(move || fly(flights, &caller, clock, &stopped))?;
+        Ok(Autopilot { stop, thread })
+    }
+
+    /// Gives no more commands. The shows stay as they are.
+    pub fn stop(self) {
+        drop(self.stop);
+        // A panic has ended the process already.
+        let _ = self.thread.join();
+    }
+}
+
+fn fly(mut flights: Vec<Flight>, caller: &Caller, clock: Clock, stopped: &Receiver<()>) {
+    while let Some(due) = flights.iter().map(|flight| flight.due).min() {
+        let wait = due.since(clock.now());
+        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        let now = clock.now();
+        flights.retain_mut(|flight| flight.due > now || flight.advance(caller, clock));
+    }
+}
+
+impl Flight {
+    /// Does what is due; false once the show is over.
+    fn advance(&mut self, caller: &Caller, clock: Clock) -> bool {
+        let show = self.show;
+        let status = match caller.call(OperatorRequest::Status { show }) {
+            Ok(OperatorAnswer::Show(status)) => status,
+            Ok(_) | Err(_) => {
+                self.due = clock.now() + LOOK_AGAIN;
+                return true;
+            }
+        };
+        let now = clock.now();
+        if status.live.phase != self.phase {
+            self.phase = status.live.phase;
+            self.course.phase_since = now;
+        }
+        match next(&status, &self.course, now) {
+            Action::Finished => {
+                tracing::info!(%show, "the show is over");
+                return false;
+            }
+            Action::Wait(wait) => self.due = now + wait,
+            Action::Command(command) => {
+                self.due = now + LOOK_SOON;
+                match caller.call(OperatorRequest::Command { show, command }) {
+                    Ok(_) => tracing::info!(%show, ?command, "autopilot"),
+                    Err(CallError::Refused(error)) => {
+                        tracing::debug!(%show, ?command, %error, "autopilot: not yet");
+                    }
+                    Err(CallError::NoAnswer(shard)) => {
+                        tracing::warn!(%show, ?command, %shard, "autopilot: no answer");
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::QuestionIndex;
+    use crate::quiz::director::LiveFigures;
+    use crate::quiz::money::Cents;
+
+    const PACE: Pace = Pace {
+        lobby: Duration::from_millis(500),
+        reveal_pause: Duration::from_millis(200),
+        next_pause: Duration::from_millis(300),
+    };
+
+    fn status(phase: Phase, allowed: &[CommandKind]) -> ShowStatus {
+        ShowStatus {
+            show: ShowId(1),
+            title: String::new(),
+            prize_pool: Cents(0),
+            question_count: 2,
+            live: LiveFigures {
+                phase,
+                question: Some(QuestionIndex(0)),
+                joined: 0,
+                answered: 0,
+                options: [0; 6],
+                correct: 0,
+                late: 0,
+                eliminated: 0,
+                revived: 0,
+                cards_used: 0,
+                in_play: 0,
+                per_head: Cents(0),
+            },
+            allowed: allowed.to_vec(),
+            questions: Vec::new(),
+            settlement: None,
+            is_paid_out: false,
+            notices: Vec::new(),
+        }
+    }
+
+    /// The phase began at 10 s; the show is planned for `starts_at`.
+    fn course(starts_at_ms: u64) -> Course {
+        let starts_at = Time::from_millis(starts_at_ms);
+        Course { pace: PACE, starts_at, phase_since: Time::from_millis(10_000) }
+    }
+
+    #[test]
+    fn each_phase_has_its_action() {
+        let publish = &[CommandKind::Publish, CommandKind::Settle][..];
+        let settle = &[CommandKind::Settle][..];
+        let wait = |millis| Action::Wait(Duration::from_millis(millis));
+        let command = Action::Command;
+        // Phase, what is allowed, planned start, now (both milliseconds), action.
+        for (phase, allowed, starts_at, now, expected) in [
+            (Phase::Announced, &[][..], 99_000, 10_000, command(Command::OpenLobby)),
+            (Phase::Lobby, &[], 0, 10_000, wait(500)),
+            (Phase::Lobby, &[], 0, 10_499, wait(1)),
+            (Phase::Lobby, &[], 0, 10_500, command(Command::Publish)),
+            (Phase::Lobby, &[], 99_000, 10_500, wait(1_000)),
+            (Phase::Lobby, &[], 10_900, 10_500, wait(400)),
+            (Phase::Lobby, &[], 10_900, 10_900, command(Command::Publish)),
+            (Phase::Open, &[], 0, 10_000, wait(50)),
+            (Phase::Closing, &[], 0, 10_000, wait(50)),
+            (Phase::Closed, &[], 0, 10_100, wait(100)),
+            (Phase::Closed, &[], 0, 10_200, command(Command::Reveal)),
+            (Phase::Revealed, publish, 0, 10_299, wait(1)),
+            (Phase::Revealed, publish, 0, 10_300, command(Command::Publish)),
+            (Phase::Revealed, settle, 0, 10_300, command(Command::Settle)),
+            (Phase::Voided, publish, 0, 10_300, command(Command::Publish)),
+            (Phase::Voided, settle, 0, 10_300, command(Command::Settle)),
+            (Phase::PausedInLobby, &[], 0, 99_000, wait(1_000)),
+            (Phase::PausedInClosed, &[], 0, 99_000, wait(1_000)),
+            (Phase::PausedInRevealed, publish, 0, 99_000, wait(1_000)),
+            (Phase::PausedInVoided, publish, 0, 99_000, wait(1_000)),
+            (Phase::Rejudging, &[], 0, 99_000, wait(50)),
+            (Phase::Settling, &[], 0, 99_000, wait(50)),
+            (Phase::Settled, &[], 0, 10_000, command(Command::End)),
+            (Phase::Cancelled, &[], 0, 10_000, command(Command::End)),
+            (Phase::Ended, &[], 0, 10_000, Action::Finished),
+        ] {
+            let (status, now_time) = (status(phase, allowed), Time::from_millis(now));
+            assert_eq!(next(&status, &course(starts_at), now_time), expected, "{phase} at {now}");
+        }
+    }
+
+    #[test]
+    fn a_question_that_can_never_be_settled_is_voided() {
+        let now = Time::from_millis(10_000);
+        let mut status = status(Phase::Closing, &[CommandKind::Void]);
+        let void_needed =
+            |question| Notice::VoidNeeded { question: QuestionIndex(question), late: Vec::new() };
+        status.notices.push(void_needed(7));
+        assert_eq!(next(&status, &course(0), now), Action::Wait(LOOK_SOON), "another question's");
+        status.notices.push(void_needed(0));
+        assert_eq!(next(&status, &course(0), now), Action::Command(Command::Void));
+        status.notices.push(Notice::OfferedAfterAll { question: QuestionIndex(0) });
+        assert_eq!(next(&status, &course(0), now), Action::Wait(LOOK_SOON));
+    }
+
+    #[test]
+    fn a_start_in_the_past_is_at_once() {
+        let clock = DisplayClock { zero_unix_ms: 1_000 };
+        assert_eq!(start_time(0, clock), Time::ZERO);
+        assert_eq!(start_time(1_500, clock), Time::from_millis(500));
+    }
+}

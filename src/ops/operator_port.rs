@@ -1,0 +1,163 @@
+//! The operator API's way to the directors of a running gateway.
+
+use serde_json::{Value, json};
+
+use crate::base::ids::{ShowId, UserId};
+use crate::base::time::DisplayClock;
+use crate::ops::http::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand};
+use crate::ops::show_json;
+use crate::quiz::director::{Command, CommandError};
+use crate::quiz::local::GrantError;
+use crate::runtime::operator::{CallError, Caller};
+use crate::shard::operator::{self, OperatorAnswer, OperatorError};
+
+/// Asks the shards, and shows their answers.
+#[derive(Clone)]
+pub struct GatewayPort {
+    caller: Caller,
+    clock: DisplayClock,
+}
+
+impl GatewayPort {
+    /// A port that asks through `caller` and shows times by `clock`.
+    #[must_use]
+    pub fn new(caller: Caller, clock: DisplayClock) -> GatewayPort {
+        GatewayPort { caller, clock }
+    }
+
+    async fn answer(&self, request: OperatorRequest) -> Result<Value, OperatorRefusal> {
+        match request {
+            OperatorRequest::Shows => match self.ask(operator::OperatorRequest::Shows).await? {
+                OperatorAnswer::Shows(shows) => Ok(shows.iter().map(show_json::summary).collect()),
+                other => Err(unexpected(&other)),
+            },
+            OperatorRequest::Show { show } => self.show(show).await,
+            OperatorRequest::Command { show, command } => {
+                let command = command_of(command);
+                match self.ask(operator::OperatorRequest::Command { show, command }).await? {
+                    OperatorAnswer::Preview(preview) => Ok(show_json::preview(&preview)),
+                    OperatorAnswer::Done => self.show(show).await,
+                    other => Err(unexpected(&other)),
+                }
+            }
+            OperatorRequest::GrantCard { user } => self.grant_card(user).await,
+        }
+    }
+
+    async fn show(&self, show: ShowId) -> Result<Value, OperatorRefusal> {
+        match self.ask(operator::OperatorRequest::Status { show }).await? {
+            OperatorAnswer::Show(status) => Ok(show_json::show(&status, self.clock)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn grant_card(&self, user: UserId) -> Result<Value, OperatorRefusal> {
+        match self.ask(operator::OperatorRequest::GrantCard { user }).await? {
+            OperatorAnswer::Cards(cards) => Ok(json!({ "user": user.0, "cards": cards })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        request: operator::OperatorRequest,
+    ) -> Result<OperatorAnswer, OperatorRefusal> {
+        self.caller.ask(request).await.map_err(refusal)
+    }
+}
+
+impl OperatorPort for GatewayPort {
+    /// Requests that wait are bounded by the queues of the shards, which refuse what is too much.
+    fn request(&self, request: OperatorRequest, reply: OperatorReply) {
+        let port = self.clone();
+        tokio::spawn(async move { reply.send(port.answer(request).await) });
+    }
+}
+
+fn command_of(command: ShowCommand) -> Command {
+    match command {
+        ShowCommand::OpenLobby => Command::OpenLobby,
+        ShowCommand::Publish => Command::Publish,
+        ShowCommand::Reveal => Command::Reveal,
+        ShowCommand::Pause => Command::Pause,
+        ShowCommand::Resume => Command::Resume,
+        ShowCommand::Void => Command::Void,
+        ShowCommand::Rejudge { question, correct, confirm } => {
+            Command::Rejudge { question, correct, confirm }
+        }
+        ShowCommand::Settle => Command::Settle,
+        ShowCommand::Cancel => Command::Cancel,
+        ShowCommand::End => Command::End,
+    }
+}
+
+/// What HTTP says about a refusal: whether waiting helps, or another request.
+fn refusal(error: CallError) -> OperatorRefusal {
+    let reason = error.to_string();
+    match error {
+        CallError::Refused(OperatorError::NoSuchShow(show)) => {
+            OperatorRefusal::UnknownShow { show }
+        }
+        CallError::Refused(OperatorError::Command(error)) => match error {
+            CommandError::NotNow { .. }
+            | CommandError::NoQuestionLeft
+            | CommandError::QuestionsLeft { .. }
+            | CommandError::TicketsOut { .. }
+            | CommandError::NotPaidOut => OperatorRefusal::NotNow { reason },
+            CommandError::NotLastRevealed { .. }
+            | CommandError::NoSuchOption { .. }
+            | CommandError::SameOption { .. }
+            | CommandError::TooManyRejudges { .. } => OperatorRefusal::Invalid { reason },
+        },
+        CallError::Refused(
+            OperatorError::ShowExists(_)
+            | OperatorError::TooManyShows
+            | OperatorError::RoomTaken { .. }
+            | OperatorError::Grant(GrantError::TooMany { .. }),
+        ) => OperatorRefusal::Invalid { reason },
+        CallError::Refused(OperatorError::Grant(GrantError::Full(_))) | CallError::NoAnswer(_) => {
+            OperatorRefusal::Unavailable { reason }
+        }
+    }
+}
+
+/// A shard answers each kind of request with its own kind of answer.
+fn unexpected(answer: &OperatorAnswer) -> OperatorRefusal {
+    panic!("a shard answered something else than it was asked: {answer:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{QuestionIndex, RoomId, ShardId};
+    use crate::base::time::Time;
+    use expect_test::expect;
+
+    #[test]
+    fn each_refusal_says_what_would_help() {
+        let command = |error| CallError::Refused(OperatorError::Command(error));
+        let user = UserId(5);
+        let lines: Vec<String> = [
+            CallError::Refused(OperatorError::NoSuchShow(ShowId(1))),
+            command(CommandError::NoQuestionLeft),
+            command(CommandError::TicketsOut { until: Time::from_millis(9) }),
+            command(CommandError::NotLastRevealed { question: QuestionIndex(0) }),
+            CallError::Refused(OperatorError::RoomTaken { room: RoomId(2), show: ShowId(1) }),
+            CallError::Refused(OperatorError::Grant(GrantError::TooMany { user })),
+            CallError::NoAnswer(ShardId(1)),
+        ]
+        .into_iter()
+        .map(|error| format!("{}\n", refusal(error)))
+        .collect();
+        expect![[r#"
+            there is no show 1
+            not now: the show has no question left: settle it
+            not now: retry tickets can be redeemed until 0.009000 s: end the show after that
+            not possible: question 0 is not the one revealed last: earlier questions stand
+            not possible: room 2 already carries show 1; give the new one another room
+            not possible: user 5 holds 250 revive cards, which is the most one can hold
+            try again later: shard 1 gave no answer in time; try again
+        "#]]
+        .assert_eq(&lines.concat());
+    }
+}

@@ -1,0 +1,266 @@
+//! How the operator API shows a show: the field names are a contract, so each stands here with
+//! what it means, apart from the types of the quiz.
+//!
+//! Counts tell what is not revealed: for operators only. Times are Unix milliseconds, money is
+//! integer cents, questions and options are counted from 0.
+
+use serde_json::{Value, json};
+
+use crate::base::time::DisplayClock;
+use crate::quiz::director::{CommandKind, LiveFigures, Notice, RejudgePreview};
+use crate::quiz::event::Settlement;
+use crate::quiz::phase::Phase;
+use crate::quiz::report::QuestionCounts;
+use crate::shard::operator::{OpenedQuestion, ShowStatus};
+
+/// A show in a list: the first eight fields of [`show`].
+#[must_use]
+pub fn summary(status: &ShowStatus) -> Value {
+    let LiveFigures { phase, question, joined, in_play, .. } = status.live;
+    json!({
+        "id": status.show.0,
+        "title": status.title,
+        "phase": phase_word(phase),
+        "question": question.map(|question| question.0),
+        "question_count": status.question_count,
+        "prize_pool_cents": status.prize_pool.0,
+        "joined": joined,
+        "in_play": in_play,
+    })
+}
+
+/// A show with all that its director knows.
+///
+/// | field | meaning |
+/// |---|---|
+/// | `id`, `title` | as in the show file |
+/// | `phase` | see [`phase_word`] |
+/// | `question` | the question that opened last; null before the first and after a void |
+/// | `question_count` | questions of the show |
+/// | `prize_pool_cents` | what the winners share |
+/// | `joined` | users who joined, spectators included |
+/// | `in_play` | players left, by all verdicts so far, unrevealed ones included |
+/// | `per_head_cents` | the share of each if the show were settled now |
+/// | `cards_used` | revive cards used in this show |
+/// | `live` | the running figures of `question`: see [`live`] |
+/// | `questions` | those that were opened, in order: see [`question`] |
+/// | `settlement` | null, or how the prize was split: see [`settlement`] |
+/// | `is_paid_out` | every shard has paid its winners |
+/// | `allowed` | the commands that are possible now, as they are written in a path |
+/// | `notices` | `{kind, text}`, oldest first: what the operator should know |
+#[must_use]
+pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
+    let mut value = summary(status);
+    let more = json!({
+        "per_head_cents": status.live.per_head.0,
+        "cards_used": status.live.cards_used,
+        "live": live(&status.live),
+        "questions": status.questions.iter().map(|it| question(it, clock)).collect::<Vec<_>>(),
+        "settlement": status.settlement.as_ref().map(settlement),
+        "is_paid_out": status.is_paid_out,
+        "allowed": status.allowed.iter().map(|kind| command_word(*kind)).collect::<Vec<_>>(),
+        "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {
+        fields.extend(more);
+    }
+    value
+}
+
+/// The running figures of the current question, as of the last tallies: `answered` (in time or
+/// late), `options` (answers in time per option, always six), `correct`, `late`, `eliminated`,
+/// `revived`.
+fn live(live: &LiveFigures) -> Value {
+    json!({
+        "answered": live.answered,
+        "options": live.options,
+        "correct": live.correct,
+        "late": live.late,
+        "eliminated": live.eliminated,
+        "revived": live.revived,
+    })
+}
+
+/// A question that was opened: `question`, `published_at_ms` (the director's decision),
+/// `show_by_ms` (latest display), `answer_by_ms` (extensions included), `is_voided`, and once it is
+/// closed `in_play` (players left after it) and `counts`: see [`counts`].
+fn question(question: &OpenedQuestion, clock: DisplayClock) -> Value {
+    json!({
+        "question": question.question.0,
+        "published_at_ms": clock.unix_ms(question.published_at),
+        "show_by_ms": clock.unix_ms(question.show_by),
+        "answer_by_ms": clock.unix_ms(question.answer_by),
+        "is_voided": question.is_voided,
+        "in_play": question.counts.map(|_| question.in_play),
+        "counts": question.counts.as_ref().map(counts),
+    })
+}
+
+/// How a question went, players each: `answered` (in time or late), `options` (in time per option,
+/// always six), `correct`, `late`, `silent` (offered, no answer), `unreachable` (no open
+/// connection), `revived` (failed and saved by a card), `eliminated` (failed and out), `by_ticket`
+/// (judged by a retry ticket's stamp), `new_records`.
+fn counts(counts: &QuestionCounts) -> Value {
+    json!({
+        "answered": counts.answered,
+        "options": counts.options,
+        "correct": counts.correct,
+        "late": counts.late,
+        "silent": counts.silent,
+        "unreachable": counts.unreachable,
+        "revived": counts.revived,
+        "eliminated": counts.eliminated,
+        "by_ticket": counts.by_ticket,
+        "new_records": counts.new_records,
+    })
+}
+
+/// How the prize was split: `winners`, `pool_cents` = `winners` × `per_head_cents` +
+/// `remainder_cents` (which goes to the show's remainder account), and `game_hash`, SHA-256 in
+/// hexadecimal over every user, question and verdict.
+fn settlement(settlement: &Settlement) -> Value {
+    json!({
+        "winners": settlement.winners,
+        "pool_cents": settlement.pool.0,
+        "per_head_cents": settlement.per_head.0,
+        "remainder_cents": settlement.remainder.0,
+        "game_hash": hexadecimal(&settlement.game_hash),
+    })
+}
+
+/// What a corrected key would mean; nothing was changed. `{"preview": {question, correct_before,
+/// correct_after, in_play_before, in_play_after, per_head_cents_before, per_head_cents_after}}`.
+#[must_use]
+pub fn preview(preview: &RejudgePreview) -> Value {
+    json!({ "preview": {
+        "question": preview.question.0,
+        "correct_before": preview.correct_before.0,
+        "correct_after": preview.correct_after.0,
+        "in_play_before": preview.in_play_before,
+        "in_play_after": preview.in_play_after,
+        "per_head_cents_before": preview.per_head_before.0,
+        "per_head_cents_after": preview.per_head_after.0,
+    }})
+}
+
+fn notice(notice: &Notice) -> Value {
+    let kind = match notice {
+        Notice::QuestionExtended { .. } => "question_extended",
+        Notice::VoidNeeded { .. } => "void_needed",
+        Notice::OfferedAfterAll { .. } => "offered_after_all",
+        Notice::PaidOut { .. } => "paid_out",
+    };
+    json!({ "kind": kind, "text": notice.to_string() })
+}
+
+/// A phase in one word: `announced`, `lobby`, `open`, `closing`, `closed`, `revealed`,
+/// `rejudging`, `voided`, `paused_in_lobby`, `paused_in_closed`, `paused_in_revealed`,
+/// `paused_in_voided`, `settling`, `settled`, `ended` or `cancelled`.
+#[must_use]
+pub fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Announced => "announced",
+        Phase::Lobby => "lobby",
+        Phase::Open => "open",
+        Phase::Closing => "closing",
+        Phase::Closed => "closed",
+        Phase::Revealed => "revealed",
+        Phase::Rejudging => "rejudging",
+        Phase::Voided => "voided",
+        Phase::PausedInLobby => "paused_in_lobby",
+        Phase::PausedInClosed => "paused_in_closed",
+        Phase::PausedInRevealed => "paused_in_revealed",
+        Phase::PausedInVoided => "paused_in_voided",
+        Phase::Settling => "settling",
+        Phase::Settled => "settled",
+        Phase::Ended => "ended",
+        Phase::Cancelled => "cancelled",
+    }
+}
+
+/// A command as it is written in a path.
+fn command_word(kind: CommandKind) -> &'static str {
+    match kind {
+        CommandKind::OpenLobby => "open-lobby",
+        CommandKind::Publish => "publish",
+        CommandKind::Reveal => "reveal",
+        CommandKind::Pause => "pause",
+        CommandKind::Resume => "resume",
+        CommandKind::Void => "void",
+        CommandKind::Rejudge => "rejudge",
+        CommandKind::Settle => "settle",
+        CommandKind::Cancel => "cancel",
+        CommandKind::End => "end",
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{QuestionIndex, ShowId};
+    use crate::base::time::Time;
+    use crate::ops::http::ShowCommand;
+    use crate::quiz::money::Cents;
+    use expect_test::expect;
+
+    #[test]
+    fn a_whole_show_has_every_field() {
+        let status = ShowStatus {
+            show: ShowId(7),
+            title: "A show".to_owned(),
+            prize_pool: Cents(1_000),
+            question_count: 2,
+            live: LiveFigures {
+                phase: Phase::PausedInRevealed,
+                question: Some(QuestionIndex(1)),
+                joined: 9,
+                answered: 8,
+                options: [5, 3, 0, 0, 0, 0],
+                correct: 5,
+                late: 1,
+                eliminated: 2,
+                revived: 1,
+                cards_used: 4,
+                in_play: 6,
+                per_head: Cents(166),
+            },
+            allowed: vec![CommandKind::Resume, CommandKind::OpenLobby],
+            questions: vec![OpenedQuestion {
+                question: QuestionIndex(0),
+                published_at: Time::from_millis(1),
+                show_by: Time::from_millis(2),
+                answer_by: Time::from_millis(3),
+                counts: Some(QuestionCounts { answered: 8, ..QuestionCounts::default() }),
+                in_play: 6,
+                is_voided: false,
+            }],
+            settlement: Some(Settlement {
+                winners: 6,
+                pool: Cents(1_000),
+                per_head: Cents(166),
+                remainder: Cents(4),
+                game_hash: [0xab; 32],
+            }),
+            is_paid_out: true,
+            notices: vec![Notice::PaidOut { paid: Cents(996), remainder: Cents(4) }],
+        };
+        let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });
+        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"paid out 9.96, remainder 0.04"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
+            .assert_eq(&shown.to_string());
+    }
+
+    #[test]
+    fn allowed_commands_are_words_of_the_api_and_phases_differ() {
+        for kind in [CommandKind::OpenLobby, CommandKind::Rejudge, CommandKind::End] {
+            assert!(ShowCommand::WORDS.contains(&command_word(kind)));
+        }
+        let mut words: Vec<_> = Phase::ALL.into_iter().map(phase_word).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Phase::ALL.len());
+    }
+}

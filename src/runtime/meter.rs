@@ -1,0 +1,233 @@
+//! What a shard lets others see of itself: its own counts, its plane's and its pump's, brought
+//! together as [`Metric`]s and published now and then.
+//!
+//! Layers below count in plain structs of their own and know nothing of metrics; this is the one
+//! place where each count gets its name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::metrics::{Counters, Metric, ShardSnapshot};
+use crate::base::time::Time;
+use crate::net::PlaneCounters;
+use crate::runtime::clock::{Clock, STEP_NOTICED};
+use crate::shard::Shard;
+use crate::wire::close::CloseReason;
+
+/// A longest time is remembered for one to two of these.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// The numbers of one shard on their way to its snapshot.
+pub(crate) struct Meter {
+    counters: Counters,
+    snapshot: Arc<ShardSnapshot>,
+    turn: Longest,
+    mail_age: Longest,
+    /// By how much the wall clock was off at the last look, milliseconds.
+    wall_clock_step_ms: i64,
+}
+
+impl Meter {
+    pub(crate) fn new(snapshot: Arc<ShardSnapshot>) -> Meter {
+        Meter {
+            counters: Counters::new(),
+            snapshot,
+            turn: Longest::default(),
+            mail_age: Longest::default(),
+            wall_clock_step_ms: 0,
+        }
+    }
+
+    /// A turn did something and took so long.
+    pub(crate) fn note_turn(&mut self, now: Time, took: Duration) {
+        self.turn.note(now, took);
+        self.counters.increment(Metric::Turns);
+        self.counters.add(Metric::TurnTime, nanos(took));
+    }
+
+    /// Mail was so old on arrival.
+    pub(crate) fn note_mail_age(&mut self, now: Time, age: Duration) {
+        self.mail_age.note(now, age);
+    }
+
+    /// Whether the wall clock was stepped since the last look; says by how much, milliseconds.
+    pub(crate) fn note_wall_clock(&mut self, clock: &Clock) -> Option<i64> {
+        let step_ms = clock.wall_clock_step_ms();
+        let moved_ms = step_ms - self.wall_clock_step_ms;
+        if u128::from(moved_ms.unsigned_abs()) <= STEP_NOTICED.as_millis() {
+            return None;
+        }
+        self.wall_clock_step_ms = step_ms;
+        self.counters.increment(Metric::ClockSteps);
+        Some(moved_ms)
+    }
+
+    /// Publishes all numbers; also the shard's sign of life.
+    pub(crate) fn publish(
+        &mut self,
+        now: Time,
+        shard: &Shard,
+        plane: &PlaneCounters,
+        mailbox_depth: usize,
+    ) {
+        self.take_shard(shard);
+        self.take_plane(plane);
+        self.counters.set(Metric::MailboxDepth, mailbox_depth as u64);
+        self.counters.set(Metric::TurnLongest, nanos(self.turn.get(now)));
+        self.counters.set(Metric::MailAgeLongest, nanos(self.mail_age.get(now)));
+        self.snapshot.publish(&self.counters, now);
+    }
+
+    fn take_shard(&mut self, shard: &Shard) {
+        let gauges = shard.gauges();
+        let counts = shard.counters();
+        for (metric, value) in [
+            (Metric::Connections, gauges.connections),
+            (Metric::Sessions, gauges.sessions),
+            (Metric::Rooms, gauges.rooms),
+            (Metric::ConnectionsAccepted, counts.connections_opened),
+            (Metric::ConnectionsClosed, counts.connections_closed),
+            (Metric::Timeouts, counts.timeouts),
+            (Metric::Upgrades, counts.upgrades),
+            (Metric::UpgradesRefused, counts.upgrades_refused),
+            (Metric::Authentications, counts.tokens_accepted),
+            (Metric::AuthenticationsRefused, counts.tokens_refused),
+            (Metric::SessionsReplaced, counts.sessions_replaced),
+            (Metric::MessagesReceived, counts.messages_received),
+            (Metric::MessagesMalformed, counts.messages_malformed),
+            (Metric::ProtocolErrors, counts.protocol_errors),
+            (Metric::Replies, counts.replies),
+            (Metric::SpilledBytes, counts.spilled_bytes),
+            (Metric::RoomMessages, counts.room_messages),
+            (Metric::RoomFramesSent, counts.room_frames_sent),
+            (Metric::RoomSends, counts.room_sends),
+            (Metric::GapVersions, counts.gap_versions),
+            (Metric::AnswersReceived, counts.answers_received),
+            (Metric::AnswersAcknowledged, counts.answers_acknowledged),
+            (Metric::AnswersRefused, counts.answers_refused),
+            (Metric::AnswersDeferred, counts.answers_deferred),
+            (Metric::TicketsRedeemed, counts.tickets_redeemed),
+            (Metric::ShowEvents, counts.show_events),
+            (Metric::Records, counts.records),
+            (Metric::MailBatches, counts.mail_batches),
+            (Metric::Mail, counts.mail),
+            (Metric::MailWaited, counts.mail_waited),
+        ] {
+            self.counters.set(metric, value);
+        }
+        self.counters.set(Metric::ClosedOtherwise, 0);
+        for reason in CloseReason::ALL {
+            // Several reasons may share a series.
+            let metric = close_metric(reason);
+            let others = if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
+            self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    fn take_plane(&mut self, plane: &PlaneCounters) {
+        for (metric, value) in [
+            (Metric::AcceptErrors, plane.accept_errors),
+            (Metric::AcceptPauses, plane.accept_pauses),
+            (Metric::Sockets, plane.slots_used),
+            (Metric::Rings, plane.rings),
+            (Metric::RingErrors, plane.ring_errors),
+            (Metric::RingEnters, plane.enters),
+            (Metric::Receives, plane.recv_calls),
+            (Metric::ReceivesEmpty, plane.recv_again),
+            (Metric::ReceivesNoMemory, plane.recv_no_memory),
+            (Metric::ReceivedBytes, plane.recv_bytes),
+            (Metric::Sends, plane.sends),
+            (Metric::SendsShort, plane.short_sends),
+            (Metric::SendsBlocked, plane.blocked_sends),
+            (Metric::SendsNoMemory, plane.no_memory_sends),
+            (Metric::SendsLost, plane.lost_sends),
+            (Metric::SentBytes, plane.send_bytes),
+            (Metric::Resets, plane.aborts),
+            (Metric::CloseRetries, plane.close_retries),
+            (Metric::CompletionsStale, plane.stale_completions),
+            (Metric::CompletionOverflows, plane.cq_overflows),
+            (Metric::PollsRearmed, plane.polls_rearmed),
+        ] {
+            self.counters.set(metric, value);
+        }
+    }
+}
+
+fn close_metric(reason: CloseReason) -> Metric {
+    match reason {
+        CloseReason::GoingAway => Metric::ClosedGoingAway,
+        CloseReason::ProtocolError => Metric::ClosedProtocolError,
+        CloseReason::Unsupported => Metric::ClosedUnsupported,
+        CloseReason::InvalidData => Metric::ClosedInvalidData,
+        CloseReason::TooLarge => Metric::ClosedTooLarge,
+        CloseReason::Replaced => Metric::ClosedReplaced,
+        CloseReason::TokenRefused => Metric::ClosedTokenRefused,
+        CloseReason::HeartbeatTimeout => Metric::ClosedHeartbeatTimeout,
+        CloseReason::TooSlow => Metric::ClosedTooSlow,
+        CloseReason::HandshakeTimeout => Metric::ClosedHandshakeTimeout,
+        CloseReason::Normal
+        | CloseReason::PolicyViolation
+        | CloseReason::InternalError
+        | CloseReason::Overloaded => Metric::ClosedOtherwise,
+    }
+}
+
+/// The longest of the times noted in the last one to two [`WINDOW`]s.
+#[derive(Default)]
+struct Longest {
+    present: Duration,
+    before: Duration,
+    begun: Time,
+}
+
+impl Longest {
+    fn note(&mut self, now: Time, time: Duration) {
+        self.turn_over(now);
+        self.present = self.present.max(time);
+    }
+
+    fn get(&mut self, now: Time) -> Duration {
+        self.turn_over(now);
+        self.present.max(self.before)
+    }
+
+    fn turn_over(&mut self, now: Time) {
+        let passed = now.since(self.begun);
+        if passed < WINDOW {
+            return;
+        }
+        self.before = if passed < 2 * WINDOW { self.present } else { Duration::ZERO };
+        self.present = Duration::ZERO;
+        self.begun = now;
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_time_is_forgotten_after_one_to_two_windows() {
+        let mut longest = Longest::default();
+        let millis = Duration::from_millis;
+        longest.note(Time::from_millis(1_000), millis(30));
+        longest.note(Time::from_millis(2_000), millis(20));
+        assert_eq!(longest.get(Time::from_millis(9_999)), millis(30));
+        assert_eq!(longest.get(Time::from_millis(10_000)), millis(30), "it was in the last window");
+        longest.note(Time::from_millis(15_000), millis(10));
+        assert_eq!(longest.get(Time::from_millis(20_000)), millis(10), "two windows have passed");
+        assert_eq!(longest.get(Time::from_millis(60_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_close_is_counted_under_the_name_of_its_code() {
+        for reason in CloseReason::ALL {
+            let (_, label) = close_metric(reason).description().label.expect("a reason");
+            assert!(label == reason.name() || label == "other", "{reason:?} is {label}");
+        }
+    }
+}
