@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::base::ids::{ShowId, UserId};
 use crate::base::time::DisplayClock;
-use crate::ops::http::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand};
+use crate::ops::http::{
+    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand,
+};
 use crate::ops::show_json;
 use crate::quiz::director::{Command, CommandError};
 use crate::quiz::local::GrantError;

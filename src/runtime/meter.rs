@@ -119,7 +119,8 @@ impl Meter {
         for reason in CloseReason::ALL {
             // Several reasons may share a series.
             let metric = close_metric(reason);
-            let others = if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
+            let others =
+                if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
             self.counters.set(metric, others + counts.closes[reason as usize]);
         }
     }
