@@ -39,7 +39,15 @@ struct Serving {
     clients: SocketAddr,
     operator: Option<SocketAddr>,
     /// Reads the rest of the log.
-    log: JoinHandle<String>,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Drop for Serving {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 impl Serving {
@@ -63,7 +71,7 @@ impl Serving {
         };
         let clients = address_in("listening for clients");
         let operator = (!echo).then(|| address_in("operator HTTP is listening"));
-        let log = std::thread::spawn(move || lines.map_while(Result::ok).collect());
+        let log = Some(std::thread::spawn(move || lines.map_while(Result::ok).collect()));
         let serving = Serving { process, clients, operator, log };
         if !echo {
             serving.wait_until("/readyz", |answer| answer.contains("accepting"));
@@ -91,6 +99,14 @@ impl Serving {
         serde_json::from_str(&body).expect("JSON")
     }
 
+    /// What `/readyz` says while it says no.
+    fn unready_state(&self) -> String {
+        let (status, body) = self.ask("GET", "/readyz");
+        assert_eq!(status, 503, "{body}");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        body["state"].as_str().expect("a state").to_owned()
+    }
+
     /// Asks until the answer is as it shall be; what decides is the gateway's own progress.
     fn wait_until(&self, path: &str, is_as_wanted: impl Fn(&str) -> bool) {
         let mut last = String::new();
@@ -111,7 +127,8 @@ impl Serving {
 
     fn end(mut self) -> (ExitStatus, String) {
         let status = self.process.wait().expect("ends");
-        (status, self.log.join().expect("the log is read"))
+        let log = self.log.take().expect("read once").join().expect("the log is read");
+        (status, log)
     }
 }
 
@@ -137,7 +154,7 @@ const SHOW: &str = r#"
 id = 7
 title = "By hand"
 prize_pool_cents = 100
-timing = { countdown_ms = 1000, lead_ms = 0, display_slack_ms = 0 }
+timing = { countdown_ms = 1000, lead_ms = 1, display_slack_ms = 1 }
 questions = [{ text = "One?", options = ["a", "b"], correct = 0 }]
 "#;
 
@@ -145,9 +162,9 @@ questions = [{ text = "One?", options = ["a", "b"], correct = 0 }]
 fn a_port_in_use_is_one_sentence() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("an address").to_string();
-    let free = ("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0");
     let mut command = tidegate(&["serve", "--shards", "1", "--listen", &address]);
-    let (status, _, complaints) = run(command.env(free.0, free.1));
+    command.env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0").env("TIDEGATE_LOG__LEVEL", "error");
+    let (status, _, complaints) = run(&mut command);
     let sentence =
         format!("{address} is already in use: stop the other process or choose another port\n");
     assert_eq!((status, complaints.as_str()), (1, sentence.as_str()));
@@ -242,18 +259,9 @@ fn a_second_signal_ends_at_once() {
     let (mut client, _) = connect(serving.clients, "/");
     serving.signal("INT");
     client.read_exact(&mut [0; 4]).expect("a close frame");
-    assert_eq!(serving.json_of_state(), "draining");
+    assert_eq!(serving.unready_state(), "draining");
     serving.signal("TERM");
     assert_eq!(serving.end().0.code(), Some(128 + 15));
-}
-
-impl Serving {
-    fn json_of_state(&self) -> String {
-        let (status, body) = self.ask("GET", "/readyz");
-        assert_eq!(status, 503, "{body}");
-        let body: Value = serde_json::from_str(&body).expect("JSON");
-        body["state"].as_str().expect("a state").to_owned()
-    }
 }
 
 #[test]
@@ -295,7 +303,7 @@ fn a_show_with_a_pace_runs_by_itself() {
     serving.signal("TERM");
     let (status, log) = serving.end();
     assert_eq!(status.code(), Some(0));
-    assert!(log.contains("the show is over"), "{log}");
+    assert!(log.contains(r#""command":"End""#), "{log}");
 }
 
 #[test]
