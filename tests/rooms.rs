@@ -1,6 +1,8 @@
 //! A gateway without any show is a complete room server: spoken to by a client that shares no
 //! code with it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod client;
 
 use std::time::Duration;
@@ -17,6 +19,7 @@ async fn a_client_is_in_its_room_after_one_round_trip() {
     assert_eq!(session["session"]["userId"], "42", "{session}");
     let joined = client.next().await;
     assert_eq!(joined["business"]["response"]["joined"]["roomId"], "7", "{joined}");
+    drop(client);
     gateway.stop();
 }
 
@@ -37,6 +40,7 @@ async fn what_one_says_all_in_the_room_hear_on_every_shard() {
     outsider.request("s2", json!({"leave": {}})).await;
     let left = outsider.next().await;
     assert_eq!(left["business"]["response"]["left"]["roomId"], "6", "nothing came before: {left}");
+    drop((clients, outsider));
     gateway.stop();
 }
 
@@ -48,6 +52,7 @@ async fn the_newest_session_of_a_user_wins() {
     assert_eq!(older.closed().await, 4000);
     newer.request("x", json!({"leave": {}})).await;
     assert_eq!(newer.next().await["business"]["sequence"], "x");
+    drop((older, newer));
     gateway.stop();
 }
 
@@ -71,6 +76,7 @@ async fn a_returning_client_gets_exactly_what_it_missed() {
     assert_eq!(joined["resumed"], true, "{joined}");
     assert_eq!(listener.until("roomMessage").await["data"], "dHdv");
     assert_eq!(listener.until("roomMessage").await["data"], "dGhyZWU=");
+    drop((speaker, listener));
     gateway.stop();
 }
 
@@ -82,6 +88,7 @@ async fn a_wrong_token_is_refused_and_closed() {
     assert_eq!(refusal["errorCode"], 100, "{refusal}");
     assert_eq!(refusal["failure"]["reason"], "REASON_TOKEN_INVALID");
     assert_eq!(client.closed().await, 4001);
+    drop(client);
     gateway.stop();
 }
 
@@ -95,6 +102,7 @@ async fn clocks_can_be_compared() {
     assert_eq!(reply["heartbeat"]["clientSentMs"], "12345");
     let millis = |key: &str| reply["heartbeat"][key].as_str().unwrap().parse::<i64>().unwrap();
     assert!(millis("serverSentMs") >= millis("serverReceivedMs"));
+    drop(client);
     gateway.stop();
 }
 
@@ -106,5 +114,6 @@ async fn who_says_nothing_is_closed() {
     let mut client = Client::connect(&gateway, "/").await;
     let closed = tokio::time::timeout(Duration::from_secs(5), client.closed()).await;
     assert_eq!(closed.unwrap(), 4004);
+    drop(client);
     gateway.stop();
 }

@@ -2,7 +2,7 @@
 //!
 //! Without the feature `sim-bugs` every hook is the constant `false` and disappears. The planted
 //! bug is a property of the thread, because a simulation runs on one; nothing but
-//! [`plant`] writes it. Bugs of sessions and lanes are not here: the quiz cannot name them.
+//! `plant` (with the feature) writes it. Bugs of sessions and lanes are not here: the quiz cannot name them.
 
 /// A bug that a checker must catch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

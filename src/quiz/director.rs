@@ -31,6 +31,7 @@ pub use self::figures::LiveFigures;
 
 use self::question::QuestionState;
 use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId};
+use crate::base::limits::{OPTIONS_MAX, OPTIONS_MIN, QUESTIONS_MAX};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, Settlement, ShowEvent};
@@ -130,7 +131,18 @@ impl Director {
         now: Time,
     ) -> Director {
         assert!(shard_count > 0 && bucket_count > 0, "a show needs shards and buckets");
-        assert!(!definition.questions.is_empty(), "a show has at least one question");
+        assert!(
+            (1..=QUESTIONS_MAX).contains(&definition.questions.len()),
+            "a show has 1 to {QUESTIONS_MAX} questions"
+        );
+        for question in &definition.questions {
+            let options = question.options.len();
+            assert!(
+                (OPTIONS_MIN..=OPTIONS_MAX).contains(&options),
+                "a question has 2 to 6 options"
+            );
+            assert!(question.correct.index() < options, "the correct option exists");
+        }
         assert!(definition.prize_pool >= Cents::ZERO, "a prize pool is never negative");
         let shards = usize::from(shard_count);
         let mut director = Director {

@@ -216,3 +216,55 @@ pub fn game_hash<'a>(digests: impl Iterator<Item = &'a [u8; 32]>) -> [u8; 32] {
     }
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_field_by_field() {
+        let counts = |factor: u64| QuestionCounts {
+            answered: factor,
+            options: [factor, 2 * factor, 3 * factor, 4 * factor, 5 * factor, 6 * factor],
+            revivable: [6 * factor, 5 * factor, 4 * factor, 3 * factor, 2 * factor, factor],
+            correct: 7 * factor,
+            late: 8 * factor,
+            silent: 9 * factor,
+            unreachable: 10 * factor,
+            revived: 11 * factor,
+            revived_unanswered: 12 * factor,
+            eliminated: 13 * factor,
+            by_ticket: 14 * factor,
+            new_records: 15 * factor,
+        };
+        let mut sum = counts(1);
+        sum.add(&counts(10));
+        assert_eq!(sum, counts(11));
+        // Option 1 right (2), saved by a card for any other (6 + 4 + 3 + 2 + 1), or anyway (12).
+        assert_eq!(counts(1).passing_if(1), 2 + 16 + 12);
+    }
+
+    #[test]
+    fn the_game_hash_sees_every_row_and_the_order_of_buckets() {
+        let digest = |rows: &[(u64, u16, Verdict)]| {
+            let mut digest = BucketDigest::new();
+            for (user, question, verdict) in rows {
+                digest.add(UserId(*user), QuestionIndex(*question), *verdict);
+            }
+            digest.finish()
+        };
+        let base = digest(&[(1, 0, Verdict::Passed)]);
+        for other in [
+            digest(&[]),
+            digest(&[(2, 0, Verdict::Passed)]),
+            digest(&[(1, 1, Verdict::Passed)]),
+            digest(&[(1, 0, Verdict::Out(Failing::Wrong))]),
+        ] {
+            assert_ne!(base, other);
+            assert_ne!(
+                game_hash([&base, &other].into_iter()),
+                game_hash([&other, &base].into_iter())
+            );
+        }
+    }
+}

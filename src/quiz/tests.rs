@@ -14,7 +14,7 @@ use self::model::{Model, expected};
 use self::world::{SHOW, Setup, World, beginning_cards};
 use crate::base::ids::{OptionIndex, QuestionIndex, UserId};
 use crate::quiz::definition::ReviveCoverage;
-use crate::quiz::director::{Command, CommandOutcome, Notice};
+use crate::quiz::director::{Command, CommandOutcome, LiveFigures, Notice};
 use crate::quiz::event::{Reveal, ShowEvent};
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
@@ -81,6 +81,13 @@ fn check_question(world: &World, model: &Model, question: QuestionIndex, reveal:
     });
     let key = SecretKey::from_bytes(reveal.result_key);
     assert_eq!(published, Some(commitment(&key, reveal.correct, SHOW, question)));
+    let here = model.verdicts.iter().filter(|((_, place), _)| *place == question.index());
+    let passing = here.filter(|(_, verdict)| verdict.passes()).count();
+    let rejudged = world.events.iter().find_map(|numbered| match numbered.event {
+        ShowEvent::Rejudged { question: found, in_play, .. } if found == question => Some(in_play),
+        _ => None,
+    });
+    assert_eq!(rejudged.unwrap_or(reveal.in_play), u64::try_from(passing).unwrap());
     let counted: u64 = reveal.option_counts.iter().sum();
     assert_eq!(counted, model.in_time[&question.index()], "answers to {question}");
 }
@@ -260,15 +267,25 @@ fn the_preview_of_a_corrected_key_is_what_then_happens() {
     }
 }
 
+fn live(world: &mut World) -> LiveFigures {
+    for local in &world.locals {
+        world.director.tally(local.show(SHOW).unwrap().tally());
+    }
+    world.director.live()
+}
+
 #[test]
 fn live_figures_are_what_the_shards_counted() {
     let mut world = World::new(Setup::new(11, 4));
     world.begin();
     world.play_question(0);
-    for local in &world.locals {
-        world.director.tally(local.show(SHOW).unwrap().tally());
-    }
-    let live = world.director.live();
+    let live_at_first = live(&mut world);
+    world.play_question(1);
+    let live_at_second = live(&mut world);
+    assert!(live_at_second.revived > 0);
+    let used = live_at_first.revived + live_at_second.revived;
+    assert_eq!(live_at_second.cards_used, used);
+    let live = live_at_first;
     let model = expected(&world.setup);
     let verdicts = |wanted: fn(&Verdict) -> bool| {
         let here = model.verdicts.iter().filter(|((_, place), _)| *place == 0);

@@ -12,4 +12,4 @@ pub mod mailbox;
 mod meter;
 pub mod operator;
 mod pump;
-mod reactor;
+pub mod reactor;

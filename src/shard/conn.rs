@@ -3,8 +3,6 @@
 //! The state that every connection costs is [`Conn`], 72 bytes at most; what only some need hangs
 //! off it in boxes.
 
-use std::net::SocketAddr;
-
 use crate::base::ids::{ConnId, RoomId, UserId};
 use crate::base::time::Time;
 use crate::room::lane::Position;
@@ -125,8 +123,6 @@ impl Spill {
 /// What a connection needs only until it is in a room.
 #[derive(Default)]
 pub(crate) struct Entry {
-    /// Who connected, as the kernel says.
-    pub(crate) peer: Option<SocketAddr>,
     /// The upgrade request as far as it has come.
     pub(crate) request: Vec<u8>,
     /// The room asked for, and where to continue in it.
@@ -163,7 +159,7 @@ impl ConnTable {
     ///
     /// # Panics
     /// If it is in use: the socket plane frees a place only when it was closed here.
-    pub(crate) fn open(&mut self, id: ConnId, peer: SocketAddr, now: Time) -> &mut Conn {
+    pub(crate) fn open(&mut self, id: ConnId, now: Time) {
         let (chunk, index) = split(id.place);
         while self.chunks.len() <= chunk {
             self.chunks.push(std::iter::repeat_with(Conn::default).take(CHUNK).collect());
@@ -174,12 +170,10 @@ impl ConnTable {
             generation: id.generation,
             room: NO_ROOM,
             clock_ms: clock_ms(now),
-            entry: Some(Box::new(Entry { peer: Some(peer), ..Entry::default() })),
             flags: Flags::OPEN,
             ..Conn::default()
         };
         self.open += 1;
-        conn
     }
 
     /// Frees a place.

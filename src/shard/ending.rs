@@ -97,6 +97,13 @@ impl Shard {
         let Some((id, conn)) = self.conns.at(place) else {
             return;
         };
+        if conn.flags.has(Flags::BLOCKED) {
+            // Under memory pressure the kernel refuses a send and no edge ever comes.
+            self.unblock(id);
+        }
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
         let silent_ms = elapsed_ms(clock_ms(self.now), conn.clock_ms);
         let expires_s = i64::from(conn.token_expires_s);
         match conn.state {

@@ -7,7 +7,7 @@
 //!
 //! Invariants: one writer — everything in a shard changes in `step` and `sends_done`; mail
 //! between two shards stays in order; a reply that promises something leaves through
-//! [`held::Held`] only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
+//! `held` only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
 //! outside of `quiz_bridge`, of the quiz.
 
 pub mod config;
@@ -126,9 +126,9 @@ impl Shard {
         assert!(now >= self.now, "time goes forward");
         self.now = now;
         match input {
-            Input::Opened { conn, peer } => {
+            Input::Opened { conn, .. } => {
                 self.counters.connections_opened += 1;
-                self.conns.open(conn, peer, now);
+                self.conns.open(conn, now);
                 self.begin_patrol();
             }
             Input::Received { conn, bytes, arrived } => self.received(conn, bytes, arrived),

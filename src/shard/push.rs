@@ -144,19 +144,21 @@ impl Shard {
             return;
         };
         self.counters.replies += 1;
-        if !conn.flags.has(Flags::REPLYING) && conn.spill.is_none() {
-            if !conn.flags.has(Flags::BLOCKED) {
-                conn.flags.set(Flags::REPLYING);
-                self.outbox.push(id, write);
-                return;
-            }
+        if !conn.flags.has(Flags::REPLYING)
+            && conn.spill.is_none()
+            && !conn.flags.has(Flags::BLOCKED)
+        {
+            conn.flags.set(Flags::REPLYING);
+            self.outbox.push(id, write);
+            return;
         }
         let mut bytes = Vec::new();
         write(&mut bytes);
-        if conn.spill.is_none() && conn.flags.has(Flags::REPLYING) {
-            if self.outbox.extend_last(id, &bytes) {
-                return;
-            }
+        if conn.spill.is_none()
+            && conn.flags.has(Flags::REPLYING)
+            && self.outbox.extend_last(id, &bytes)
+        {
+            return;
         }
         let spill = conn.spill.get_or_insert_default();
         self.counters.spilled_bytes += bytes.len() as u64;
@@ -169,11 +171,11 @@ impl Shard {
 
     /// Serves a connection from its cursors, outside of any sweep.
     pub(crate) fn catch_up(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            if !conn.flags.has(Flags::CATCHING_UP) {
-                conn.flags.set(Flags::CATCHING_UP);
-                self.push.catching_up.push_back(id);
-            }
+        if let Some(conn) = self.conns.get_mut(id)
+            && !conn.flags.has(Flags::CATCHING_UP)
+        {
+            conn.flags.set(Flags::CATCHING_UP);
+            self.push.catching_up.push_back(id);
         }
     }
 
@@ -207,11 +209,11 @@ impl Shard {
     }
 
     fn flush(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            if !conn.flags.has(Flags::FLUSHING) {
-                conn.flags.set(Flags::FLUSHING);
-                self.push.flushing.push_back(id);
-            }
+        if let Some(conn) = self.conns.get_mut(id)
+            && !conn.flags.has(Flags::FLUSHING)
+        {
+            conn.flags.set(Flags::FLUSHING);
+            self.push.flushing.push_back(id);
         }
     }
 

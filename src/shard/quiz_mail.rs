@@ -42,6 +42,8 @@ pub enum QuizMail {
         show: ShowId,
         /// Who.
         user: UserId,
+        /// The connection, on the sending shard.
+        conn: ConnId,
         /// When.
         at: Time,
     },

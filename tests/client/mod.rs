@@ -19,13 +19,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-pub type Json = serde_json::Value;
+pub(crate) type Json = serde_json::Value;
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Settings of a small gateway on a free port.
-pub fn settings(shards: u16) -> GatewaySettings {
+pub(crate) fn settings(shards: u16) -> GatewaySettings {
     GatewaySettings {
         shards,
         buckets: 64,
@@ -51,27 +51,27 @@ pub fn settings(shards: u16) -> GatewaySettings {
     }
 }
 
-pub fn gateway(shards: u16) -> Gateway {
+pub(crate) fn gateway(shards: u16) -> Gateway {
     start(&settings(shards))
 }
 
-pub fn start(settings: &GatewaySettings) -> Gateway {
+pub(crate) fn start(settings: &GatewaySettings) -> Gateway {
     Gateway::start(settings, Clock::start()).unwrap()
 }
 
-pub fn token(user: u64) -> String {
+pub(crate) fn token(user: u64) -> String {
     let issued_unix_s = 4_000_000_000 - 86_400;
     let (user, lifetime_s) = (UserId(user), 86_400);
     let new = NewToken { user, issued_unix_s, lifetime_s, audience: None };
     mint(SECRET, new)
 }
 
-pub struct Client {
+pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Client {
-    pub async fn connect(gateway: &Gateway, target: &str) -> Client {
+    pub(crate) async fn connect(gateway: &Gateway, target: &str) -> Client {
         let address = gateway.local_address();
         let stream = TcpStream::connect(address).await.unwrap();
         let mut request = format!("ws://{address}{target}").into_client_request().unwrap();
@@ -82,24 +82,24 @@ impl Client {
     }
 
     /// Connected, authenticated, and a member of a room.
-    pub async fn in_room(gateway: &Gateway, user: u64, room: u64) -> Client {
+    pub(crate) async fn in_room(gateway: &Gateway, user: u64, room: u64) -> Client {
         let target = format!("/?token={}&room={room}", token(user));
         let mut client = Client::connect(gateway, &target).await;
         client.until_payload("joined").await;
         client
     }
 
-    pub async fn send(&mut self, frame: Json) {
+    pub(crate) async fn send(&mut self, frame: Json) {
         self.socket.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    pub async fn request(&mut self, sequence: &str, request: Json) {
+    pub(crate) async fn request(&mut self, sequence: &str, request: Json) {
         let business = json!({"sequence": sequence, "request": request});
         self.send(json!({"type": 1, "business": business})).await;
     }
 
     /// The next message, whatever it is.
-    pub async fn next(&mut self) -> Json {
+    pub(crate) async fn next(&mut self) -> Json {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match next.expect("a message in time").expect("the connection lives").unwrap() {
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// The next notification with this payload, whole.
-    pub async fn notification(&mut self, payload: &str) -> Json {
+    pub(crate) async fn notification(&mut self, payload: &str) -> Json {
         loop {
             let notification = self.next().await["business"]["notification"].take();
             if !notification[payload].is_null() {
@@ -121,12 +121,12 @@ impl Client {
     }
 
     /// The payload of the next notification that has it.
-    pub async fn until(&mut self, payload: &str) -> Json {
+    pub(crate) async fn until(&mut self, payload: &str) -> Json {
         self.notification(payload).await[payload].take()
     }
 
     /// The payload of the next response that has it.
-    pub async fn until_payload(&mut self, payload: &str) -> Json {
+    pub(crate) async fn until_payload(&mut self, payload: &str) -> Json {
         loop {
             let found = self.next().await["business"]["response"][payload].take();
             if !found.is_null() {
@@ -136,7 +136,7 @@ impl Client {
     }
 
     /// The response to a request, or its failure.
-    pub async fn until_response(&mut self, sequence: &str) -> Json {
+    pub(crate) async fn until_response(&mut self, sequence: &str) -> Json {
         loop {
             let mut frame = self.next().await;
             if frame["failure"]["sequence"] == sequence {
@@ -149,7 +149,7 @@ impl Client {
     }
 
     /// The code of the close frame that comes.
-    pub async fn closed(&mut self) -> u16 {
+    pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match next.expect("a close frame in time") {

@@ -327,6 +327,7 @@ fn an_extension_that_overtakes_nothing_still_counts_for_who_answered_in_it() {
     let close_after = answer_by;
     let closing = event(5, ShowEvent::QuestionClosing { question, answer_by, close_after });
     stage.local.apply(&extended).unwrap();
+    assert_eq!(stage.replica().open_question().unwrap().answer_by, answer_by);
     stage.local.apply(&closing).unwrap();
     stage.local.drained(SHOW, ShardId(0), question);
     let pushed = stage.local.settle_slice(SHOW, usize::MAX).results;
@@ -490,6 +491,21 @@ fn a_record_is_new_only_beyond_the_best_before() {
     assert_eq!(stage.replica().tally().counts.new_records, 1, "Bob's first");
     stage.question(&[(ALICE, 1), (BOB, 1)]);
     assert_eq!(stage.replica().tally().counts.new_records, 2);
+    // What counts as passed is history once the next question is open and touched.
+    stage.question(&[(ALICE, 2), (BOB, 2)]);
+    assert_eq!(stage.local.users().entry(place).best_passed, 2);
+}
+
+#[test]
+fn a_card_that_came_after_the_answer_does_not_help_when_it_is_judged_again() {
+    let mut stage = Stage::with_two();
+    stage.question(&[(ALICE, 0), (BOB, 1)]);
+    stage.local.grant_card(ALICE).unwrap();
+    let (question, correct) = (QuestionIndex(0), OptionIndex(1));
+    stage.order(Command::Rejudge { question, correct, confirm: true });
+    stage.work();
+    assert_eq!(stage.verdict(ALICE), Some(Verdict::Out(Failing::Wrong)));
+    assert_eq!(stage.local.visible_cards(ALICE), 1);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) struct Setup {
     pub(crate) coverage: ReviveCoverage,
     /// The longest that mail between two shards takes.
     pub(crate) delay_max_ms: u64,
-    /// Shards that get each question so much later.
+    /// How much later one shard, not the director's, gets each event.
     pub(crate) slow_shard_ms: u64,
     pub(crate) pool: i64,
 }
@@ -249,7 +249,8 @@ impl World {
 
     fn post(&mut self, from: ShardId, to: ShardId, mail: Mail) {
         let mut delay = Duration::from_millis(self.entropy.below(self.setup.delay_max_ms + 1));
-        let slow = to.0 + 1 == self.setup.shard_count && matches!(mail, Mail::Event(_));
+        let slow_shard = (self.home.0 + 1) % self.setup.shard_count;
+        let slow = to.0 == slow_shard && matches!(mail, Mail::Event(_));
         if slow {
             delay += Duration::from_millis(self.setup.slow_shard_ms);
         }

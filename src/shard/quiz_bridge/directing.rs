@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use crate::base::ids::{EventNumber, ShardId, ShowId, UserId};
-use crate::base::limits::SHOWS_MAX;
+use crate::base::limits::{ENDED_SHOWS_MAX, SHOWS_MAX};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandOutcome, Director, Notice};
 use crate::quiz::event::{NumberedEvent, ShowEvent};
+use crate::quiz::phase::Phase;
 use crate::quiz::report::{Report, Tally};
 use crate::shard::Shard;
 use crate::shard::input::Effect;
 use crate::shard::mail::Mail;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
+use crate::shard::quiz_bridge::QuizBridge;
 use crate::shard::quiz_bridge::status::{OpenedQuestion, ShowStatus};
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
@@ -97,6 +99,20 @@ impl Directed {
     }
 }
 
+impl QuizBridge {
+    /// Ended shows can be looked back at until there are too many.
+    fn forget_old_directors(&mut self) {
+        while self.directors.len() >= ENDED_SHOWS_MAX {
+            let is_over = |directed: &Directed| directed.director.phase() == Phase::Ended;
+            let oldest = self.directors.iter().find(|(_, directed)| is_over(directed));
+            let Some(oldest) = oldest.map(|(show, _)| *show) else {
+                return;
+            };
+            self.directors.remove(&oldest);
+        }
+    }
+}
+
 impl Shard {
     /// An operator asks for something.
     pub(crate) fn quiz_operator(&mut self, ticket: u64, request: OperatorRequest) {
@@ -121,9 +137,10 @@ impl Shard {
         if self.quiz.directors.contains_key(&show) {
             return Err(OperatorError::ShowExists(show));
         }
-        if self.quiz.directors.len() >= SHOWS_MAX {
+        if self.quiz.local.shows().count() >= SHOWS_MAX {
             return Err(OperatorError::TooManyShows);
         }
+        self.quiz.forget_old_directors();
         if let Some(other) = self.quiz.by_room.get(&definition.room) {
             return Err(OperatorError::RoomTaken { room: definition.room, show: *other });
         }

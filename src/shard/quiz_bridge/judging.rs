@@ -15,6 +15,7 @@ use crate::shard::held::Post;
 use crate::shard::mail::Mail;
 use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
 use crate::shard::record::Record;
+use crate::shard::registry::Session;
 
 /// Players whose silence is settled in one slice: well below a turn's 250 µs times the number of
 /// turns that a second has left.
@@ -69,6 +70,9 @@ impl Shard {
         self.release_room_frames();
         self.take_up_waiting(show);
         self.post_drained();
+        if matches!(event.event, ShowEvent::Ended) {
+            self.quiz.forget(show);
+        }
     }
 
     /// Every byte that reached the host before `until` has been taken in.
@@ -108,7 +112,9 @@ impl Shard {
             // The show ended meanwhile, or nobody else fits in: the user watches.
             Err(JoinError::NoSuchShow(_) | JoinError::Full(_)) => return,
         }
-        self.quiz.local.present(show, user, from, since);
+        if self.registry.get(user) == Some(Session { shard: from, conn }) {
+            self.quiz.local.present(show, user, from, since);
+        }
         let applied = self.quiz.applied(show);
         self.journal(Record::Joined { show, user, applied }, Vec::new());
         if let Some(snapshot) = self.quiz.local.snapshot(show, user) {

@@ -23,6 +23,7 @@ use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_mail::QuizMail;
+use crate::shard::registry::Session;
 
 /// A report of another shard's load counts for so long.
 const LOAD_VALID: Duration = Duration::from_secs(1);
@@ -79,6 +80,13 @@ impl QuizBridge {
         !self.draining.is_empty() || self.local.shows().any(|show| show.open_question().is_some())
     }
 
+    /// A show has ended: its players are dropped; whoever asks is told that it has ended.
+    fn forget(&mut self, show: ShowId) {
+        self.local.forget(show);
+        self.by_room.retain(|_, carried| *carried != show);
+        self.draining.remove(&show);
+    }
+
     /// The last event of a show that was applied here.
     fn applied(&self, show: ShowId) -> EventNumber {
         self.local.show(show).map_or(EventNumber(0), |show| show.last_event())
@@ -120,7 +128,12 @@ impl Shard {
             QuizMail::Joined { show, user, conn, since, .. } => {
                 self.player_joined(from, show, user, conn, since);
             }
-            QuizMail::Left { show, user, at } => self.quiz.local.absent(show, user, at),
+            QuizMail::Left { show, user, conn, at } => {
+                // An older session that leaves says nothing about the one that replaced it.
+                if self.registry.get(user) == Some(Session { shard: from, conn }) {
+                    self.quiz.local.absent(show, user, at);
+                }
+            }
             QuizMail::Snapshot { show, conn, snapshot } => {
                 self.tell_snapshot(conn, show, &snapshot);
             }
@@ -155,7 +168,7 @@ impl Shard {
             | QuizMail::Reported { .. }
             | QuizMail::Tally { .. } => return false,
         };
-        applied > self.quiz.applied(show)
+        self.quiz.local.is_behind(show, applied)
     }
 
     fn wait_for_event(&mut self, from: ShardId, mail: QuizMail) {

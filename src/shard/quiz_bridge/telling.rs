@@ -104,7 +104,7 @@ impl Shard {
 
     /// True once this shard has applied the event that a room's message tells of.
     pub(crate) fn quiz_has_applied(&self, after: Option<(ShowId, EventNumber)>) -> bool {
-        after.is_none_or(|(show, number)| self.quiz.applied(show) >= number)
+        after.is_none_or(|(show, number)| !self.quiz.local.is_behind(show, number))
     }
 
     /// A connection has entered a room. If the room carries a show, the open question goes out at
@@ -121,11 +121,11 @@ impl Shard {
     }
 
     /// A connection has left a room and lives on.
-    pub(crate) fn quiz_left_room(&mut self, user: UserId, room: RoomId) {
+    pub(crate) fn quiz_left_room(&mut self, conn: ConnId, user: UserId, room: RoomId) {
         if let Some(show) = self.quiz.by_room.get(&room).copied() {
             let at = self.now;
             let home = self.placement.user_home(user);
-            self.post(home, Mail::Quiz(QuizMail::Left { show, user, at }));
+            self.post(home, Mail::Quiz(QuizMail::Left { show, user, conn, at }));
         }
     }
 
@@ -354,7 +354,8 @@ fn phase_on_the_wire(phase: Phase) -> proto::Phase {
         Phase::Open => proto::Phase::Open,
         Phase::Closing => proto::Phase::Closing,
         Phase::Closed => proto::Phase::Closed,
-        Phase::Revealed | Phase::Rejudging | Phase::Voided => proto::Phase::Revealed,
+        Phase::Revealed | Phase::Rejudging => proto::Phase::Revealed,
+        Phase::Voided => proto::Phase::Voided,
         Phase::PausedInLobby
         | Phase::PausedInClosed
         | Phase::PausedInRevealed
