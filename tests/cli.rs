@@ -1,6 +1,12 @@
 //! The binary as a person or a service manager meets it: what it says, what it ends with, and that
 //! it can be asked for its health, its metrics and its shows while it runs.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers of system calls and errors are small and positive"
+)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -319,17 +325,71 @@ fn an_echo_sends_back_what_comes() {
     assert_eq!(serving.end().0.code(), Some(0));
 }
 
-/// The limit is lowered for the child alone. Whoever may lock any memory is not limited by it.
+/// Runs `serve` through a shell line that prepares the process: `exec "$0" …` starts it.
+fn prepared(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", line, env!("CARGO_BIN_EXE_tidegate")]);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("TIDEGATE_LOG__LEVEL", "error").env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0");
+    command
+}
+
+fn assert_host_is_refused(command: &mut Command, parts: [&str; 2]) {
+    let (status, _, complaints) = run(command);
+    assert_eq!(status, 71, "{complaints}");
+    for part in parts {
+        assert!(complaints.contains(part), "{part} is not in: {complaints}");
+    }
+    assert_eq!(complaints.lines().count(), 1, "{complaints}");
+}
+
 #[test]
 fn too_few_files_are_one_sentence_with_a_remedy() {
-    let binary = env!("CARGO_BIN_EXE_tidegate");
-    let line = format!("ulimit -n 64; exec {binary} serve --shards 8 --listen 127.0.0.1:0");
-    let mut command = Command::new("sh");
-    command.args(["-c", &line]).env_clear().env("TIDEGATE_LOG__LEVEL", "error");
-    command.env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0");
-    let (status, _, complaints) = run(&mut command);
-    assert_eq!(status, 71, "{complaints}");
-    assert!(complaints.starts_with("RLIMIT_NOFILE is 64, but 8 shards"), "{complaints}");
-    assert!(complaints.contains("raise it (`LimitNOFILE=`"), "{complaints}");
-    assert_eq!(complaints.lines().count(), 1);
+    let line = r#"ulimit -n 64; exec "$0" serve --shards 8 --listen 127.0.0.1:0"#;
+    let parts = ["RLIMIT_NOFILE is 64, but 8 shards", "raise it (`LimitNOFILE=`"];
+    assert_host_is_refused(&mut prepared(line), parts);
+}
+
+/// Root may lock any memory, until it lays that capability down.
+#[test]
+fn too_little_locked_memory_is_one_sentence_with_a_remedy() {
+    let line = r#"ulimit -l 64; [ "$(id -u)" != 0 ] || drop="setpriv --bounding-set -ipc_lock"
+        exec $drop "$0" serve --listen 127.0.0.1:0"#;
+    let parts = ["RLIMIT_MEMLOCK is 65536 bytes", "raise it (`LimitMEMLOCK=infinity`"];
+    assert_host_is_refused(&mut prepared(line), parts);
+}
+
+/// As the default profile of a container does it: `io_uring_setup` fails with EPERM.
+#[test]
+fn a_seccomp_filter_is_named() {
+    use std::os::unix::process::CommandExt;
+    let mut command = prepared(r#"exec "$0" serve --listen 127.0.0.1:0"#);
+    // SAFETY: the closure makes two system calls on memory of its own and allocates nothing.
+    unsafe { command.pre_exec(refuse_io_uring) };
+    let parts = ["io_uring_setup is refused (EPERM)", "--security-opt seccomp=PROFILE"];
+    assert_host_is_refused(&mut command, parts);
+}
+
+/// A filter (seccomp(2)) that knows one rule, for this process and what it starts.
+fn refuse_io_uring() -> std::io::Result<()> {
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let instruction = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let number = libc::SYS_io_uring_setup as u32;
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let mut code = [
+        // `seccomp_data.nr` stands first.
+        instruction(LOAD_WORD, 0, 0),
+        instruction(JUMP_IF_EQUAL, 1, number),
+        instruction(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+        instruction(RETURN, 0, refuse),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: code.as_mut_ptr() };
+    // SAFETY: prctl(2) reads its arguments and the program, which live until it returns.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program, 0, 0) == 0
+    };
+    if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }

@@ -84,7 +84,7 @@ fn sources() -> Vec<Source> {
 
 /// The text without its tests and comments.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
     body.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
