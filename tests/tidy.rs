@@ -84,7 +84,7 @@ fn sources() -> Vec<Source> {
 
 /// The text without its tests and comments.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
     body.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
@@ -188,5 +188,68 @@ fn the_changelog_has_its_form() {
     for line in text.lines().filter(|line| line.starts_with("### ")) {
         let kinds = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
         assert!(kinds.contains(&&line[4..]), "{line}");
+    }
+}
+
+/// The names in a braced list of `file` that begins with the line `start`.
+fn names_after(file: &str, start: &str, is_name: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let (_, list) = text.split_once(start).unwrap_or_else(|| panic!("{file} has {start}"));
+    let names: Vec<_> = list.lines().take_while(|line| *line != "}").filter_map(is_name).collect();
+    assert!(names.len() > 20, "{file} lists what it did");
+    names
+}
+
+#[test]
+fn no_metric_stands_still() {
+    let mut metrics = Vec::new();
+    let text = fs::read_to_string(root().join("src/base/metrics.rs")).unwrap();
+    let (_, list) = text.split_once("\nmetrics! {\n").unwrap();
+    let (list, _) = list.split_once("\n}\n").unwrap();
+    for piece in list.split('{').skip(1) {
+        let series = piece.split('}').next().unwrap();
+        let names = series.split(',').map(|one| one.split('(').next().unwrap().trim());
+        metrics.extend(names.filter(|name| !name.is_empty()).map(str::to_string));
+    }
+    assert!(metrics.len() > 40, "the metrics are where they were");
+    let runtime: String = sources()
+        .iter()
+        .filter(|source| source.layer == "runtime")
+        .flat_map(|source| {
+            code(&source.text).map(|(_, line)| format!("{line}\n")).collect::<Vec<_>>()
+        })
+        .collect();
+    for metric in metrics {
+        let is_set = ["set", "add", "increment"]
+            .iter()
+            .any(|how| runtime.contains(&format!("{how}(Metric::{metric}")))
+            || runtime.contains(&format!("(Metric::{metric},"))
+            || runtime.contains(&format!("=> Metric::{metric},"));
+        assert!(is_set, "nobody in src/runtime counts Metric::{metric}");
+    }
+}
+
+#[test]
+fn no_counter_stands_still() {
+    let field = |line: &str| {
+        let name = line.trim().strip_prefix("pub ")?.split(':').next()?;
+        Some(name.to_string())
+    };
+    for (file, start, layer) in [
+        ("src/shard/counters.rs", "pub struct Counters {", "shard"),
+        ("src/net/counters.rs", "pub struct PlaneCounters {", "net"),
+    ] {
+        let sources = sources();
+        for name in names_after(file, start, field) {
+            let counted = |line: &str| {
+                let place = line.find(&format!("counters.{name}"));
+                place.is_some_and(|place| line[place..].contains('='))
+            };
+            let found = sources
+                .iter()
+                .filter(|source| source.layer == layer)
+                .any(|source| code(&source.text).any(|(_, line)| counted(line)));
+            assert!(found, "nobody counts {name} of {file}");
+        }
     }
 }

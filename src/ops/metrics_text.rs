@@ -70,7 +70,7 @@ mod tests {
     fn the_text_of_two_shards() {
         let shards = [Arc::new(ShardSnapshot::new(Time(0))), Arc::new(ShardSnapshot::new(Time(0)))];
         let mut counters = Counters::new();
-        counters.add(Metric::ClosedByPeer, 3);
+        counters.add(Metric::ClosedReplaced, 3);
         counters.add(Metric::TurnTime, 1_000_000_001);
         counters.set(Metric::SentBytes, u64::MAX);
         shards[1].publish(&counters, Time::from_millis(2_000));
@@ -78,7 +78,7 @@ mod tests {
         let shown: String = text
             .lines()
             .filter(|line| {
-                ["_ready", "_age", "_closed", "_turn_seconds", "_sent_bytes"]
+                ["_ready", "_age_s", "_closes", "_turn_seconds", "_sent_bytes"]
                     .iter()
                     .any(|part| line.contains(part))
             })
@@ -92,37 +92,35 @@ mod tests {
             # TYPE tidegate_published_age_seconds gauge
             tidegate_published_age_seconds{shard="0"} 2.500000000
             tidegate_published_age_seconds{shard="1"} 0.500000000
-            # HELP tidegate_connections_closed_total Connections closed, by who or what ended them.
-            # TYPE tidegate_connections_closed_total counter
-            tidegate_connections_closed_total{shard="0",reason="peer"} 0
-            tidegate_connections_closed_total{shard="1",reason="peer"} 3
-            tidegate_connections_closed_total{shard="0",reason="reset"} 0
-            tidegate_connections_closed_total{shard="1",reason="reset"} 0
-            tidegate_connections_closed_total{shard="0",reason="handshake"} 0
-            tidegate_connections_closed_total{shard="1",reason="handshake"} 0
-            tidegate_connections_closed_total{shard="0",reason="authentication"} 0
-            tidegate_connections_closed_total{shard="1",reason="authentication"} 0
-            tidegate_connections_closed_total{shard="0",reason="protocol"} 0
-            tidegate_connections_closed_total{shard="1",reason="protocol"} 0
-            tidegate_connections_closed_total{shard="0",reason="idle"} 0
-            tidegate_connections_closed_total{shard="1",reason="idle"} 0
-            tidegate_connections_closed_total{shard="0",reason="replaced"} 0
-            tidegate_connections_closed_total{shard="1",reason="replaced"} 0
-            tidegate_connections_closed_total{shard="0",reason="spill"} 0
-            tidegate_connections_closed_total{shard="1",reason="spill"} 0
-            tidegate_connections_closed_total{shard="0",reason="limit"} 0
-            tidegate_connections_closed_total{shard="1",reason="limit"} 0
-            tidegate_connections_closed_total{shard="0",reason="drain"} 0
-            tidegate_connections_closed_total{shard="1",reason="drain"} 0
+            # HELP tidegate_closes_total Connections that the gateway closed, by the reason in its close frame.
+            # TYPE tidegate_closes_total counter
+            tidegate_closes_total{shard="0",reason="going_away"} 0
+            tidegate_closes_total{shard="1",reason="going_away"} 0
+            tidegate_closes_total{shard="0",reason="protocol_error"} 0
+            tidegate_closes_total{shard="1",reason="protocol_error"} 0
+            tidegate_closes_total{shard="0",reason="unsupported_data"} 0
+            tidegate_closes_total{shard="1",reason="unsupported_data"} 0
+            tidegate_closes_total{shard="0",reason="invalid_data"} 0
+            tidegate_closes_total{shard="1",reason="invalid_data"} 0
+            tidegate_closes_total{shard="0",reason="message_too_large"} 0
+            tidegate_closes_total{shard="1",reason="message_too_large"} 0
+            tidegate_closes_total{shard="0",reason="replaced"} 0
+            tidegate_closes_total{shard="1",reason="replaced"} 3
+            tidegate_closes_total{shard="0",reason="token_refused"} 0
+            tidegate_closes_total{shard="1",reason="token_refused"} 0
+            tidegate_closes_total{shard="0",reason="heartbeat_timeout"} 0
+            tidegate_closes_total{shard="1",reason="heartbeat_timeout"} 0
+            tidegate_closes_total{shard="0",reason="too_slow"} 0
+            tidegate_closes_total{shard="1",reason="too_slow"} 0
+            tidegate_closes_total{shard="0",reason="handshake_timeout"} 0
+            tidegate_closes_total{shard="1",reason="handshake_timeout"} 0
+            tidegate_closes_total{shard="0",reason="other"} 0
+            tidegate_closes_total{shard="1",reason="other"} 0
             # HELP tidegate_sent_bytes_total Bytes sent to clients.
             # TYPE tidegate_sent_bytes_total counter
             tidegate_sent_bytes_total{shard="0"} 0
             tidegate_sent_bytes_total{shard="1"} 18446744073709551615
-            # HELP tidegate_mailbox_age_seconds Age of the oldest mail when the mailbox was last read.
-            # TYPE tidegate_mailbox_age_seconds gauge
-            tidegate_mailbox_age_seconds{shard="0"} 0.000000000
-            tidegate_mailbox_age_seconds{shard="1"} 0.000000000
-            # HELP tidegate_turn_seconds_total Time spent in turns.
+            # HELP tidegate_turn_seconds_total Time spent in those turns.
             # TYPE tidegate_turn_seconds_total counter
             tidegate_turn_seconds_total{shard="0"} 0.000000000
             tidegate_turn_seconds_total{shard="1"} 1.000000001

@@ -187,7 +187,7 @@ fn required_text(
     table.text(name, bytes_max, problems).map(|read| read.value).unwrap_or_default()
 }
 
-/// 0 where it is not said: it is for display only.
+/// 0 where it is not said: it is displayed, and a show that runs by itself waits for it.
 fn read_starts_at(root: &mut Table<'_, '_>, problems: &mut Problems) -> i64 {
     let Some(placed) = root.value("starts_at") else { return 0 };
     let outcome = match placed.value {

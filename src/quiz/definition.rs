@@ -14,7 +14,7 @@ pub struct ShowDefinition {
     pub room: RoomId,
     /// For people.
     pub title: String,
-    /// When the show is planned to start, Unix milliseconds; display only.
+    /// When the show is planned to start, Unix milliseconds. The director only displays it.
     pub starts_at_unix_ms: i64,
     /// What the winners share; not negative.
     pub prize_pool: Cents,

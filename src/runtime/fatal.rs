@@ -34,3 +34,38 @@ fn log(info: &PanicHookInfo<'_>) {
         tracing::error!(thread, location, "panicked, ending the process: {message}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const CHILD: &str = "TIDEGATE_TEST_PANICS";
+
+    #[test]
+    fn a_panic_in_any_thread_ends_the_process_with_a_status_of_its_own() {
+        let output = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "runtime::fatal::tests::in_a_child", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(PANIC_EXIT_STATUS), "{text}");
+        assert!(text.contains("ending the process: a shard's own bug"), "{text}");
+        assert!(text.contains("shard-7") && text.contains("fatal.rs:"), "{text}");
+    }
+
+    /// The child of the test above; by itself it does nothing.
+    #[test]
+    fn in_a_child() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
+        tracing_subscriber::fmt().init();
+        end_process_on_panic();
+        let shard = std::thread::Builder::new().name("shard-7".to_owned());
+        let shard = shard.spawn(|| panic!("a shard's own bug")).expect("a thread");
+        let _ = shard.join();
+        unreachable!("the process has ended");
+    }
+}

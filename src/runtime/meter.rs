@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::metrics::{Counters, Metric, ShardSnapshot};
 use crate::base::time::Time;
 use crate::net::PlaneCounters;
-use crate::runtime::clock::{Clock, STEP_NOTICED};
+use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
 use crate::wire::close::CloseReason;
 
@@ -50,9 +50,9 @@ impl Meter {
         self.mail_age.note(now, age);
     }
 
-    /// Whether the wall clock was stepped since the last look; says by how much, milliseconds.
-    pub(crate) fn note_wall_clock(&mut self, clock: &Clock) -> Option<i64> {
-        let step_ms = clock.wall_clock_step_ms();
+    /// The wall clock is off by `step_ms` against the monotonic one; says by how much it was stepped
+    /// since the last look, milliseconds, if that is worth saying.
+    pub(crate) fn note_wall_clock(&mut self, step_ms: i64) -> Option<i64> {
         let moved_ms = step_ms - self.wall_clock_step_ms;
         if u128::from(moved_ms.unsigned_abs()) <= STEP_NOTICED.as_millis() {
             return None;
@@ -222,6 +222,17 @@ mod tests {
         longest.note(Time::from_millis(15_000), millis(10));
         assert_eq!(longest.get(Time::from_millis(20_000)), millis(10), "two windows have passed");
         assert_eq!(longest.get(Time::from_millis(60_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_is_noticed_once() {
+        let mut meter = Meter::new(Arc::new(ShardSnapshot::new(Time::ZERO)));
+        for (step_ms, expected) in
+            [(50, None), (51, Some(51)), (51, None), (90, None), (-100, Some(-151)), (-60, None)]
+        {
+            assert_eq!(meter.note_wall_clock(step_ms), expected, "{step_ms}");
+        }
+        assert_eq!(meter.counters.get(Metric::ClockSteps), 2);
     }
 
     #[test]

@@ -318,7 +318,9 @@ impl Running {
     fn publish_status(&mut self, now: Time) {
         let Pump { me, meter, clock, shard, plane, mailbox, .. } = &mut self.pump;
         // Time that decides something is monotonic: a step is worth knowing, and moves nothing.
-        if let (Some(moved_ms), ShardId(0)) = (meter.note_wall_clock(clock), *me) {
+        if let (Some(moved_ms), ShardId(0)) =
+            (meter.note_wall_clock(clock.wall_clock_step_ms()), *me)
+        {
             tracing::warn!(moved_ms, "the wall clock was stepped");
         }
         meter.publish(now, shard, &plane.counters(), mailbox.len());

@@ -156,7 +156,10 @@ fn apply(
 /// Puts a value where it belongs, or says what is wrong with it.
 fn keep(config: &mut Config, kind: &Kind, raw: &Raw<'_, '_>) -> Result<(), String> {
     match kind {
-        Kind::Address(place) => *place(config) = address(raw.text()?)?,
+        Kind::Address(place) => {
+            let text = raw.text().map_err(|reason| format!("{reason}; write one `IP:PORT`"))?;
+            *place(config) = address(text)?;
+        }
         Kind::Integer { least, most, power_of_two, set, .. } => {
             let number = checked_integer(raw.integer()?, *least..=*most)?;
             let number = u64::try_from(number).map_err(|_| "does not fit 64 bits".to_owned())?;

@@ -85,7 +85,6 @@ fn every_integer_takes_both_ends_of_its_range() {
 /// A value that is not the default, as the environment would have it.
 fn another_value(key: &Key) -> String {
     match &key.kind {
-        Kind::Addresses(_) => "[::1]:1,127.0.0.1:2".to_owned(),
         Kind::Address(_) => "[::1]:1".to_owned(),
         Kind::Integer { get, power_of_two: true, .. } => (get(&Config::default()) * 2).to_string(),
         Kind::Integer { get, most, .. } => match get(&Config::default()) {
@@ -107,7 +106,6 @@ fn every_key_has_a_place_of_its_own_by_file_and_by_environment() {
         let text = another_value(key);
         let toml = match key.kind {
             Kind::Integer { .. } | Kind::Boolean(_) => text.clone(),
-            Kind::Addresses(_) => format!("[\"{}\"]", text.replace(',', "\", \"")),
             _ => format!("\"{text}\""),
         };
         let changed = load(&format!("{} = {toml}", key.path()), &[]);
@@ -122,12 +120,12 @@ fn every_key_has_a_place_of_its_own_by_file_and_by_environment() {
 fn later_sources_win() {
     let mut sources = sources(
         "listen = \"127.0.0.1:1\"\nshards = 1\nlimits.connections_max = 10",
-        &[("TIDEGATE_SHARDS", "2"), ("TIDEGATE_LISTEN", "127.0.0.1:2,[::1]:2")],
+        &[("TIDEGATE_SHARDS", "2"), ("TIDEGATE_LISTEN", "[::1]:2")],
     );
     sources.flags = vec![("--shards", "shards", "3".to_owned())];
     let config = Config::load(&sources, &read_file).expect("a configuration");
     assert_eq!(config.shards, 3);
-    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.listen, "[::1]:2".parse().expect("an address"));
     assert_eq!(config.limits.connections_max, 10);
 }
 
@@ -212,20 +210,15 @@ filter = "tidegate=loudly"
 #[test]
 fn kinds_of_values() {
     for (file, expected) in [
-        ("listen = []", expect!["config.toml:1: listen: expects at least one address"]),
         (
             "listen = 8090",
             expect![
-                "config.toml:1: listen: expects an address or an array of them, got a whole number"
+                "config.toml:1: listen: expects a string, got a whole number; write one `IP:PORT`"
             ],
         ),
         (
-            "listen = [\"127.0.0.1:1\", 2]",
-            expect!["config.toml:1: listen: expects a string, got a whole number"],
-        ),
-        (
-            "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
-            expect!["config.toml:1: listen: names 127.0.0.1:1 twice"],
+            "listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]",
+            expect!["config.toml:1: listen: expects a string, got an array; write one `IP:PORT`"],
         ),
         (
             "limits = 3",
@@ -237,7 +230,7 @@ fn kinds_of_values() {
         ),
         (
             "[listen]\nport = 1",
-            expect!["config.toml:1: listen: expects an address or an array of them, got a table"],
+            expect!["config.toml:1: listen: expects a string, got a table; write one `IP:PORT`"],
         ),
         (
             "[limits.connections_max]\nx = 1",

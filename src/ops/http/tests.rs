@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::AtomicBool;
 
 use expect_test::{Expect, expect};
 use serde_json::json;
@@ -43,24 +44,32 @@ struct Server {
     http: OperatorHttp,
     shard: Arc<ShardSnapshot>,
     readiness: Arc<Readiness>,
+    /// Whether the shard publishes when it is woken.
+    is_alive: Arc<AtomicBool>,
 }
 
 /// A server whose clock stands at 10 s.
 fn server(token: Option<&str>) -> Server {
     let shard = Arc::new(ShardSnapshot::new(Time::from_millis(9_000)));
     let readiness = Arc::new(Readiness::new());
+    let is_alive = Arc::new(AtomicBool::new(false));
+    let (woken, alive) = (Arc::clone(&shard), Arc::clone(&is_alive));
     let view = OperatorView {
         token: token.map(|token| Secret::new(token.as_bytes().to_vec())),
         health_stale: Duration::from_secs(5),
         shards: vec![Arc::clone(&shard)],
         readiness: Arc::clone(&readiness),
         port: Arc::new(Echo),
-        wake: Box::new(|| {}),
+        wake: Box::new(move || {
+            if alive.load(Ordering::Relaxed) {
+                woken.publish(&Counters::new(), Time::from_millis(10_000));
+            }
+        }),
         now: Box::new(|| Time::from_millis(10_000)),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let http = OperatorHttp::start(address, view).expect("a free port");
-    Server { http, shard, readiness }
+    Server { http, shard, readiness, is_alive }
 }
 
 impl Server {
@@ -109,6 +118,19 @@ fn health_is_the_age_of_the_shards() {
 }
 
 #[test]
+fn a_shard_that_only_slept_is_healthy() {
+    let server = server(None);
+    server.shard.publish(&Counters::new(), Time::ZERO);
+    server.is_alive.store(true, Ordering::Relaxed);
+    server.check(
+        "GET /healthz",
+        "",
+        &expect![[r#"200 {"healthy":true,"shards":[{"age_ms":0,"healthy":true,"shard":0}]}"#]],
+    );
+    server.http.stop();
+}
+
+#[test]
 fn readiness_is_what_the_process_says() {
     let server = server(None);
     server.check("GET /readyz", "", &expect![[r#"503 {"ready":false,"state":"starting"}"#]]);
@@ -128,6 +150,31 @@ fn metrics_are_prometheus_text() {
     let answer = server.raw("GET /metrics HTTP/1.1", "");
     assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
     assert!(answer.contains("\ntidegate_connections_accepted_total{shard=\"0\"} 42\n"), "{answer}");
+    server.http.stop();
+}
+
+#[test]
+fn cards() {
+    let server = server(None);
+    for (line, body, expected) in [
+        ("POST /v1/users/7/cards", "", expect![[r#"200 {"cards":1,"user":7}"#]]),
+        (
+            "POST /v1/users/0/cards",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_user_id","message":"`0` is not the id of a user: a whole number from 1"}}"#
+            ]],
+        ),
+        (
+            "GET /v1/users/7/cards",
+            "",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/users/7/cards; use POST"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
     server.http.stop();
 }
 
