@@ -42,6 +42,8 @@ pub enum QuizMail {
         show: ShowId,
         /// Who.
         user: UserId,
+        /// Which of the user's connections left.
+        conn: ConnId,
         /// When.
         at: Time,
     },

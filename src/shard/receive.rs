@@ -164,7 +164,7 @@ impl Shard {
 
     fn client_frame(&mut self, id: ConnId, frame: proto::ClientFrame, arrived: Time) {
         match frame.r#type {
-            TYPE_HEARTBEAT => self.heartbeat(id, frame.heartbeat, arrived),
+            TYPE_HEARTBEAT => self.heartbeat(id, frame.heartbeat),
             TYPE_AUTHENTICATE => {
                 self.authenticate(id, UserId(frame.user_id), &frame.token, None);
             }
@@ -182,9 +182,12 @@ impl Shard {
         }
     }
 
-    fn heartbeat(&mut self, id: ConnId, heartbeat: Option<proto::Heartbeat>, arrived: Time) {
+    /// Both times are the moment of handling. The arrival stamp favours the sender and may lie
+    /// before the sending: with it a round trip could be negative, and the offset wrong by more
+    /// than half of it.
+    fn heartbeat(&mut self, id: ConnId, heartbeat: Option<proto::Heartbeat>) {
         let heartbeat = proto::Heartbeat {
-            server_received_ms: self.clock.unix_ms(arrived),
+            server_received_ms: self.clock.unix_ms(self.now),
             server_sent_ms: self.clock.unix_ms(self.now),
             ..heartbeat.unwrap_or_default()
         };

@@ -15,6 +15,7 @@ use crate::shard::held::Post;
 use crate::shard::mail::Mail;
 use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
 use crate::shard::record::Record;
+use crate::shard::registry::Session;
 
 /// Players whose silence is settled in one slice: well below a turn's 250 µs times the number of
 /// turns that a second has left.
@@ -114,6 +115,21 @@ impl Shard {
         if let Some(snapshot) = self.quiz.local.snapshot(show, user) {
             let mail = QuizMail::Snapshot { show, conn, snapshot: Box::new(snapshot) };
             self.post_when_durable(Post::Mail(from, Mail::Quiz(mail)));
+        }
+    }
+
+    /// A connection has left a show's room. That of a session which was replaced ends nothing: the
+    /// newer one is in the room.
+    pub(super) fn player_left(
+        &mut self,
+        from: ShardId,
+        show: ShowId,
+        user: UserId,
+        conn: ConnId,
+        at: Time,
+    ) {
+        if self.registry.get(user) == Some(Session { shard: from, conn }) {
+            self.quiz.local.absent(show, user, at);
         }
     }
 

@@ -120,7 +120,7 @@ impl Shard {
             QuizMail::Joined { show, user, conn, since, .. } => {
                 self.player_joined(from, show, user, conn, since);
             }
-            QuizMail::Left { show, user, at } => self.quiz.local.absent(show, user, at),
+            QuizMail::Left { show, user, conn, at } => self.player_left(from, show, user, conn, at),
             QuizMail::Snapshot { show, conn, snapshot } => {
                 self.tell_snapshot(conn, show, &snapshot);
             }

@@ -121,11 +121,11 @@ impl Shard {
     }
 
     /// A connection has left a room and lives on.
-    pub(crate) fn quiz_left_room(&mut self, user: UserId, room: RoomId) {
+    pub(crate) fn quiz_left_room(&mut self, id: ConnId, user: UserId, room: RoomId) {
         if let Some(show) = self.quiz.by_room.get(&room).copied() {
             let at = self.now;
             let home = self.placement.user_home(user);
-            self.post(home, Mail::Quiz(QuizMail::Left { show, user, at }));
+            self.post(home, Mail::Quiz(QuizMail::Left { show, user, conn: id, at }));
         }
     }
 
