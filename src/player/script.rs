@@ -202,7 +202,7 @@ impl Script {
     pub fn holds_card(&self, user: UserId) -> bool {
         match self.class(user) {
             Class::Saved | Class::SavedOnce => true,
-            Class::Casual => self.draw(user, 0, Purpose::Card) % 4 == 0,
+            Class::Casual => self.draw(user, 0, Purpose::Card).is_multiple_of(4),
             Class::Champion | Class::Late | Class::Silent => false,
         }
     }
@@ -210,7 +210,7 @@ impl Script {
     /// Whether the user speaks JSON.
     #[must_use]
     pub fn speaks_json(user: UserId) -> bool {
-        user.0 % 5 == 0
+        user.0.is_multiple_of(5)
     }
 
     /// Whether the user authenticates and joins by frames instead of in the upgrade request.
@@ -289,7 +289,7 @@ impl Script {
                 let at = Moment::AfterEnd(between(margin, latest));
                 vec![Step { at, act: Act::Answer }]
             }
-            Intent::Silence | Intent::Tempted(_) if manner % 4 == 0 => vec![
+            Intent::Silence | Intent::Tempted(_) if manner.is_multiple_of(4) => vec![
                 countdown(between(50, 200), Act::Leave { reset }),
                 countdown(between(300, 650), Act::Return),
             ],

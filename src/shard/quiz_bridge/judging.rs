@@ -123,6 +123,21 @@ impl Shard {
         }
     }
 
+    /// A connection has left a show's room. That of a session which was replaced ends nothing: the
+    /// newer one is in the room.
+    pub(super) fn player_left(
+        &mut self,
+        from: ShardId,
+        show: ShowId,
+        user: UserId,
+        conn: ConnId,
+        at: Time,
+    ) {
+        if self.registry.get(user) == Some(Session { shard: from, conn }) {
+            self.quiz.local.absent(show, user, at);
+        }
+    }
+
     /// A user's one session has ended.
     pub(crate) fn quiz_absent(&mut self, user: UserId) {
         let now = self.now;

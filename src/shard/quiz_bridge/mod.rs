@@ -23,7 +23,6 @@ use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_mail::QuizMail;
-use crate::shard::registry::Session;
 
 /// A report of another shard's load counts for so long.
 const LOAD_VALID: Duration = Duration::from_secs(1);
@@ -129,10 +128,7 @@ impl Shard {
                 self.player_joined(from, show, user, conn, since);
             }
             QuizMail::Left { show, user, conn, at } => {
-                // An older session that leaves says nothing about the one that replaced it.
-                if self.registry.get(user) == Some(Session { shard: from, conn }) {
-                    self.quiz.local.absent(show, user, at);
-                }
+                self.player_left(from, show, user, conn, at);
             }
             QuizMail::Snapshot { show, conn, snapshot } => {
                 self.tell_snapshot(conn, show, &snapshot);
