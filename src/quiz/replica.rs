@@ -25,9 +25,9 @@ pub use self::apply::{Applied, ApplyError};
 pub use self::work::{PlayerResult, SliceProgress};
 
 use self::work::Work;
+use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
-use crate::quiz::bugs::{self, Bug};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::Settlement;
 use crate::quiz::judge::Eligibility;

@@ -301,7 +301,7 @@ impl Shard {
             }
             return;
         };
-        local.room.begin_copy(encoding, &backlog);
+        local.room.begin_copy(encoding, &backlog, self.config.lane_bytes_max);
         for id in waiting {
             self.enter(id);
         }
@@ -422,7 +422,8 @@ impl Shard {
             }
             // JSON readers keep 53 bits exactly; an epoch is never used twice.
             let epoch = 1 + self.entropy.below((1 << 53) - 1);
-            let home = HomeRoom::new(epoch, self.placement.shard_count());
+            let lane_bytes_max = self.config.lane_bytes_max;
+            let home = HomeRoom::new(epoch, self.placement.shard_count(), lane_bytes_max);
             self.rooms.homes.insert(room, Home { room: home, used_at: self.now });
         }
         let home = self.rooms.homes.get_mut(&room)?;

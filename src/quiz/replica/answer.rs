@@ -1,9 +1,9 @@
 //! Answers: recorded once, judged at once, sealed at once.
 
 use super::{Current, ShowReplica};
+use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
-use crate::quiz::bugs::{self, Bug};
 use crate::quiz::judge::{Admission, CardFacts, Eligibility, Merits, RefusalReason, admit, assess};
 use crate::quiz::phase::Phase;
 use crate::quiz::player::Player;

@@ -6,6 +6,7 @@
 //! second, [`telling`] the third.
 
 mod directing;
+mod inspecting;
 mod judging;
 mod status;
 mod telling;
