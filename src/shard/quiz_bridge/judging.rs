@@ -41,6 +41,10 @@ impl Shard {
         match &event.event {
             ShowEvent::Announced(definition) => {
                 self.quiz.by_room.entry(definition.room).or_insert(show);
+                // Whoever gathered in the room before its show was announced plays too.
+                for (id, user) in self.members_of(definition.room) {
+                    self.quiz_joined_room(id, user, definition.room);
+                }
             }
             ShowEvent::QuestionClosing { close_after, .. } => {
                 self.quiz.draining.insert(show, *close_after);
@@ -138,6 +142,11 @@ impl Shard {
                 return self.reply_answer(show, user, input.question, sequence, verdict);
             }
             AnswerOutcome::Deferred => AnswerVerdict::Late,
+            AnswerOutcome::StillDeferred => {
+                self.counters.answers_acknowledged += 1;
+                let verdict = AnswerVerdict::Late;
+                return self.reply_answer(show, user, input.question, sequence, verdict);
+            }
             AnswerOutcome::Ahead => {
                 let mail = AnswerMail { show, user, input, sequence };
                 return self.wait_for_event(from, QuizMail::Answer(Box::new(mail)));
