@@ -273,7 +273,10 @@ impl Shard {
     /// A send from one lane to the connection at `place`, if it is behind and can be served.
     fn plan_lane(&mut self, place: u32, lane: Lane) -> Option<SendPlan> {
         let (id, conn) = self.conns.at(place)?;
-        let waits = conn.flags.has(Flags::BLOCKED) || conn.spill.is_some();
+        // A reply that was made while this batch is planned (a gap) goes before what follows it.
+        let waits = conn.flags.has(Flags::BLOCKED)
+            || conn.flags.has(Flags::REPLYING)
+            || conn.spill.is_some();
         if waits || conn.state != State::InRoom || conn.room == NO_ROOM {
             return None;
         }
