@@ -190,20 +190,21 @@ impl Model {
             });
         };
         let may = at.players.get(&user).is_some_and(|player| at.may_play(player));
-        let closing = at.phase == Phase::Closing;
         let Some(player) = at.players.get_mut(&user).filter(|_| may) else {
             return findings.broken(Promise::Verdicts, || {
                 format!("user {user} is not in play and on record: {input:?}")
             });
         };
         let stamp = input.ticket.map_or(input.arrived, |ticket| ticket.arrived);
-        if player.here.answer.is_some() || player.here.verdict.is_some() {
+        // What is known to be late gives way to what arrived earlier.
+        let gives_way = player.here.answer.is_some_and(|(_, late, _)| stamp < late);
+        if player.here.verdict.is_some() || player.here.answer.is_some() && !gives_way {
             return findings.broken(Promise::Counting, || {
                 format!("user {user} is on record twice: {:?} and {input:?}", player.here)
             });
         }
         player.here.answer = Some((input.option, stamp, input.ticket.is_some()));
-        if closing || stamp <= current.answer_by {
+        if stamp <= current.answer_by {
             judge(player, &current, revive, self.wallets.entry(user).or_default());
         }
     }

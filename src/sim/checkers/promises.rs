@@ -208,6 +208,8 @@ impl World {
                 self.see_applied(host, Some((place, applied.0)));
                 self.model.answered(host, place, user, &input, &mut self.findings);
                 let key = (place, input.question.0, user);
+                let overtook = self.watch.records.contains_key(&key);
+                self.races.late_repeat_first += u64::from(overtook);
                 self.watch.records.entry(key).or_insert(number.0);
                 self.check_stamp(place, user, &input);
             }
@@ -408,7 +410,13 @@ impl World {
                     )
                 });
             } else if let Some((_, stamp, _)) = self.model.answer(home, show, user) {
-                self.races.late_repeat_first += u64::from(stamp > times.answer_by);
+                let in_time = stamp <= times.answer_by || ticketed;
+                self.findings.check(in_time, Promise::InTime, || {
+                    format!(
+                        "user {user} answered in time and is on record as late ({stamp}): {:?}",
+                        self.answers[place]
+                    )
+                });
             }
         }
     }
