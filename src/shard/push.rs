@@ -141,7 +141,8 @@ impl Shard {
 
     /// Queues a finished frame for a connection, behind what already waits for it.
     pub(crate) fn reply(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let Some(conn) = self.conns.get_mut(id) else {
+        // Nothing follows a close frame.
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.state != State::Closing) else {
             return;
         };
         self.counters.replies += 1;

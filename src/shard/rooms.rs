@@ -242,7 +242,7 @@ impl Shard {
         local.used_at = self.now;
         local.waiting.retain(|waiting| *waiting != id);
         let (user, room) = (conn.user, local.id);
-        self.quiz_left_room(user, room);
+        self.quiz_left_room(id, user, room);
     }
 
     /// A member says something.

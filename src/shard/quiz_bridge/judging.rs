@@ -112,7 +112,9 @@ impl Shard {
             // The show ended meanwhile, or nobody else fits in: the user watches.
             Err(JoinError::NoSuchShow(_) | JoinError::Full(_)) => return,
         }
-        self.quiz.local.present(show, user, from, since);
+        if self.is_session(user, from, conn) {
+            self.quiz.local.present(show, user, from, since);
+        }
         let applied = self.quiz.applied(show);
         self.journal(Record::Joined { show, user, applied }, Vec::new());
         if let Some(snapshot) = self.quiz.local.snapshot(show, user) {
@@ -121,7 +123,12 @@ impl Shard {
         }
     }
 
-    /// A user's one session has ended.
+    /// Whether a connection is the user's one session, as far as its home knows by now.
+    pub(super) fn is_session(&self, user: UserId, shard: ShardId, conn: ConnId) -> bool {
+        self.registry.get(user).is_some_and(|it| it.shard == shard && it.conn == conn)
+    }
+
+    /// A user's one session has ended, or a newer one took its place.
     pub(crate) fn quiz_absent(&mut self, user: UserId) {
         let now = self.now;
         let shows: Vec<ShowId> = self.quiz.local.shows().map(|show| show.definition().id).collect();
