@@ -22,4 +22,6 @@ pub mod runtime;
 
 pub mod player;
 
+pub mod sim;
+
 pub mod ops;

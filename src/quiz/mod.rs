@@ -18,7 +18,6 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
-pub mod bugs;
 pub mod definition;
 pub mod director;
 pub mod event;

@@ -139,7 +139,10 @@ impl Player {
     }
 
     pub(crate) fn record_answer(&mut self, option: OptionIndex, arrived: Time, by_ticket: bool) {
-        assert!(self.option == NO_OPTION, "the first answer binds");
+        assert!(
+            self.option == NO_OPTION || self.verdict_code == 0 && arrived < self.arrived,
+            "the first answer binds"
+        );
         self.option = option.0;
         self.arrived = arrived;
         self.set(FLAG_BY_TICKET, by_ticket);

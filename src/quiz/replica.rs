@@ -7,8 +7,9 @@
 //! Invariants:
 //! - Silence is settled only after the event *closing* and a drained mark from **every** shard.
 //!   Time alone never settles anybody.
-//! - An answer that came after `answer_by` as this shard knows it is recorded, but judged only once
-//!   `answer_by` is final: an extension on its way may still put it in time.
+//! - An answer that came after `answer_by` as this shard knows it is recorded, but judged only
+//!   behind the barrier: an extension on its way may still put it in time, and so may an answer
+//!   of the same player that arrived earlier, on another shard.
 //! - What [`snapshot::PlayerSnapshot`] and refusals tell is the last revealed state.
 //!
 //! Absent: sessions (the shard layer says who is present), mail, and who has to wait for what.
@@ -25,9 +26,9 @@ pub use self::apply::{Applied, ApplyError};
 pub use self::work::{PlayerResult, SliceProgress};
 
 use self::work::Work;
+use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
-use crate::quiz::bugs::{self, Bug};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::Settlement;
 use crate::quiz::judge::Eligibility;

@@ -22,9 +22,9 @@ use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::base::bugs::{self, Bug};
 use crate::base::entropy::Entropy;
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
-use crate::quiz::bugs::{self, Bug};
 use crate::quiz::verdict::Verdict;
 
 /// Bytes of a key.

@@ -4,7 +4,6 @@
 use bytes::Bytes;
 
 use crate::base::ids::ShardId;
-use crate::base::limits::LANE_BYTES_MAX;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Versions};
 use crate::room::log::LaneLog;
 
@@ -31,10 +30,11 @@ pub struct Backlog {
 }
 
 impl HomeRoom {
-    /// A room without history. `epoch` must be one that this room never had.
+    /// A room without history. `epoch` must be one that this room never had; each lane keeps at
+    /// most `lane_bytes_max` per encoding.
     #[must_use]
-    pub fn new(epoch: u64, shard_count: u16) -> HomeRoom {
-        let lanes = || Lane::ALL.map(|_| LaneLog::new(1, LANE_BYTES_MAX));
+    pub fn new(epoch: u64, shard_count: u16, lane_bytes_max: usize) -> HomeRoom {
+        let lanes = || Lane::ALL.map(|_| LaneLog::new(1, lane_bytes_max));
         HomeRoom {
             epoch,
             logs: [lanes(), lanes()],
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_late_subscriber_gets_what_is_kept() {
-        let mut room = HomeRoom::new(9, 3);
+        let mut room = HomeRoom::new(9, 3, 4_096);
         let frames = |text: &'static str| [Bytes::from(text), Bytes::from(text)];
         assert_eq!(room.next_version(Lane::High), 1);
         room.append(Lane::High, &frames("one"));

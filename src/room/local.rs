@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 
-use crate::base::limits::LANE_BYTES_MAX;
 use crate::room::home::Backlog;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane};
 use crate::room::log::LaneLog;
@@ -41,12 +40,18 @@ impl LocalRoom {
         self.copies[encoding].is_some()
     }
 
-    /// Begins the copies in one encoding from what the home keeps.
-    pub fn begin_copy(&mut self, encoding: EncodingIndex, backlog: &Backlog) {
+    /// Begins the copies in one encoding from what the home keeps. Each lane keeps at most
+    /// `lane_bytes_max`, like the home's.
+    pub fn begin_copy(
+        &mut self,
+        encoding: EncodingIndex,
+        backlog: &Backlog,
+        lane_bytes_max: usize,
+    ) {
         self.epoch = backlog.epoch;
         self.copies[encoding] = Some(Lane::ALL.map(|lane| {
             let first = backlog.first_versions[lane.index()];
-            let mut log = LaneLog::new(first, LANE_BYTES_MAX);
+            let mut log = LaneLog::new(first, lane_bytes_max);
             for (version, frame) in (first..).zip(&backlog.frames[lane.index()]) {
                 log.append(version, frame);
             }
@@ -142,7 +147,7 @@ mod tests {
     fn room(members: &[u32]) -> LocalRoom {
         let mut room = LocalRoom::default();
         let frames = [Vec::new(), Vec::new(), Vec::new()];
-        room.begin_copy(0, &Backlog { epoch: 1, first_versions: [1; 3], frames });
+        room.begin_copy(0, &Backlog { epoch: 1, first_versions: [1; 3], frames }, 4_096);
         for place in members {
             room.members.insert(*place);
         }

@@ -15,6 +15,7 @@ use crate::auth::token::TokenVerifier;
 use crate::base::entropy::{Entropy, SeededEntropy, SystemEntropy};
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::ShardId;
+use crate::base::limits::LANE_BYTES_MAX;
 use crate::base::metrics::ShardSnapshot;
 use crate::net::{
     BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
@@ -379,6 +380,7 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         clock: clock.display(),
         decoder: Decoder { role: Role::Server, message_bytes_max: settings.message_bytes_max },
         spill_bytes_max: settings.spill_bytes_max,
+        lane_bytes_max: LANE_BYTES_MAX,
         handshake_timeout_ms: settings.handshake_timeout_ms,
         heartbeat_interval_ms: settings.heartbeat_interval_ms,
         idle_timeout_ms: settings.idle_timeout_ms,

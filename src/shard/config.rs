@@ -18,6 +18,9 @@ pub struct ShardConfig {
     pub decoder: Decoder,
     /// Bytes that a connection's own replies may pile up to.
     pub spill_bytes_max: usize,
+    /// Bytes that one lane of a room keeps, per encoding: at least as many as the longest frame
+    /// has; [`crate::base::limits::LANE_BYTES_MAX`] in a gateway.
+    pub lane_bytes_max: usize,
     /// How long a client has for upgrade and token.
     pub handshake_timeout_ms: u32,
     /// How often a client is asked to send something.

@@ -222,6 +222,7 @@ impl Shard {
                 let session = Session { shard: from, conn };
                 if let Some(older) = self.registry.open(user, session) {
                     self.post(older.shard, Mail::SessionReplaced { conn: older.conn });
+                    self.quiz_absent(user);
                 }
                 self.post(from, Mail::SessionConfirmed { conn });
             }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use crate::base::bugs::{self, Bug};
 use crate::base::ids::ConnId;
 use crate::base::time::Time;
 use crate::room::lane::Lane;
@@ -140,7 +141,8 @@ impl Shard {
 
     /// Queues a finished frame for a connection, behind what already waits for it.
     pub(crate) fn reply(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let Some(conn) = self.conns.get_mut(id) else {
+        // Nothing follows a close frame.
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.state != State::Closing) else {
             return;
         };
         self.counters.replies += 1;
@@ -272,7 +274,10 @@ impl Shard {
     /// A send from one lane to the connection at `place`, if it is behind and can be served.
     fn plan_lane(&mut self, place: u32, lane: Lane) -> Option<SendPlan> {
         let (id, conn) = self.conns.at(place)?;
-        let waits = conn.flags.has(Flags::BLOCKED) || conn.spill.is_some();
+        // A reply that was made while this batch is planned (a gap) goes before what follows it.
+        let waits = conn.flags.has(Flags::BLOCKED)
+            || conn.flags.has(Flags::REPLYING)
+            || conn.spill.is_some();
         if waits || conn.state != State::InRoom || conn.room == NO_ROOM {
             return None;
         }
@@ -344,6 +349,9 @@ impl Shard {
                 let mut spill = Spill::default();
                 spill.append(begun);
                 conn.spill = Some(Box::new(spill));
+                next_version += 1;
+            }
+            if bugs::active(Bug::HoleInLane) && next_version < send.next_version {
                 next_version += 1;
             }
             next_version

@@ -36,7 +36,8 @@ pub enum QuizMail {
         /// The last event that the sender has applied.
         applied: EventNumber,
     },
-    /// Connection's shard → user's home: the user has left the show's room.
+    /// Connection's shard → user's home: the user has left the show's room. Waits for the event,
+    /// like the join that it ends.
     Left {
         /// Which show.
         show: ShowId,
@@ -46,6 +47,8 @@ pub enum QuizMail {
         conn: ConnId,
         /// When.
         at: Time,
+        /// The last event that the sender has applied.
+        applied: EventNumber,
     },
     /// User's home → connection's shard: what the user may know.
     Snapshot {

@@ -335,12 +335,15 @@ impl Shard {
         let resume = (join.epoch != 0)
             .then(|| Position { epoch: join.epoch, seen: messages::seen(&join.positions) });
         let wish = JoinWish { room: RoomId(join.room_id), resume, sequence };
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(conn) = self.conns.get(id) else {
             return;
         };
         if conn.state == State::Confirming {
             // A client need not wait for the answer to its token: the wish waits for it.
-            conn.entry_mut().join = Some(wish);
+            self.drop_wish(id);
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.entry_mut().join = Some(wish);
+            }
         } else {
             self.join(id, wish);
         }

@@ -1,5 +1,6 @@
 //! Sessions at the users' home shard: one per user, whatever shard its connection is on.
 
+use crate::base::bugs::{self, Bug};
 use crate::base::hash::{IdMap, PlacementKey};
 use crate::base::ids::{ConnId, ShardId, UserId};
 
@@ -22,6 +23,11 @@ impl Registry {
 
     /// The newest wins; the one that it replaces comes back.
     pub(crate) fn open(&mut self, user: UserId, session: Session) -> Option<Session> {
+        if bugs::active(Bug::StaleSessionReply)
+            && let Some(older) = self.sessions.get(&user)
+        {
+            return Some(*older);
+        }
         self.sessions.insert(user, session).filter(|older| *older != session)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId};
+use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ROOM_MESSAGE_BYTES_MAX, ROOMS_MAX};
 use crate::base::time::Time;
 use crate::room::home::{Backlog, HomeRoom};
@@ -123,6 +123,7 @@ impl Shard {
             let failure = messages::failure(proto::Reason::RoomFull, "this host has no more rooms");
             return self.refuse(id, &wish.sequence, failure);
         };
+        self.drop_wish(id);
         self.leave_room(id);
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -144,6 +145,16 @@ impl Shard {
         if !std::mem::replace(&mut local.asked[encoding], true) {
             let home = self.placement.room_home(room);
             self.post(home, Mail::Subscribe { room, encoding });
+        }
+    }
+
+    /// A wish that was not fulfilled yet gives way to a newer one; its request gets its answer.
+    pub(crate) fn drop_wish(&mut self, id: ConnId) {
+        let entry = self.conns.get_mut(id).and_then(|conn| conn.entry.as_mut());
+        if let Some(wish) = entry.and_then(|entry| entry.join.take()) {
+            let text = "a newer request took the place of this one";
+            let failure = messages::failure(proto::Reason::NotInRoom, text);
+            self.refuse(id, &wish.sequence, failure);
         }
     }
 
@@ -195,9 +206,25 @@ impl Shard {
             let failure = messages::failure(proto::Reason::NotInRoom, "join a room first");
             return self.refuse(id, sequence, failure);
         };
+        self.drop_wish(id);
         self.leave_room(id);
         let left = proto::Left { room_id: self.rooms.id(room).0 };
         self.respond(id, sequence, proto::response::Payload::Left(left));
+    }
+
+    /// The connections that are in a room here, and their users.
+    pub(crate) fn members_of(&self, room: RoomId) -> Vec<(ConnId, UserId)> {
+        let Some(index) = self.rooms.by_id.get(&room) else {
+            return Vec::new();
+        };
+        let members = &self.rooms.local(*index).members;
+        let mut found = Vec::with_capacity(members.count() as usize);
+        let mut place = 0;
+        while let Some(member) = members.next_from(place) {
+            found.extend(self.conns.at(member).map(|(id, conn)| (id, conn.user)));
+            place = member + 1;
+        }
+        found
     }
 
     /// Takes a connection out of its room, if it is in one.
@@ -301,7 +328,7 @@ impl Shard {
             }
             return;
         };
-        local.room.begin_copy(encoding, &backlog);
+        local.room.begin_copy(encoding, &backlog, self.config.lane_bytes_max);
         for id in waiting {
             self.enter(id);
         }
@@ -422,7 +449,8 @@ impl Shard {
             }
             // JSON readers keep 53 bits exactly; an epoch is never used twice.
             let epoch = 1 + self.entropy.below((1 << 53) - 1);
-            let home = HomeRoom::new(epoch, self.placement.shard_count());
+            let lane_bytes_max = self.config.lane_bytes_max;
+            let home = HomeRoom::new(epoch, self.placement.shard_count(), lane_bytes_max);
             self.rooms.homes.insert(room, Home { room: home, used_at: self.now });
         }
         let home = self.rooms.homes.get_mut(&room)?;

@@ -1,9 +1,9 @@
 //! Answers: recorded once, judged at once, sealed at once.
 
 use super::{Current, ShowReplica};
+use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
-use crate::quiz::bugs::{self, Bug};
 use crate::quiz::judge::{Admission, CardFacts, Eligibility, Merits, RefusalReason, admit, assess};
 use crate::quiz::phase::Phase;
 use crate::quiz::player::Player;
@@ -26,6 +26,14 @@ pub struct AnswerInput {
     pub sender_applied: EventNumber,
 }
 
+impl AnswerInput {
+    /// What the answer is judged by: the ticket's stamp, or its own.
+    #[must_use]
+    pub fn stamp(&self) -> Time {
+        self.ticket.map_or(self.arrived, |ticket| ticket.arrived)
+    }
+}
+
 /// What a verified ticket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketStamp {
@@ -43,8 +51,10 @@ pub enum AnswerOutcome {
     /// Was recorded before, or silence was settled; the reply is the same as then.
     Repeated(SealedResult),
     /// Recorded, but it came after `answer_by` as far as this shard knows: the result comes out of
-    /// a later slice, when `answer_by` is final. The same for repeats of it.
+    /// a later slice, when the barrier has shown that none came before it.
     Deferred,
+    /// Was recorded as [`AnswerOutcome::Deferred`] before, and is not judged yet.
+    StillDeferred,
     /// The sender knew events that this replica has not applied. Nothing changed: hold the answer
     /// (at most one per user) and give it again after the next event.
     Ahead,
@@ -105,14 +115,20 @@ impl ShowReplica {
         let question = current.shown.question;
         let player = &mut self.buckets[place.bucket].players[index];
         player.turn_to(question, users.entry_mut(place));
-        if let Some(repeated) = self.repeat(user, place, index) {
+        if let Some(repeated) = self.repeat(user, input, place, index) {
             return repeated;
         }
         self.first_answer(user, input, place, index, users)
     }
 
     /// The reply to a player who is on record already.
-    fn repeat(&mut self, user: UserId, place: UserPlace, index: usize) -> Option<AnswerOutcome> {
+    fn repeat(
+        &mut self,
+        user: UserId,
+        input: &AnswerInput,
+        place: UserPlace,
+        index: usize,
+    ) -> Option<AnswerOutcome> {
         let player = self.buckets[place.bucket].players[index];
         let current = self.current.as_mut()?;
         if let Some(sealed) = current.sealed(user, &player) {
@@ -124,7 +140,11 @@ impl ShowReplica {
             }
             return Some(AnswerOutcome::Repeated(sealed));
         }
-        player.option().map(|_| AnswerOutcome::Deferred)
+        player.option()?;
+        // The first to arrive at the host binds. A late one from another shard may overtake it:
+        // then it is not judged yet, and gives way.
+        let overtaken = input.stamp() < player.arrived && self.may_answer(&player, input).is_ok();
+        (!overtaken).then_some(AnswerOutcome::StillDeferred)
     }
 
     fn first_answer(
@@ -139,13 +159,12 @@ impl ShowReplica {
         if let Err(refusal) = self.may_answer(&player, input) {
             return AnswerOutcome::Refused(refusal);
         }
-        let arrived = input.ticket.map_or(input.arrived, |ticket| ticket.arrived);
-        let final_time = self.phase == Phase::Closing;
+        let arrived = input.stamp();
         let current = self.current_mut();
         let known_late = arrived > current.shown.answer_by;
         let bucket = &mut self.buckets[place.bucket];
         bucket.players[index].record_answer(input.option, arrived, input.ticket.is_some());
-        if known_late && !final_time {
+        if known_late {
             return AnswerOutcome::Deferred;
         }
         self.judge_recorded(place, index, users);

@@ -1,8 +1,8 @@
 //! What a player may know when it joins or returns: the last *revealed* state, and ciphertext.
 
 use super::{OpenQuestion, ShowReplica};
+use crate::base::bugs::{self, Bug};
 use crate::base::ids::{OptionIndex, QuestionIndex, UserId};
-use crate::quiz::bugs::{self, Bug};
 use crate::quiz::judge::Eligibility;
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;

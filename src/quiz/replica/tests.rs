@@ -311,7 +311,7 @@ fn an_extension_that_overtakes_nothing_still_counts_for_who_answered_in_it() {
     let ShowEvent::QuestionOpened(opening) = &opened.event else { panic!() };
     let arrived = opening.answer_by + Duration::from_millis(400);
     assert_eq!(stage.answer_at(ALICE, 0, arrived, None), AnswerOutcome::Deferred);
-    assert_eq!(stage.answer_at(ALICE, 1, arrived, None), AnswerOutcome::Deferred);
+    assert_eq!(stage.answer_at(ALICE, 1, arrived, None), AnswerOutcome::StillDeferred);
     let later = arrived + Duration::from_millis(400);
     assert_eq!(stage.answer_at(BOB, 0, later, None), AnswerOutcome::Deferred);
     let answer_by = arrived + Duration::from_millis(100);
@@ -611,4 +611,28 @@ fn slices_take_whole_buckets_and_report_once() {
     }
     assert!(slices > 5);
     assert_eq!((results, reports), (199, 1));
+}
+
+#[test]
+fn a_late_repeat_that_overtook_the_answer_in_time_gives_way_to_it() {
+    for closing in [false, true] {
+        let mut stage = Stage::with_two();
+        stage.order(Command::Publish);
+        let ShowEvent::QuestionOpened(opening) = stage.last[0].event.clone() else { panic!() };
+        let (answer_by, question) = (opening.answer_by, opening.question);
+        let event = ShowEvent::QuestionClosing { question, answer_by, close_after: answer_by };
+        let number = EventNumber(4);
+        let event = NumberedEvent { show: SHOW, number, decided_at: stage.now, event };
+        if closing {
+            stage.local.apply(&event).unwrap();
+        }
+        let late = answer_by + Duration::from_millis(1);
+        assert_eq!(stage.answer_at(ALICE, 1, late, None), AnswerOutcome::Deferred);
+        let more = late + Duration::from_millis(1);
+        assert_eq!(stage.answer_at(ALICE, 0, more, None), AnswerOutcome::StillDeferred);
+        let outcome = stage.answer_at(ALICE, 0, answer_by, None);
+        assert!(matches!(outcome, AnswerOutcome::Recorded(_)), "{outcome:?}");
+        assert_eq!(stage.verdict(ALICE), Some(Verdict::Passed));
+        assert_eq!(stage.replica().tally().counts.answered, 1);
+    }
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::Setup;
 use super::{check, played};
-use crate::quiz::bugs::{Bug, plant};
+use crate::base::bugs::{Bug, plant};
 use crate::quiz::definition::ReviveCoverage;
 
 /// What the checks say of some games with `bug` planted.

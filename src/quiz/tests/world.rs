@@ -445,7 +445,7 @@ impl World {
                 self.held.entry(user).or_insert(input);
                 return;
             }
-            AnswerOutcome::Deferred => return,
+            AnswerOutcome::Deferred | AnswerOutcome::StillDeferred => return,
             AnswerOutcome::Refused(reason) => format!("refused: {reason}"),
         };
         self.seen.push(Seen { at: self.now, user, what });

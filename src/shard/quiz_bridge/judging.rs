@@ -15,7 +15,6 @@ use crate::shard::held::Post;
 use crate::shard::mail::Mail;
 use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
 use crate::shard::record::Record;
-use crate::shard::registry::Session;
 
 /// Players whose silence is settled in one slice: well below a turn's 250 µs times the number of
 /// turns that a second has left.
@@ -42,6 +41,10 @@ impl Shard {
         match &event.event {
             ShowEvent::Announced(definition) => {
                 self.quiz.by_room.entry(definition.room).or_insert(show);
+                // Whoever gathered in the room before its show was announced plays too.
+                for (id, user) in self.members_of(definition.room) {
+                    self.quiz_joined_room(id, user, definition.room);
+                }
             }
             ShowEvent::QuestionClosing { close_after, .. } => {
                 self.quiz.draining.insert(show, *close_after);
@@ -112,7 +115,7 @@ impl Shard {
             // The show ended meanwhile, or nobody else fits in: the user watches.
             Err(JoinError::NoSuchShow(_) | JoinError::Full(_)) => return,
         }
-        if self.registry.get(user) == Some(Session { shard: from, conn }) {
+        if self.is_session(user, from, conn) {
             self.quiz.local.present(show, user, from, since);
         }
         let applied = self.quiz.applied(show);
@@ -123,22 +126,12 @@ impl Shard {
         }
     }
 
-    /// A connection has left a show's room. That of a session which was replaced ends nothing: the
-    /// newer one is in the room.
-    pub(super) fn player_left(
-        &mut self,
-        from: ShardId,
-        show: ShowId,
-        user: UserId,
-        conn: ConnId,
-        at: Time,
-    ) {
-        if self.registry.get(user) == Some(Session { shard: from, conn }) {
-            self.quiz.local.absent(show, user, at);
-        }
+    /// Whether a connection is the user's one session, as far as its home knows by now.
+    pub(super) fn is_session(&self, user: UserId, shard: ShardId, conn: ConnId) -> bool {
+        self.registry.get(user).is_some_and(|it| it.shard == shard && it.conn == conn)
     }
 
-    /// A user's one session has ended.
+    /// A user's one session has ended, or a newer one took its place.
     pub(crate) fn quiz_absent(&mut self, user: UserId) {
         let now = self.now;
         let shows: Vec<ShowId> = self.quiz.local.shows().map(|show| show.definition().id).collect();
@@ -159,6 +152,11 @@ impl Shard {
                 return self.reply_answer(show, user, input.question, sequence, verdict);
             }
             AnswerOutcome::Deferred => AnswerVerdict::Late,
+            AnswerOutcome::StillDeferred => {
+                self.counters.answers_acknowledged += 1;
+                let verdict = AnswerVerdict::Late;
+                return self.reply_answer(show, user, input.question, sequence, verdict);
+            }
             AnswerOutcome::Ahead => {
                 let mail = AnswerMail { show, user, input, sequence };
                 return self.wait_for_event(from, QuizMail::Answer(Box::new(mail)));

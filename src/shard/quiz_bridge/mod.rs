@@ -6,6 +6,7 @@
 //! second, [`telling`] the third.
 
 mod directing;
+mod inspecting;
 mod judging;
 mod status;
 mod telling;
@@ -127,8 +128,11 @@ impl Shard {
             QuizMail::Joined { show, user, conn, since, .. } => {
                 self.player_joined(from, show, user, conn, since);
             }
-            QuizMail::Left { show, user, conn, at } => {
-                self.player_left(from, show, user, conn, at);
+            QuizMail::Left { show, user, conn, at, .. } => {
+                // An older connection that leaves says nothing about the newer one.
+                if self.is_session(user, from, conn) {
+                    self.quiz.local.absent(show, user, at);
+                }
             }
             QuizMail::Snapshot { show, conn, snapshot } => {
                 self.tell_snapshot(conn, show, &snapshot);
@@ -152,12 +156,12 @@ impl Shard {
     fn must_wait(&self, mail: &QuizMail) -> bool {
         let (show, applied) = match mail {
             QuizMail::Joined { show, applied, .. }
+            | QuizMail::Left { show, applied, .. }
             | QuizMail::TicketIssued { show, applied, .. }
             | QuizMail::Drained { show, applied, .. } => (*show, *applied),
             QuizMail::Answer(answer) => (answer.show, answer.input.sender_applied),
             QuizMail::Event(_)
             | QuizMail::Acknowledged { .. }
-            | QuizMail::Left { .. }
             | QuizMail::Snapshot { .. }
             | QuizMail::AnswerReply(_)
             | QuizMail::Results { .. }
@@ -170,6 +174,7 @@ impl Shard {
     fn wait_for_event(&mut self, from: ShardId, mail: QuizMail) {
         let show = match &mail {
             QuizMail::Joined { show, .. }
+            | QuizMail::Left { show, .. }
             | QuizMail::TicketIssued { show, .. }
             | QuizMail::Drained { show, .. } => *show,
             QuizMail::Answer(answer) => {

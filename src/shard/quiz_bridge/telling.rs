@@ -123,9 +123,10 @@ impl Shard {
     /// A connection has left a room and lives on.
     pub(crate) fn quiz_left_room(&mut self, conn: ConnId, user: UserId, room: RoomId) {
         if let Some(show) = self.quiz.by_room.get(&room).copied() {
-            let at = self.now;
+            let (at, applied) = (self.now, self.quiz.applied(show));
             let home = self.placement.user_home(user);
-            self.post(home, Mail::Quiz(QuizMail::Left { show, user, conn, at }));
+            let mail = QuizMail::Left { show, user, conn, at, applied };
+            self.post(home, Mail::Quiz(mail));
         }
     }
 

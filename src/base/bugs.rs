@@ -2,7 +2,7 @@
 //!
 //! Without the feature `sim-bugs` every hook is the constant `false` and disappears. The planted
 //! bug is a property of the thread, because a simulation runs on one; nothing but
-//! `plant` (with the feature) writes it. Bugs of sessions and lanes are not here: the quiz cannot name them.
+//! `plant` (with the feature) writes it.
 
 /// A bug that a checker must catch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,24 @@ pub enum Bug {
     NonceReuse,
     /// The snapshot of somebody who has not answered names the correct option.
     OptionLeakedInSnapshot,
+    /// A newer session replaces an older one, but replies still go to the older one.
+    StaleSessionReply,
+    /// After a short send of a lane, the next frame is skipped without a word.
+    HoleInLane,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 8] = [
+        Bug::SettleEarly,
+        Bug::LoseDrainedMark,
+        Bug::CountTwice,
+        Bug::CardTwice,
+        Bug::NonceReuse,
+        Bug::OptionLeakedInSnapshot,
+        Bug::StaleSessionReply,
+        Bug::HoleInLane,
+    ];
 }
 
 #[cfg(feature = "sim-bugs")]
