@@ -20,4 +20,6 @@ pub mod net;
 
 pub mod runtime;
 
+pub mod player;
+
 pub mod ops;

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
+use tidegate::ops::demo::demo;
 use tidegate::ops::serve::serve;
 
 fn main() -> ExitCode {
@@ -20,10 +21,15 @@ fn main() -> ExitCode {
                 error.exit_status()
             }
         },
-        Command::Demo(_) => {
-            eprintln!("this build has no demo");
-            ExitStatus::Failed
-        }
+        Command::Demo(arguments) => demo(
+            &arguments,
+            &mut Surroundings {
+                environment: std::env::vars_os().collect(),
+                now_unix_s: now_unix_s(),
+                output: &mut stdout(),
+                complaints: &mut stderr(),
+            },
+        ),
     };
     status.into()
 }

@@ -164,7 +164,7 @@ impl Shard {
 
     fn client_frame(&mut self, id: ConnId, frame: proto::ClientFrame, arrived: Time) {
         match frame.r#type {
-            TYPE_HEARTBEAT => self.heartbeat(id, frame.heartbeat, arrived),
+            TYPE_HEARTBEAT => self.heartbeat(id, frame.heartbeat),
             TYPE_AUTHENTICATE => {
                 self.authenticate(id, UserId(frame.user_id), &frame.token, None);
             }
@@ -182,10 +182,12 @@ impl Shard {
         }
     }
 
-    fn heartbeat(&mut self, id: ConnId, heartbeat: Option<proto::Heartbeat>, arrived: Time) {
+    fn heartbeat(&mut self, id: ConnId, heartbeat: Option<proto::Heartbeat>) {
+        // Not the arrival stamp: that one favours the player and may lie well before the arrival.
+        let now_ms = self.clock.unix_ms(self.now);
         let heartbeat = proto::Heartbeat {
-            server_received_ms: self.clock.unix_ms(arrived),
-            server_sent_ms: self.clock.unix_ms(self.now),
+            server_received_ms: now_ms,
+            server_sent_ms: now_ms,
             ..heartbeat.unwrap_or_default()
         };
         let body = proto::server_frame::Body::Heartbeat(heartbeat);
