@@ -42,9 +42,9 @@ pub fn summary(status: &ShowStatus) -> Value {
 /// | `in_play` | players left, by all verdicts so far, unrevealed ones included |
 /// | `per_head_cents` | the share of each if the show were settled now |
 /// | `cards_used` | revive cards used in this show |
-/// | `live` | the running figures of `question`: see [`live`] |
-/// | `questions` | those that were opened, in order: see [`question`] |
-/// | `settlement` | null, or how the prize was split: see [`settlement`] |
+/// | `live` | the running figures of `question`: see the function `live` |
+/// | `questions` | those that were opened, in order: see the function `question` |
+/// | `settlement` | null, or how the prize was split: see the function `settlement` |
 /// | `is_paid_out` | every shard has paid its winners |
 /// | `allowed` | the commands that are possible now, as they are written in a path |
 /// | `notices` | `{kind, text}`, oldest first: what the operator should know |
