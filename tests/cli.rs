@@ -240,10 +240,10 @@ fn health_readiness_and_metrics_are_answered_and_sigterm_ends_in_order() {
         (&true.into(), Some(2))
     );
     assert_eq!(serving.json("GET", "/readyz")["state"], "accepting");
-    let (status, metrics) = serving.ask("GET", "/metrics");
-    assert_eq!(status, 200);
-    assert!(metrics.contains("\ntidegate_ready 1\n"), "{metrics}");
-    assert!(metrics.contains("\ntidegate_rings{shard=\"1\"} 1\n"), "{metrics}");
+    serving.wait_until("/metrics", |metrics| {
+        metrics.contains("\ntidegate_ready 1\n")
+            && metrics.contains("\ntidegate_rings{shard=\"1\"} 1\n")
+    });
 
     let (mut client, _) = connect(serving.clients, "/");
     serving.signal("TERM");

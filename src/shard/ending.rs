@@ -13,10 +13,11 @@ use crate::shard::messages;
 use crate::shard::session::{Event, State};
 use crate::wire::close::CloseReason;
 
-/// The whole table is looked over once in this time, a part of it every [`PART_INTERVAL`]: a
-/// deadline in every connection's own timer would cost more memory than the connection.
-const PARTS: u32 = 10;
-const PART_INTERVAL: Duration = Duration::from_millis(100);
+/// The whole table is looked over once in this time: a deadline in every connection's own timer
+/// would cost more memory than the connection.
+const ROUND: Duration = Duration::from_secs(1);
+/// Places that are looked at in one go, some 100 µs of work; a larger table is looked over in parts.
+const PART_PLACES: u32 = 8_192;
 /// How long a peer has to answer our close frame.
 const CLOSE_TIMEOUT_MS: u32 = 2_000;
 
@@ -71,15 +72,15 @@ impl Shard {
         if self.patrol.due.is_none_or(|due| due > self.now) {
             return;
         }
-        self.patrol.part = (self.patrol.part + 1) % PARTS;
         let end = self.conns.places_end();
-        let size = end.div_ceil(PARTS);
-        let start = self.patrol.part * size;
-        for place in start..(start + size).min(end) {
+        let parts = end.div_ceil(PART_PLACES).max(1);
+        self.patrol.part = (self.patrol.part + 1) % parts;
+        let start = self.patrol.part * PART_PLACES;
+        for place in start..(start + PART_PLACES).min(end) {
             self.look_at(place);
         }
         self.free_idle_rooms();
-        self.patrol.due = (self.conns.open_count() > 0).then(|| self.now + PART_INTERVAL);
+        self.patrol.due = (self.conns.open_count() > 0).then(|| self.now + ROUND / parts);
     }
 
     /// When [`Self::patrol`] has something to do.
@@ -90,7 +91,7 @@ impl Shard {
     /// There is somebody to look after.
     pub(crate) fn begin_patrol(&mut self) {
         let now = self.now;
-        self.patrol.due.get_or_insert(now + PART_INTERVAL);
+        self.patrol.due.get_or_insert(now + ROUND);
     }
 
     fn look_at(&mut self, place: u32) {
