@@ -15,6 +15,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate::base::entropy::{Entropy, SeededEntropy};
+use tidegate::wire::codec::{Encoding, decode_server, encode_client};
+use tidegate::wire::message::{Decoder, Pending, Role};
+use tidegate::wire::proto;
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -392,4 +396,119 @@ fn refuse_io_uring() -> std::io::Result<()> {
             && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program, 0, 0) == 0
     };
     if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// The payload of the next notification or response that `pick` wants.
+fn hear<T>(
+    client: &mut TcpStream,
+    pending: &mut Option<Box<Pending>>,
+    pick: impl Fn(proto::business::Body) -> Option<T>,
+) -> T {
+    let decoder = Decoder { role: Role::Client, message_bytes_max: 65_536 };
+    let mut found = None;
+    while found.is_none() {
+        let mut bytes = vec![0; 4_096];
+        let count = client.read(&mut bytes).expect("something comes");
+        assert!(count > 0, "the gateway goes on");
+        let decoded = decoder.decode(pending, &mut bytes[..count], |message| {
+            let frame = decode_server(Encoding::Proto, &message).expect("a frame");
+            if let Some(proto::server_frame::Body::Business(business)) = frame.body {
+                found = found.take().or_else(|| business.body.and_then(&pick));
+            }
+            std::ops::ControlFlow::Continue(())
+        });
+        decoded.expect("well-formed");
+    }
+    found.expect("it was found")
+}
+
+fn unix_ms() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    i64::try_from(since.as_millis()).expect("a date")
+}
+
+/// The host stands still across the deadline; an answer that came in time counts all the same.
+#[test]
+fn a_gateway_that_stands_still_refuses_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let show = file(&directory, "show.toml", SHOW);
+    let (_, token, _) = run(&mut tidegate(&["token", "--user", "42"]));
+    let serving = Serving::start(&["--show", &show]);
+    serving.json("POST", "/v1/shows/7/open-lobby");
+    let (mut client, _) = connect(serving.clients, &format!("/?token={}&room=7", token.trim()));
+    let mut pending = None;
+    let is_in = |body| match body {
+        proto::business::Body::Notification(it) => match it.payload? {
+            proto::notification::Payload::Snapshot(_) => Some(()),
+            _ => None,
+        },
+        _ => None,
+    };
+    hear(&mut client, &mut pending, is_in);
+    serving.json("POST", "/v1/shows/7/publish");
+    let question = hear(&mut client, &mut pending, |body| match body {
+        proto::business::Body::Notification(it) => match it.payload? {
+            proto::notification::Payload::Question(question) => Some(question),
+            _ => None,
+        },
+        _ => None,
+    });
+    let wait_until = |moment_ms: i64| while unix_ms() < moment_ms {};
+    wait_until(question.answer_by_ms - 150);
+    serving.signal("STOP");
+    let answer = proto::Answer { show_id: 7, question: 0, option: 0, ..Default::default() };
+    let payload = Some(proto::request::Payload::Answer(answer));
+    let business = proto::Business {
+        r#type: proto::BusinessType::Answer.into(),
+        sequence: "a".into(),
+        body: Some(proto::business::Body::Request(proto::Request { payload })),
+    };
+    let frame = proto::ClientFrame { r#type: 1, business: Some(business), ..Default::default() };
+    let mut bytes = Vec::new();
+    encode_client(Encoding::Proto, &frame, [1, 2, 3, 4], &mut bytes);
+    client.write_all(&bytes).expect("sends");
+    assert!(unix_ms() < question.answer_by_ms, "this machine is too slow for this test");
+    wait_until(question.answer_by_ms + 150);
+    serving.signal("CONT");
+    let sealed = hear(&mut client, &mut pending, |body| match body {
+        proto::business::Body::Response(it) => match it.payload? {
+            proto::response::Payload::AnswerReceived(received) => Some(received.result),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert!(sealed.is_some(), "judged at once: it came in time");
+    serving.wait_until("/v1/shows/7", |show| show.contains("\"phase\":\"closed\""));
+    let shown = serving.json("GET", "/v1/shows/7");
+    let counts = &shown["questions"][0]["counts"];
+    assert_eq!((&counts["correct"], &counts["late"]), (&1.into(), &0.into()), "{shown}");
+}
+
+/// Whatever comes to the port, the gateway answers properly or closes, and serves the next one.
+#[test]
+fn any_bytes_on_the_port_leave_the_gateway_up() {
+    let serving = Serving::start(&[]);
+    let mut entropy = SeededEntropy::new(11, 0);
+    for round in 0..300_u32 {
+        let mut bytes = vec![0; 1 + entropy.below(3_000) as usize];
+        entropy.fill(&mut bytes);
+        let mut stream = if round % 3 == 0 {
+            TcpStream::connect(serving.clients).expect("connects")
+        } else {
+            connect(serving.clients, "/").0
+        };
+        if round % 3 == 2 {
+            // A header that is well-formed, so that what follows goes deeper.
+            bytes[0] = 0x80 | bytes[0] & 0x0f;
+            if let Some(byte) = bytes.get_mut(1) {
+                *byte |= 0x80;
+            }
+        }
+        // The gateway may have closed before it has taken everything.
+        let _ = stream.write_all(&bytes);
+    }
+    let (_, answer) = connect(serving.clients, "/");
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    serving.signal("TERM");
+    assert_eq!(serving.end().0.code(), Some(0));
 }
