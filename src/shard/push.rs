@@ -15,7 +15,6 @@ use crate::room::log::{Read, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Flags, NO_ROOM, Spill};
 use crate::shard::input::{Effect, SendResult};
-use crate::shard::messages;
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
 
@@ -165,9 +164,13 @@ impl Shard {
         let spill = conn.spill.get_or_insert_default();
         self.counters.spilled_bytes += bytes.len() as u64;
         spill.append(&bytes);
-        if spill.unsent().len() > self.config.spill_bytes_max {
+        let is_full = spill.unsent().len() > self.config.spill_bytes_max;
+        if is_full && !conn.flags.has(Flags::CLOSE_WHEN_SENT) {
+            // The spill may begin in the middle of a frame: the close frame goes behind it, or the
+            // patrol ends the connection without one.
+            conn.flags.set(Flags::CLOSE_WHEN_SENT);
             self.counters.slow_readers_closed += 1;
-            self.end(id, messages::close_frame(CloseReason::TooSlow));
+            self.fail(id, CloseReason::TooSlow, CloseReason::TooSlow.meaning());
         }
     }
 
