@@ -246,9 +246,10 @@ impl World {
     }
 
     fn try_answer(&mut self, player: usize, answer: Wish, tries: u8) {
+        let impatient = self.players[player].dice.permille(60);
         let ready = self.usable_link(player).filter(|link| {
             let in_show = self.links[*link].in_show.map(|(show, _)| show);
-            in_show == Some(answer.show) || tries == TRIES_MAX
+            in_show == Some(answer.show) || tries == TRIES_MAX || impatient
         });
         if let Some(link) = ready {
             self.say_answer(link, answer);
@@ -373,7 +374,9 @@ impl World {
         if it.dice.permille(faults.stall_permille) {
             acts.push((
                 it.dice.micros(1, whole),
-                Act::Stall { millis: it.dice.between(50, 3_000) },
+                Act::Stall {
+                    millis: if it.dice.permille(200) { 7_000 } else { it.dice.between(50, 3_000) },
+                },
             ));
         }
         for _ in 0..3 {
