@@ -330,6 +330,8 @@ impl Shard {
         spill.advance(sent);
         if sent == length {
             conn.spill = None;
+            // Sweeps passed it by while its spill was in the way, running ones too.
+            self.catch_up(id);
         }
         self.after_send(id, result, sent == length);
     }

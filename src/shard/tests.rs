@@ -334,9 +334,12 @@ fn nothing_follows_a_close_frame() {
     let mut stage = Stage::new();
     let conn = stage.enter(1);
     stage.shard.close(conn, CloseReason::Replaced);
+    stage.send();
+    let bytes = stage.sent[&conn.place].len();
     let left = proto::Left { room_id: 1 };
     stage.shard.respond(conn, "late", proto::response::Payload::Left(left));
     stage.send();
+    assert_eq!(stage.sent[&conn.place].len(), bytes);
     assert_eq!(stage.heard(conn).closed, Some(CloseReason::Replaced.code()));
 }
 
