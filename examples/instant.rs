@@ -218,10 +218,11 @@ fn understand(player: &mut Player, frame: &proto::ServerFrame) {
         return;
     };
     match &business.body {
-        Some(proto::business::Body::Response(response)) => match &response.payload {
-            Some(response::Payload::AnswerReceived(_)) => player.acknowledged = true,
-            _ => {}
-        },
+        Some(proto::business::Body::Response(response)) => {
+            if let Some(response::Payload::AnswerReceived(_)) = &response.payload {
+                player.acknowledged = true
+            }
+        }
         Some(proto::business::Body::Notification(notification)) => match &notification.payload {
             Some(notification::Payload::Question(_)) => player.has_question = true,
             // The snapshot comes when the user's home has taken the player in.

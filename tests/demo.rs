@@ -1,5 +1,7 @@
 //! Small demos, whole: the gateway, real players, a show from the announcement to the payout.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::time::Duration;
 
 use tidegate::ops::cli::DemoArguments;

@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that are pure: no I/O, no clock, no `unsafe`.
-const PURE: &[&str] = &["base", "wire", "room", "quiz", "auth", "shard"];
+const PURE: &[&str] = &["base", "wire", "room", "quiz", "auth", "shard", "sim"];
 
 /// What a pure layer does not name.
 const IMPURE: &[&str] = &[

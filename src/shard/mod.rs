@@ -29,6 +29,9 @@ mod registry;
 mod rooms;
 pub mod session;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 

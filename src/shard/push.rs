@@ -15,7 +15,6 @@ use crate::room::log::{Read, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Flags, NO_ROOM, Spill};
 use crate::shard::input::{Effect, SendResult};
-use crate::shard::messages;
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
 
@@ -165,9 +164,12 @@ impl Shard {
         let spill = conn.spill.get_or_insert_default();
         self.counters.spilled_bytes += bytes.len() as u64;
         spill.append(&bytes);
-        if spill.unsent().len() > self.config.spill_bytes_max {
-            self.count_close(id, CloseReason::TooSlow);
-            self.end(id, messages::close_frame(CloseReason::TooSlow));
+        let is_full = spill.unsent().len() > self.config.spill_bytes_max;
+        if is_full && !conn.flags.has(Flags::CLOSE_WHEN_SENT) {
+            // The spill may begin in the middle of a frame: the close frame goes behind it, or the
+            // patrol ends the connection without one.
+            conn.flags.set(Flags::CLOSE_WHEN_SENT);
+            self.fail(id, CloseReason::TooSlow, CloseReason::TooSlow.meaning());
         }
     }
 
@@ -327,6 +329,8 @@ impl Shard {
         spill.advance(sent);
         if sent == length {
             conn.spill = None;
+            // Sweeps passed it by while its spill was in the way, running ones too.
+            self.catch_up(id);
         }
         self.after_send(id, result, sent == length);
     }

@@ -236,13 +236,15 @@ impl World {
                     self.hosts[host].shard.applied_event(show)
                 })
                 .collect();
+            let deferred = self.hosts[host].shard.counters().answers_deferred;
             self.answer_in_hand = Some(ready.stamp);
             self.step(host, Input::Received { conn, bytes: &mut bytes, arrived: ready.stamp });
             self.answer_in_hand = None;
+            let deferred = self.hosts[host].shard.counters().answers_deferred > deferred;
             let after = self.hosts[host].shard.connection_state(conn);
             let state = state.filter(|_| state == after);
             for (answer, applied) in answers.into_iter().zip(applied) {
-                let taken = Taken { at: self.now, stamp: ready.stamp, state, applied };
+                let taken = Taken { at: self.now, stamp: ready.stamp, state, applied, deferred };
                 self.answer_taken(answer, taken);
             }
             if self.links[link].unread() > 0 {

@@ -246,9 +246,10 @@ impl World {
     }
 
     fn try_answer(&mut self, player: usize, answer: Wish, tries: u8) {
+        let impatient = self.players[player].dice.permille(60);
         let ready = self.usable_link(player).filter(|link| {
             let in_show = self.links[*link].in_show.map(|(show, _)| show);
-            in_show == Some(answer.show) || tries == TRIES_MAX
+            in_show == Some(answer.show) || tries == TRIES_MAX || impatient
         });
         if let Some(link) = ready {
             self.say_answer(link, answer);
@@ -300,65 +301,78 @@ impl World {
 
     /// A question is on the screen: what will the player do?
     pub(crate) fn plan(&mut self, player: usize, show: usize, question: u32, answer_by_ms: i64) {
-        if self.players[player].shows[show].planned.is_some_and(|planned| planned >= question) {
+        let Ok(place) = u16::try_from(question) else { return };
+        let knowledge = &mut self.players[player].shows[show];
+        if knowledge.planned.is_some_and(|planned| planned >= question) {
             return;
         }
-        self.players[player].shows[show].planned = Some(question);
-        let Ok(place) = u16::try_from(question) else { return };
+        knowledge.planned = Some(question);
+        // By the player's own clock.
+        let millis = answer_by_ms - CLOCK.zero_unix_ms + self.players[player].drift_ms;
+        let answer_by = Time::from_millis(u64::try_from(millis).unwrap_or(0));
+        let left = answer_by.since(self.now);
+        let left_us = u64::try_from(left.as_micros()).unwrap_or(0);
+        let in_time = self.players[player].dice.micros(20_000.min(left_us), left_us);
+        let mut acts = self.answers_of(player, show, place, left, in_time);
+        acts.extend(self.mishaps_of(player, left_us, in_time));
+        for (delay, act) in acts {
+            self.later(player, delay, act);
+        }
+    }
+
+    /// What a player means to answer, and when.
+    fn answers_of(
+        &mut self,
+        player: usize,
+        show: usize,
+        place: u16,
+        left: Duration,
+        in_time: Duration,
+    ) -> Vec<(Duration, Act)> {
         let count = self.setup.shows[show].questions[usize::from(place)].options.len();
         let known = self.setup.known[show][usize::from(place)];
-        let faults = self.setup.faults.clone();
-        let chat_percent = self.setup.chat_percent;
-        let rooms = [LOUNGE, self.setup.shows[self.setup.shows.len() - 1].room];
-        let now = self.now;
         let it = &mut self.players[player];
-        // By the player's own clock.
-        let millis = answer_by_ms - CLOCK.zero_unix_ms + it.drift_ms;
-        let answer_by = Time::from_millis(u64::try_from(millis).unwrap_or(0));
-        let left_us = u64::try_from(answer_by.since(now).as_micros()).unwrap_or(0);
+        if it.shows[show].is_out && !it.dice.permille(150) {
+            return Vec::new();
+        }
         let other = OptionIndex(u8::try_from(it.dice.index(count)).unwrap_or(0));
         let option = if it.dice.permille(720) { known } else { other };
-        let wish = |option| Wish {
-            show,
-            question: QuestionIndex(place),
-            option,
-            ticket: None,
-            repeats: 0,
-        };
-        let in_time = it.dice.micros(20_000.min(left_us), left_us);
+        let question = QuestionIndex(place);
+        let wish = |option| Wish { show, question, option, ticket: None, repeats: 0 };
         let answer = |option| Act::Answer { answer: wish(option), tries: 0 };
-        let mut acts: Vec<(Duration, Act)> = Vec::new();
-        let sulks = it.shows[show].is_out && !it.dice.permille(150);
+        let again = in_time + it.dice.millis(1, 300);
         match it.dice.below(100) {
-            _ if sulks => {}
-            0..=55 => acts.push((in_time, answer(option))),
-            56..=64 => {
-                let again = in_time + it.dice.millis(1, 300);
-                acts.extend([(in_time, answer(option)), (again, answer(option))]);
-            }
+            0..=55 => vec![(in_time, answer(option))],
+            56..=64 => vec![(in_time, answer(option)), (again, answer(option))],
             65..=70 => {
-                let again = in_time + it.dice.millis(1, 300);
-                acts.extend([(in_time, answer(option)), (again, answer(other))]);
                 self.races.answers_other_option += 1;
+                vec![(in_time, answer(option)), (again, answer(other))]
             }
-            71..=77 => {
-                let late = answer_by.since(now) + it.dice.millis(10, 1_500);
-                acts.push((late, answer(option)));
-            }
-            78..=84 => {}
-            85..=93 => {
-                let edge = answer_by.since(now).saturating_sub(it.dice.millis(0, 40));
-                acts.push((edge, answer(option)));
-            }
+            71..=77 => vec![(left + it.dice.millis(10, 1_500), answer(option))],
+            78..=84 => Vec::new(),
+            85..=93 => vec![(left.saturating_sub(it.dice.millis(0, 40)), answer(option))],
             _ => {
-                let question = question + u32::try_from(it.dice.below(2)).unwrap_or(0) * 70_000;
-                acts.push((in_time / 2, Act::Garbage { show, question }));
-                acts.push((in_time, answer(option)));
+                let far = u32::try_from(it.dice.below(2)).unwrap_or(0) * 70_000;
+                let garbage = Act::Garbage { show, question: u32::from(place) + far };
+                vec![(in_time / 2, garbage), (in_time, answer(option))]
             }
         }
+    }
+
+    /// What else happens to a player while a question is open.
+    fn mishaps_of(
+        &mut self,
+        player: usize,
+        left_us: u64,
+        in_time: Duration,
+    ) -> Vec<(Duration, Act)> {
+        let (breaks, stalls) = (self.setup.faults.break_permille, self.setup.faults.stall_permille);
+        let rooms = [LOUNGE, self.setup.shows[self.setup.shows.len() - 1].room];
+        let it = &mut self.players[player];
         let whole = left_us + 600_000;
         let moment = it.dice.micros(1, whole);
-        if it.dice.permille(faults.break_permille) {
+        let mut acts = Vec::new();
+        if it.dice.permille(breaks) {
             let act = match it.dice.below(10) {
                 0..=1 => Act::Break { how: Break::End },
                 2..=4 => Act::Break { how: Break::Reset },
@@ -370,14 +384,13 @@ impl World {
             let soon = in_time + it.dice.micros(0, 80_000);
             acts.push((if it.dice.permille(400) { soon } else { moment }, act));
         }
-        if it.dice.permille(faults.stall_permille) {
-            acts.push((
-                it.dice.micros(1, whole),
-                Act::Stall { millis: it.dice.between(50, 3_000) },
-            ));
+        if it.dice.permille(stalls) {
+            let is_long = it.dice.permille(200);
+            let millis = if is_long { 7_000 } else { it.dice.between(50, 3_000) };
+            acts.push((it.dice.micros(1, whole), Act::Stall { millis }));
         }
         for _ in 0..3 {
-            if it.dice.below(100) < chat_percent {
+            if it.dice.below(100) < self.setup.chat_percent {
                 acts.push((it.dice.micros(1, whole), Act::Chat));
             }
         }
@@ -387,8 +400,6 @@ impl World {
             let away = if it.dice.below(3) == 0 { Act::Leave } else { Act::Switch { room } };
             acts.extend([(moment, away), (back, Act::Switch { room: it.home_room })]);
         }
-        for (delay, act) in acts {
-            self.later(player, delay, act);
-        }
+        acts
     }
 }

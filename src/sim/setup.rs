@@ -96,7 +96,7 @@ impl Setup {
             force_retry_percent: if retries { dice.pick(&[5, 20, 60]) } else { 0 },
             retry_after_max_ms: dice.pick(&[0, 300, 2_000]),
         };
-        let lane_bytes_max = dice.pick(&[1_500, 3_000, 8_000, 1 << 20]);
+        let lane_bytes_max = dice.pick(&[900, 1_500, 8_000, 1 << 20]);
         let spill_bytes_max = dice.pick(&[2_000, 16_000, 65_536]);
         let idle_timeout_ms = dice.pick(&[2_500, 4_000, 8_000]);
         let twin = (seed.is_multiple_of(TWIN_EVERY)).then(|| {

@@ -329,7 +329,7 @@ impl World {
             self.races.tickets_bound += u64::from(bound);
             let expired = failure.reason() == proto::Reason::TicketInvalid;
             self.races.tickets_expired += u64::from(expired);
-            self.reply_came(link, answer, Reply::Refused);
+            self.reply_came(link, answer, Reply::Refused(failure.reason()));
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Taken {
     pub(crate) state: Option<State>,
     /// The last event of the show that the shard had applied.
     pub(crate) applied: EventNumber,
+    /// It was asked to come again, with a ticket.
+    pub(crate) deferred: bool,
 }
 
 /// What a player was told about an answer.
@@ -41,5 +43,5 @@ pub(crate) struct Taken {
 pub(crate) enum Reply {
     Acknowledged,
     Retry,
-    Refused,
+    Refused(crate::wire::proto::Reason),
 }

@@ -1,5 +1,7 @@
 //! Each check is seen to hold, and to fail when its promise is broken.
 
+#![allow(clippy::type_complexity, reason = "a table of functions and what they say")]
+
 use std::time::Duration;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! Tests of the script: the mix of fates, and the distance from every limit.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
+
 use super::*;
 use crate::base::ids::{RoomId, ShowId};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, Timing};

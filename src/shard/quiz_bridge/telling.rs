@@ -206,6 +206,11 @@ impl Shard {
             if current != Some(question) && replica.phase() != Phase::Ended {
                 return Err(RefusalReason::NotCurrentQuestion);
             }
+            // Or garbage would take the one place in which an answer may wait for its event.
+            let asked = replica.definition().questions.get(question.index());
+            if asked.is_some_and(|asked| option.index() >= asked.options.len()) {
+                return Err(RefusalReason::NoSuchOption);
+            }
         }
         Ok((question, option))
     }

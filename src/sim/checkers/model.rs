@@ -12,7 +12,7 @@ use crate::base::hash::Placement;
 use crate::base::ids::{BucketId, OptionIndex, QuestionIndex, UserId};
 use crate::base::limits::OPTIONS_MAX;
 use crate::base::time::Time;
-use crate::quiz::definition::ShowDefinition;
+use crate::quiz::definition::{ReviveCoverage, ShowDefinition};
 use crate::quiz::event::{NumberedEvent, Settlement, ShowEvent};
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
@@ -21,6 +21,9 @@ use crate::quiz::report::{BucketDigest, ClosedSummary, QuestionCounts, game_hash
 use crate::quiz::verdict::{Failing, Verdict};
 use crate::sim::checkers::{Findings, Promise};
 use crate::sim::races::Races;
+
+/// What a sealed result must say: the verdict, the answer that counts, questions passed by then.
+pub(crate) type Said = (Verdict, Option<OptionIndex>, u8);
 
 /// A user's cards, in all shows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,7 +85,7 @@ pub(crate) struct Model {
     shows: Vec<Show>,
     pub(crate) wallets: BTreeMap<UserId, Wallet>,
     /// Final verdicts by show, question, user and revision.
-    pub(crate) verdicts: BTreeMap<(usize, u16, UserId, u8), (Verdict, Option<OptionIndex>, u8)>,
+    pub(crate) verdicts: BTreeMap<(usize, u16, UserId, u8), Said>,
 }
 
 impl Model {
@@ -483,8 +486,6 @@ impl Counts {
             && self.by_ticket == counts.by_ticket
     }
 }
-
-use crate::quiz::definition::ReviveCoverage;
 
 fn judge(player: &mut Player, current: &Current, revive: ReviveCoverage, wallet: &mut Wallet) {
     let Some((option, stamp, _)) = player.here.answer else { return };

@@ -258,6 +258,9 @@ impl World {
     pub(crate) fn answer_taken(&mut self, answer: usize, taken: Taken) {
         self.answers[answer].taken = Some(taken);
         let it = &self.answers[answer];
+        if taken.deferred {
+            self.watch.ticketed.insert((it.show, it.question.0, it.user));
+        }
         let (show, question, arrived_at) = (it.show, it.question, it.arrived_at);
         let favours = arrived_at.is_some_and(|at| taken.stamp <= at);
         self.findings.check(favours, Promise::InTime, || {

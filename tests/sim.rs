@@ -1,0 +1,66 @@
+//! Seeds of the simulator: without a bug every promise holds; with one, its checker says so.
+
+use tidegate::sim::{Races, simulate};
+
+#[test]
+fn all_promises_hold_over_thirty_seeds_whatever_breaks() {
+    let mut races = Races::default();
+    for seed in 0..30 {
+        let outcome = simulate(seed);
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
+        races.add(&outcome.races);
+    }
+    // A simulation in which nothing breaks proves nothing.
+    for count in [races.resets, races.short_sends, races.pauses, races.repeats, races.replaced] {
+        assert!(count > 0, "{races:?}");
+    }
+}
+
+#[test]
+fn a_seed_repeats_to_the_last_count() {
+    for seed in [3, 8, 21] {
+        let (one, two) = (simulate(seed), simulate(seed));
+        assert_eq!(one.races, two.races);
+        assert_eq!((one.violations, one.lasted), (two.violations, two.lasted));
+    }
+}
+
+#[cfg(feature = "sim-bugs")]
+mod planted {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use tidegate::base::bugs::{Bug, plant};
+    use tidegate::sim::{Promise, simulate};
+
+    const SEEDS: u64 = 1_000;
+
+    /// The first seed in which the bug's own checker speaks. An assertion of the core that speaks
+    /// first is no proof of the checker.
+    fn caught(bug: Bug, promise: Promise) -> Option<u64> {
+        plant(Some(bug));
+        let found = (0..SEEDS).find(|seed| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| simulate(*seed)));
+            outcome.is_ok_and(|outcome| outcome.violations.iter().any(|it| it.promise == promise))
+        });
+        plant(None);
+        found
+    }
+
+    #[test]
+    fn each_bug_is_caught_by_its_checker_within_a_thousand_seeds() {
+        for (bug, promise) in [
+            (Bug::SettleEarly, Promise::Barrier),
+            (Bug::LoseDrainedMark, Promise::Progress),
+            (Bug::CountTwice, Promise::Counting),
+            (Bug::CardTwice, Promise::Cards),
+            (Bug::NonceReuse, Promise::Seals),
+            (Bug::OptionLeakedInSnapshot, Promise::Secrecy),
+            (Bug::StaleSessionReply, Promise::Sessions),
+            (Bug::HoleInLane, Promise::Lanes),
+        ] {
+            let seed = caught(bug, promise);
+            println!("{bug:?}: {promise:?} at seed {seed:?}");
+            assert!(seed.is_some(), "{bug:?} was not caught by {promise:?} in {SEEDS} seeds");
+        }
+    }
+}
