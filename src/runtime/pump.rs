@@ -38,6 +38,10 @@ const MAIL_BATCHES: usize = 64;
 /// While an arrival decides something, sleep is no longer than this: so old at most is the moment
 /// at which a ring was last seen empty.
 const OPEN_QUESTION_SLEEP: Duration = Duration::from_millis(10);
+/// A sleeping shard looks around this often even if nothing wakes it, because glommio has lost
+/// wakes (see [`Park`]); sooner while a question is open.
+const SLEEP_MAX: Duration = Duration::from_millis(250);
+const SLEEP_MAX_BUSY: Duration = Duration::from_millis(30);
 /// How often a busy shard publishes its counters.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -338,7 +342,8 @@ impl Running {
         // Whoever posts after this look wakes us; whoever posted before is seen by it.
         let alone = self.pump.mailbox.is_empty() && self.pump.calls.is_empty();
         if idle && alone && !self.has_news_of_stopping() {
-            park.sleep().await;
+            let longest = if awake.is_some() { SLEEP_MAX_BUSY } else { SLEEP_MAX };
+            park.sleep(longest).await;
         }
         self.pump.plane.unpark();
     }
