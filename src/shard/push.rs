@@ -239,7 +239,10 @@ impl Shard {
     fn plan_catch_ups(&mut self, max: usize) {
         // Those that are planned return to the list when their result comes; each is looked at
         // once in this batch.
-        for _ in 0..self.push.catching_up.len().min(max) {
+        for _ in 0..self.push.catching_up.len() {
+            if self.push.plans.len() == max {
+                return;
+            }
             let Some(id) = self.push.catching_up.pop_front() else {
                 return;
             };
