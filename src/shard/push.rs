@@ -13,7 +13,7 @@ use crate::base::time::Time;
 use crate::room::lane::Lane;
 use crate::room::log::{Read, low_bits};
 use crate::shard::Shard;
-use crate::shard::conn::{Flags, NO_ROOM, Spill};
+use crate::shard::conn::{Conn, Flags, NO_ROOM, Spill};
 use crate::shard::input::{Effect, SendResult};
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
@@ -210,6 +210,27 @@ impl Shard {
     /// When [`Self::retry_starved`] has something to do.
     pub(crate) fn starved_deadline(&self) -> Option<Time> {
         self.push.starved.front().map(|(due, _)| *due)
+    }
+
+    /// True if a connection has something to get and nobody will ever look at it again: neither
+    /// its socket, nor a list, nor a sweep. Always false; for the simulator to check.
+    pub(crate) fn is_left_behind(&self, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get(id) else {
+            return false;
+        };
+        let waits = [Flags::BLOCKED, Flags::REPLYING, Flags::CATCHING_UP, Flags::FLUSHING];
+        if waits.into_iter().any(|flag| conn.flags.has(flag)) {
+            return false;
+        }
+        let swept = conn.state == State::InRoom
+            && Lane::ALL.into_iter().any(|lane| self.rooms.local(conn.room).is_sweeping(lane));
+        conn.spill.is_some() || !swept && self.is_behind(id)
+    }
+
+    /// True if nothing that was made for a connection alone waits to be sent to it.
+    pub(crate) fn has_sent_replies(&self, id: ConnId) -> bool {
+        let waits = |conn: &Conn| conn.flags.has(Flags::REPLYING) || conn.spill.is_some();
+        !self.conns.get(id).is_some_and(waits)
     }
 
     fn flush(&mut self, id: ConnId) {

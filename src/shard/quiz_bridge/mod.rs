@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use status::{OpenedQuestion, ShowStatus};
 
 use crate::base::hash::PlacementKey;
-use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
+use crate::base::ids::{EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
@@ -37,8 +37,9 @@ pub(crate) struct QuizBridge {
     by_room: BTreeMap<RoomId, ShowId>,
     /// Mail that came before its event, per show, in order.
     waiting: BTreeMap<ShowId, VecDeque<(ShardId, QuizMail)>>,
-    /// Who has an answer waiting: at most one.
-    waiting_answers: BTreeSet<(ShowId, UserId)>,
+    /// Who has an answer waiting: at most one for a question. An answer to another question takes
+    /// nobody's place: it may be stale and refused in the end.
+    waiting_answers: BTreeSet<(ShowId, UserId, QuestionIndex)>,
     /// Questions whose drained mark this shard owes, with the moment up to which it must have
     /// received everything.
     draining: BTreeMap<ShowId, Time>,
@@ -178,8 +179,9 @@ impl Shard {
             | QuizMail::TicketIssued { show, .. }
             | QuizMail::Drained { show, .. } => *show,
             QuizMail::Answer(answer) => {
-                // At most one per user: the first is the one that binds.
-                if !self.quiz.waiting_answers.insert((answer.show, answer.user)) {
+                // At most one per user and question: the first is the one that binds.
+                let place = (answer.show, answer.user, answer.input.question);
+                if !self.quiz.waiting_answers.insert(place) {
                     return self.refuse_second_answer(answer);
                 }
                 answer.show
@@ -194,7 +196,8 @@ impl Shard {
     fn take_up_waiting(&mut self, show: ShowId) {
         for (from, mail) in self.quiz.waiting.remove(&show).unwrap_or_default() {
             if let QuizMail::Answer(answer) = &mail {
-                self.quiz.waiting_answers.remove(&(show, answer.user));
+                let place = (show, answer.user, answer.input.question);
+                self.quiz.waiting_answers.remove(&place);
             }
             self.quiz_mail(from, mail);
         }

@@ -466,7 +466,10 @@ impl World {
     fn check_replies(&mut self) {
         for (place, link) in self.links.iter().enumerate() {
             let lives = link.is_usable() && link.server_open && link.stalled_until < self.now;
-            if !lives {
+            // A reader that stalled may still be taking what was owed to it before.
+            let all_sent =
+                link.conn.is_some_and(|conn| self.hosts[link.host].shard.sent_all_replies(conn));
+            if !lives || !all_sent || link.in_flight > 0 {
                 continue;
             }
             for (sequence, (asked, at)) in &link.asked {
