@@ -57,11 +57,8 @@ fn settle(shard: &mut Shard, now: Time) {
         shard.step(now, Input::Durable { record });
     }
     while shard.plan_sends(64) > 0 {
-        let results: Vec<_> = shard
-            .plans()
-            .iter()
-            .map(|plan| SendResult::Sent(shard.bytes_of(plan).len()))
-            .collect();
+        let results: Vec<_> =
+            shard.plans().iter().map(|plan| SendResult::Sent(shard.bytes_of(plan).len())).collect();
         shard.sends_done(now, &results);
     }
 }

@@ -1,14 +1,14 @@
 //! The simulator: shipped shard cores, many players and a robot operator under a virtual clock,
 //! everything from one seed.
 //!
-//! A [`world::World`] has 1–5 shards, their kernels, mailboxes and journals ([`host`] follows the
-//! order of the real pump), connections that carry bytes ([`network`]), players ([`player`] decides,
-//! [`talk`] speaks and listens) and an operator per show ([`operator`]). Faults are drawn from the
+//! A `world::World` has 1–5 shards, their kernels, mailboxes and journals (`host` follows the
+//! order of the real pump), connections that carry bytes (`network`), players (`player` decides,
+//! `talk` speaks and listens) and an operator per show (`operator`). Faults are drawn from the
 //! seed: mail delayed but never lost nor reordered, connections that break at any byte, readers
 //! that stall, shards that pause, records that are durable late, clocks that drift.
 //!
-//! The checkers ([`checkers`]) hold what comes out against what is promised, one promise each. What
-//! a run never did it did not check, so it counts its faults and races ([`races`]).
+//! The checkers (`checkers`) hold what comes out against what is promised, one promise each. What
+//! a run never did it did not check, so it counts its faults and races (`races`).
 //!
 //! Pure: no clock, no threads, no I/O. Deliberately absent: the socket plane and the runtime (their
 //! tests have a kernel), loss of what is not durable (the journal's simulator).
