@@ -39,8 +39,9 @@ const MAIL_BATCHES: usize = 64;
 /// at which a ring was last seen empty.
 const OPEN_QUESTION_SLEEP: Duration = Duration::from_millis(10);
 /// A sleeping shard looks around this often even if nothing wakes it, because glommio has lost
-/// wakes (see [`Park`]); sooner while a question is open.
+/// wakes (see [`Park`]); sooner while a question is open, later without connections.
 const SLEEP_MAX: Duration = Duration::from_millis(250);
+const SLEEP_MAX_ALONE: Duration = Duration::from_secs(2);
 const SLEEP_MAX_BUSY: Duration = Duration::from_millis(30);
 /// How often a busy shard publishes its counters.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
@@ -342,7 +343,11 @@ impl Running {
         // Whoever posts after this look wakes us; whoever posted before is seen by it.
         let alone = self.pump.mailbox.is_empty() && self.pump.calls.is_empty();
         if idle && alone && !self.has_news_of_stopping() {
-            let longest = if awake.is_some() { SLEEP_MAX_BUSY } else { SLEEP_MAX };
+            let longest = match self.pump.shard.gauges().connections {
+                0 => SLEEP_MAX_ALONE,
+                _ if awake.is_some() => SLEEP_MAX_BUSY,
+                _ => SLEEP_MAX,
+            };
             park.sleep(longest).await;
         }
         self.pump.plane.unpark();
