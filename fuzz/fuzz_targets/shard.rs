@@ -25,6 +25,7 @@ fn shard() -> Shard {
         clock: DisplayClock { zero_unix_ms: 1_800_000_000_000 },
         decoder: Decoder { role: Role::Server, message_bytes_max: 4_096 },
         spill_bytes_max: 65_536,
+        lane_bytes_max: 65_536,
         handshake_timeout_ms: 5_000,
         heartbeat_interval_ms: 10_000,
         idle_timeout_ms: 30_000,
