@@ -1,8 +1,8 @@
 """Writes the golden vectors with Google's Protobuf implementation, from the schema alone.
 
-    python3 -m venv /tmp/vectors
-    /tmp/vectors/bin/pip install grpcio-tools==1.85.1 protobuf==7.36.2
-    /tmp/vectors/bin/python proto/vectors/generate.py
+    python3 -m venv target/vectors
+    target/vectors/bin/pip install grpcio-tools==1.85.1 protobuf==7.36.2
+    target/vectors/bin/python proto/vectors/generate.py
 
 Each vector is NAME.bin (binary Protobuf) and NAME.json (canonical ProtoJSON) of one frame; names
 beginning with `client_` are of ClientFrame, with `server_` of ServerFrame. tests/vectors.rs reads
