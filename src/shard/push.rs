@@ -214,7 +214,8 @@ impl Shard {
 
     /// True if a connection has something to get and nobody will ever look at it again: neither
     /// its socket, nor a list, nor a sweep. Always false; for the simulator to check.
-    pub(crate) fn is_left_behind(&self, id: ConnId) -> bool {
+    #[must_use]
+    pub fn is_left_behind(&self, id: ConnId) -> bool {
         let Some(conn) = self.conns.get(id) else {
             return false;
         };
@@ -228,7 +229,8 @@ impl Shard {
     }
 
     /// True if nothing that was made for a connection alone waits to be sent to it.
-    pub(crate) fn has_sent_replies(&self, id: ConnId) -> bool {
+    #[must_use]
+    pub fn has_sent_replies(&self, id: ConnId) -> bool {
         let waits = |conn: &Conn| conn.flags.has(Flags::REPLYING) || conn.spill.is_some();
         !self.conns.get(id).is_some_and(waits)
     }

@@ -15,18 +15,6 @@ impl Shard {
         self.conns.get(conn).map(|conn| conn.state)
     }
 
-    /// True if a connection has something to get and nobody will ever look at it again.
-    #[must_use]
-    pub fn leaves_behind(&self, conn: ConnId) -> bool {
-        self.is_left_behind(conn)
-    }
-
-    /// True if nothing that was made for a connection alone waits to be sent to it.
-    #[must_use]
-    pub fn sent_all_replies(&self, conn: ConnId) -> bool {
-        self.has_sent_replies(conn)
-    }
-
     /// The last event of a show that this shard has applied; 0 before its announcement.
     #[must_use]
     pub fn applied_event(&self, show: ShowId) -> EventNumber {

@@ -48,7 +48,7 @@ impl World {
                 let it = &self.links[link];
                 let forgotten = it.conn.is_some_and(|conn| {
                     let shard = &self.hosts[it.host].shard;
-                    shard.leaves_behind(conn)
+                    shard.is_left_behind(conn)
                 });
                 self.findings.check(!forgotten, Promise::Offers, || {
                     format!("user {user} read on link {link}, question {question} was forgotten")

@@ -468,7 +468,7 @@ impl World {
             let lives = link.is_usable() && link.server_open && link.stalled_until < self.now;
             // A reader that stalled may still be taking what was owed to it before.
             let all_sent =
-                link.conn.is_some_and(|conn| self.hosts[link.host].shard.sent_all_replies(conn));
+                link.conn.is_some_and(|conn| self.hosts[link.host].shard.has_sent_replies(conn));
             if !lives || !all_sent || link.in_flight > 0 {
                 continue;
             }
