@@ -49,6 +49,9 @@ pub const ROOMS_MAX: usize = 4_096;
 pub const LANE_BYTES_MAX: usize = 1024 * 1024;
 /// Frames that one lane keeps, whatever their size.
 pub const LANE_FRAMES_MAX: usize = 4_096;
+/// Bytes that all lanes of a shard may grow to together, copies and homes: beyond it the lanes that
+/// clients write to forget instead of growing.
+pub const SHARD_LANES_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// A lane's first allocation; it doubles up to [`LANE_BYTES_MAX`].
 pub const LANE_BYTES_START: usize = 4 * 1024;
 

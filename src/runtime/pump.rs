@@ -269,7 +269,7 @@ impl Running {
         let mut worked = false;
         for _ in 0..SEND_BATCHES {
             if self.pump.shard.plan_sends(SEND_BATCH) == 0 {
-                return worked;
+                return worked || self.pump.shard.has_sends_due();
             }
             worked = true;
             self.send_planned();

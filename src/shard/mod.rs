@@ -80,6 +80,10 @@ pub struct Shard {
     check_key: PlacementKey,
     entropy: Box<dyn Entropy>,
     now: Time,
+    /// What reached the host before this moment has been handled.
+    received_until: Time,
+    /// Nobody is let in any more.
+    is_stopping: bool,
     conns: ConnTable,
     rooms: Rooms,
     registry: Registry,
@@ -111,6 +115,8 @@ impl Shard {
             check_key,
             entropy,
             now: Time::ZERO,
+            received_until: Time::ZERO,
+            is_stopping: false,
             conns: ConnTable::default(),
             rooms: Rooms::default(),
             registry: Registry::new(placement_key),
@@ -138,7 +144,10 @@ impl Shard {
             Input::Writable { conn } => self.unblock(conn),
             Input::Ended { conn } => self.end(conn, bytes::Bytes::new()),
             Input::ReadOut { conn } => self.read_out(conn),
-            Input::ReceivedAll { until } => self.quiz_received_all(until),
+            Input::ReceivedAll { until } => {
+                self.received_until = until;
+                self.quiz_received_all(until);
+            }
             Input::Mail(batch) => self.mail_batch(batch),
             Input::Durable { record } => self.durable(record),
             Input::Tick => self.tick(),
@@ -240,9 +249,7 @@ impl Shard {
                 }
             }
             Mail::Subscribe { room, encoding } => self.subscribe(from, room, encoding),
-            Mail::Subscribed { room, encoding, backlog } => {
-                self.subscribed(room, encoding, backlog);
-            }
+            Mail::Subscribed(mail) => self.subscribed(mail),
             Mail::Unsubscribe { room } => self.unsubscribe(from, room),
             Mail::Publish(publish) => self.publish_at_home(from, *publish),
             Mail::Published { conn, room, epoch, lane, version, sequence } => {
@@ -287,6 +294,7 @@ impl Shard {
     }
 
     fn shutdown(&mut self) {
+        self.is_stopping = true;
         for place in 0..self.conns.places_end() {
             if let Some((id, _)) = self.conns.at(place) {
                 self.close(id, CloseReason::GoingAway);
