@@ -207,6 +207,9 @@ metrics! {
     Gauge Nanoseconds "tidegate_turn_longest_seconds" "The longest turn of the last ten to twenty seconds." {
         TurnLongest,
     }
+    Counter Count "tidegate_wakes_late_total" "Wakes that only a timer beside them brought: lost, or the host stood still." {
+        WakesLate,
+    }
     Counter Count "tidegate_clock_steps_total" "Steps of the wall clock by more than 50 ms." {
         ClockSteps,
     }

@@ -50,6 +50,11 @@ impl Meter {
         self.mail_age.note(now, age);
     }
 
+    /// Only the guard's timer brought a wake.
+    pub(crate) fn note_wake_late(&mut self) {
+        self.counters.increment(Metric::WakesLate);
+    }
+
     /// The wall clock is off by `step_ms` against the monotonic one; says by how much it was stepped
     /// since the last look, milliseconds, if that is worth saying.
     pub(crate) fn note_wall_clock(&mut self, step_ms: i64) -> Option<i64> {
