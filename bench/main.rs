@@ -7,6 +7,8 @@
 mod common;
 mod fanout;
 mod floors;
+mod idle;
+mod million;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +19,8 @@ use common::gateway::{self, serve_under_test};
 use common::machine::Machine;
 use common::problem::{Doing as _, Problem};
 use fanout::FanoutArguments;
+use idle::IdleArguments;
+use million::MillionArguments;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -30,6 +34,10 @@ struct Cli {
 enum Subject {
     /// CPU per delivery of a broadcast, one at a time and in bursts, beside a plain send() loop
     Fanout(FanoutArguments),
+    /// Memory of connections while nothing happens, and how fast they come
+    Idle(IdleArguments),
+    /// A million connections to one gateway process: a question to all of them, and their answers
+    Million(MillionArguments),
     /// The gateway that is measured
     #[command(name = gateway::SUBCOMMAND, hide = true)]
     GatewayUnderTest {
@@ -66,6 +74,8 @@ fn main() -> ExitCode {
 fn run(subject: Subject) -> Result<(), Problem> {
     match subject {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
+        Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
+        Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),
         Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {
             floors::fanout::run(connections, frame_bytes, port).doing("the fan-out floor")

@@ -127,6 +127,11 @@ impl Clients {
         self.connected
     }
 
+    /// Clients whose connection the server has closed.
+    pub(crate) fn ended(&self) -> u32 {
+        self.ended
+    }
+
     /// From now on, let this many clients be connected, in the order of their numbers.
     pub(crate) fn want(&mut self, connections: u32) {
         self.wanted = connections.min(self.len());

@@ -184,7 +184,7 @@ fn greets(payload: &[u8], greeting: Greeting) -> bool {
     }
 }
 
-/// Messages a second, for people.
+/// How many a second.
 pub(crate) fn per_second(count: usize, ns: u64) -> f64 {
     as_f64(count) / (as_f64_ns(ns.max(1)) / 1e9)
 }
