@@ -41,6 +41,22 @@ impl Operator {
 
     /// The answer to what was sent; one that is an error is a [`Problem`].
     pub(crate) fn answer(&mut self) -> Result<Value, Problem> {
+        let text = self.answer_text()?;
+        serde_json::from_str(&text).doing(format!("reading the answer to {}", self.asked))
+    }
+
+    /// A request and its answer, which is not JSON.
+    pub(crate) fn ask_text(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<String, Problem> {
+        self.send(method, path, body)?;
+        self.answer_text()
+    }
+
+    fn answer_text(&mut self) -> Result<String, Problem> {
         let asked = self.asked.clone();
         let mut bytes = Vec::new();
         let (body, length) = loop {
@@ -60,7 +76,7 @@ impl Operator {
             .into_owned();
             return Err(Problem::new(format!("{asked}: the gateway answered {status}: {text}")));
         }
-        serde_json::from_str(&text).doing(format!("reading the answer to {asked}"))
+        Ok(text)
     }
 
     /// A request and its answer.

@@ -1,10 +1,12 @@
 //! What all subjects share: servers as processes of their own, the client that loads them, clocks,
 //! statistics, reports.
 
+pub(crate) mod answering;
 pub(crate) mod clients;
 pub(crate) mod clock;
 pub(crate) mod contender;
 pub(crate) mod counting;
+pub(crate) mod entering;
 pub(crate) mod floor;
 pub(crate) mod gateway;
 pub(crate) mod http;

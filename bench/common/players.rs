@@ -190,7 +190,12 @@ impl Audience for Players {
 
 /// An answer to the first question as a client sends it.
 pub(crate) fn answer(option: u32, ticket: &[u8]) -> Vec<u8> {
-    let answer = Answer { show_id: SHOW, question: 0, option, ticket: ticket.to_vec().into() };
+    answer_to(0, option, ticket)
+}
+
+/// An answer to any question as a client sends it.
+pub(crate) fn answer_to(question: u32, option: u32, ticket: &[u8]) -> Vec<u8> {
+    let answer = Answer { show_id: SHOW, question, option, ticket: ticket.to_vec().into() };
     let business = Business {
         r#type: BusinessType::Answer.into(),
         sequence: "a".to_owned(),

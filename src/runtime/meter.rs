@@ -12,10 +12,26 @@ use crate::base::time::Time;
 use crate::net::PlaneCounters;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
+use crate::shard::counters::ANSWER_TIMES_US;
 use crate::wire::close::CloseReason;
 
 /// A longest time is remembered for one to two of these.
 const WINDOW: Duration = Duration::from_secs(10);
+
+/// By the bounds of the shard's count of answer times.
+const ANSWER_TIMES: [Metric; ANSWER_TIMES_US.len() + 1] = [
+    Metric::AnswersWithin50us,
+    Metric::AnswersWithin100us,
+    Metric::AnswersWithin250us,
+    Metric::AnswersWithin500us,
+    Metric::AnswersWithin1ms,
+    Metric::AnswersWithin2ms,
+    Metric::AnswersWithin3ms,
+    Metric::AnswersWithin5ms,
+    Metric::AnswersWithin10ms,
+    Metric::AnswersWithin50ms,
+    Metric::AnswersWhenever,
+];
 
 /// The numbers of one shard on their way to its snapshot.
 pub(crate) struct Meter {
@@ -114,6 +130,11 @@ impl Meter {
             (Metric::MailWaited, counts.mail_waited),
         ] {
             self.counters.set(metric, value);
+        }
+        let mut within = 0;
+        for (metric, count) in ANSWER_TIMES.into_iter().zip(counts.answer_times) {
+            within += count;
+            self.counters.set(metric, within);
         }
         self.counters.set(Metric::ClosedOtherwise, 0);
         for reason in CloseReason::ALL {

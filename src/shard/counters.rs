@@ -1,6 +1,8 @@
 //! What a shard counts: plain numbers that only it writes; the runtime gives each its name as a
 //! metric and publishes copies.
 
+use std::time::Duration;
+
 use crate::wire::close::CloseReason;
 
 /// Counts since the shard began.
@@ -62,4 +64,34 @@ pub struct Counters {
     pub show_events: u64,
     /// Connections that the shard closed, by [`CloseReason`].
     pub closes: [u64; CloseReason::ALL.len()],
+    /// Answers by the time from their arrival stamp to the moment at which their reply had been
+    /// handed to the socket: up to each of [`ANSWER_TIMES_US`], and longer.
+    pub answer_times: [u64; ANSWER_TIMES_US.len() + 1],
+}
+
+/// Bounds of [`Counters::answer_times`], microseconds.
+pub const ANSWER_TIMES_US: [u64; 10] =
+    [50, 100, 250, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 50_000];
+
+impl Counters {
+    /// An answer took so long.
+    pub(crate) fn note_answer_time(&mut self, took: Duration) {
+        let bounds = ANSWER_TIMES_US.iter().map(|bound| Duration::from_micros(*bound));
+        let place = bounds.filter(|bound| took > *bound).count();
+        self.answer_times[place] += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_on_a_bound_is_within_it() {
+        let mut counters = Counters::default();
+        for micros in [0, 50, 51, 3_000, 50_000, 50_001] {
+            counters.note_answer_time(Duration::from_micros(micros));
+        }
+        assert_eq!(counters.answer_times, [2, 1, 0, 0, 0, 0, 1, 0, 0, 1, 1]);
+    }
 }

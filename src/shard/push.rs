@@ -60,6 +60,15 @@ pub(crate) struct Push {
     pub(crate) sweeping: [VecDeque<u32>; 3],
     /// Connections to be tried again because the kernel had no memory.
     starved: VecDeque<(Time, ConnId)>,
+    /// Arrival stamps of answers whose replies are in the outbox.
+    answered: Vec<Time>,
+}
+
+impl Push {
+    /// The reply to an answer that arrived then is about to be sent.
+    pub(crate) fn note_answered(&mut self, arrived: Time) {
+        self.answered.push(arrived);
+    }
 }
 
 /// How long a send waits that failed for want of kernel memory.
@@ -135,6 +144,12 @@ impl Shard {
             }
         }
         self.push.plans = plans;
+        if self.outbox.is_empty() {
+            // All replies are on their way, those of answers among them.
+            for arrived in self.push.answered.drain(..) {
+                self.counters.note_answer_time(now.since(arrived));
+            }
+        }
         self.outbox.recycle();
     }
 
