@@ -45,8 +45,8 @@ const COUNTDOWN_MS: u32 = 120_000;
 const METRICS_LAG: Duration = Duration::from_millis(300);
 /// From one broadcast to the next.
 const BROADCAST_INTERVAL: Duration = Duration::from_millis(50);
-/// A message of a room, on the wire.
-const BROADCAST_BYTES: usize = 138;
+/// What a broadcast carries; it has some forty bytes more on the wire.
+const BROADCAST_BYTES: usize = 100;
 
 /// `tidegate-bench answers`
 #[derive(Clone, Debug, Args)]
@@ -223,8 +223,7 @@ fn start_gateway(
     let mut gateway = Gateway::start(&settings, &arguments.options)?;
     gateway.command(SHOW, "open-lobby")?;
     let mut crowd = Crowd::new(gateway, connections, machine.file_limit(), Answering::of_gateway)?;
-    crowd.fill(1)?;
-    crowd.server.prepare(BROADCAST_BYTES)?;
+    crowd.server.adjust(BROADCAST_BYTES, 0)?;
     crowd.fill(connections)?;
     gateway_turn(&mut crowd, WARM_UP_QUESTIONS, arguments.rate, None)?;
     crowd.audience.take_times_ns();

@@ -124,3 +124,34 @@ fn what_cannot_be_measured_is_said_before_anything_starts() {
     assert!(!output.status.success(), "somebody else's server was measured");
     assert!(complaints.contains("stop what listens there"), "{complaints}");
 }
+
+#[test]
+fn answers_are_all_acknowledged() {
+    let report = report("answers --connections 100 --rate 2000 --repetitions 2");
+    assert_eq!((&report["lost"], &report["refused"]), (&0.into(), &0.into()), "{report}");
+    // Two repetitions of as many questions as a show has room for, and three among broadcasts.
+    let answers = report["answers"].as_u64().unwrap();
+    assert!(answers >= 500 && answers % 100 == 0, "{report}");
+    positive(&report, &["server_cpu_us_per_answer", "floor_cpu_us_per_answer", "ratio"]);
+    for times in ["ack_ms", "floor_ack_ms", "busy_ack_ms"] {
+        let at = |share: &str| report[times][share].as_f64().unwrap();
+        assert!(0.0 < at("p50") && at("p50") <= at("p99") && at("p99") <= at("p999"), "{report}");
+    }
+    // The gateway's own histogram has seen them.
+    positive(&report, &["server_ack_p99_ms", "busy_server_ack_p99_ms"]);
+}
+
+#[test]
+fn after_a_storm_everybody_is_back() {
+    let report = report("connect --connections 100 --repetitions 1 --storm 300");
+    let paths: Vec<&Value> =
+        report["paths"].as_array().unwrap().iter().map(|it| &it["path"]).collect();
+    assert_eq!(paths, ["one_round_trip", "separate_frames"], "{report}");
+    positive(&report, &["server_cpu_us_per_connect", "floor_cpu_us_per_connect", "ratio"]);
+    let storm = &report["storm"];
+    positive(storm, &["in_ms", "gone_ms", "back_ms"]);
+    assert_eq!(
+        (&storm["connections_at_end"], &storm["sessions_at_end"]),
+        (&300.into(), &300.into())
+    );
+}

@@ -313,14 +313,7 @@ mod tests {
     #[test]
     fn an_echo_counts_once_for_each_message_that_was_due() {
         let mut audience = Answering::of_floor(2, Box::new(|_, _| {}));
-        let heard = |index, at_ns| Heard {
-            index,
-            number: 0,
-            opcode: 2,
-            frame_bytes: 90,
-            payload: &[],
-            at_ns,
-        };
+        let heard = |index, at_ns| Heard { index, opcode: 2, frame_bytes: 90, payload: &[], at_ns };
         audience.due_ns[1] = 5;
         audience.heard(heard(0, 7), &mut Outgoing::default());
         audience.heard(heard(1, 9), &mut Outgoing::default());

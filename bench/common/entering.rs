@@ -157,14 +157,7 @@ mod tests {
             entering.upgraded(0, 101, &mut outgoing);
             for trip in 1..4 {
                 assert_eq!(entering.joined(), u32::from(trip >= path.round_trips()), "{path:?}");
-                let heard = Heard {
-                    index: 0,
-                    number: 0,
-                    opcode: 2,
-                    frame_bytes: 34,
-                    payload: &[],
-                    at_ns: 1,
-                };
+                let heard = Heard { index: 0, opcode: 2, frame_bytes: 34, payload: &[], at_ns: 1 };
                 entering.heard(heard, &mut outgoing);
             }
             assert_eq!(entering.joined(), 1, "{path:?}");

@@ -1,6 +1,6 @@
 //! The operator's side: a small HTTP/1.1 client on one connection that is kept open.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -87,11 +87,14 @@ impl Operator {
 
     fn read_some(&mut self, bytes: &mut Vec<u8>) -> Result<(), Problem> {
         let mut piece = [0; 4_096];
-        match self
-            .stream
-            .read(&mut piece)
-            .doing(format!("waiting for the answer to {}", self.asked))?
-        {
+        // Rings that are being taken down interrupt calls with a timeout, which are not restarted.
+        let read = loop {
+            match self.stream.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read.doing(format!("waiting for the answer to {}", self.asked))? {
             0 => Err(Problem::new(format!("{}: the gateway closed the connection", self.asked))),
             count => {
                 bytes.extend_from_slice(&piece[..count]);

@@ -15,6 +15,8 @@ use tidegate::quiz::director::{Command, Director};
 use tidegate::quiz::local::LocalQuiz;
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::replica::{AnswerInput, AnswerOutcome};
+use tidegate::quiz::seal::{Sealer, SecretKey, VerdictRecord};
+use tidegate::quiz::verdict::Verdict;
 
 use crate::cpu_time::{CpuTime, now};
 use crate::scale;
@@ -131,15 +133,16 @@ pub(crate) fn bench(criterion: &mut Criterion<CpuTime>) {
     group.sampling_mode(SamplingMode::Flat).sample_size(20);
     let player_count = scale(1_000_000, 1_000);
     for bucket_count in [BUCKET_COUNT_DEFAULT, 1] {
-        let mut stage = Stage::new(player_count, bucket_count);
+        let mut made = None;
         let name = format!("judge one of {player_count} players/{bucket_count} buckets");
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| {
+                let stage = made.get_or_insert_with(|| Stage::new(player_count, bucket_count));
                 let mut left = usize::try_from(count).unwrap();
                 let mut took = Duration::ZERO;
                 while left > 0 {
                     if stage.is_spent() {
-                        stage = Stage::new(player_count, bucket_count);
+                        *stage = Stage::new(player_count, bucket_count);
                     } else if stage.next == stage.players.len() {
                         stage.next_question();
                     }
@@ -152,6 +155,7 @@ pub(crate) fn bench(criterion: &mut Criterion<CpuTime>) {
         });
     }
     settle(&mut group);
+    seal(&mut group);
     group.finish();
 }
 
@@ -164,6 +168,21 @@ fn settle(group: &mut BenchmarkGroup<'_, CpuTime>) {
             bencher.iter_custom(|count| (0..count).map(|_| settled(player_count, answered)).sum());
         });
     }
+}
+
+/// Part of judging: encrypting the result.
+fn seal(group: &mut BenchmarkGroup<'_, CpuTime>) {
+    let key = SecretKey::generate(&mut SeededEntropy::new(2, 2));
+    let sealer = Sealer::new(&key, SHOW, QuestionIndex(0));
+    let (verdict, option) = (Verdict::Passed, Some(CORRECT));
+    let record = VerdictRecord { verdict, new_record: false, by_ticket: false, option, passed: 1 };
+    let mut user = 0;
+    group.bench_function("seal a result", |bencher| {
+        bencher.iter(|| {
+            user += 1;
+            sealer.seal(UserId(user), 0, record)
+        });
+    });
 }
 
 /// How long it takes to settle the one bucket there is.

@@ -12,26 +12,11 @@ use crate::base::time::Time;
 use crate::net::PlaneCounters;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
-use crate::shard::counters::ANSWER_TIMES_US;
+use crate::shard::counters::Counters as ShardCounters;
 use crate::wire::close::CloseReason;
 
 /// A longest time is remembered for one to two of these.
 const WINDOW: Duration = Duration::from_secs(10);
-
-/// By the bounds of the shard's count of answer times.
-const ANSWER_TIMES: [Metric; ANSWER_TIMES_US.len() + 1] = [
-    Metric::AnswersWithin50us,
-    Metric::AnswersWithin100us,
-    Metric::AnswersWithin250us,
-    Metric::AnswersWithin500us,
-    Metric::AnswersWithin1ms,
-    Metric::AnswersWithin2ms,
-    Metric::AnswersWithin3ms,
-    Metric::AnswersWithin5ms,
-    Metric::AnswersWithin10ms,
-    Metric::AnswersWithin50ms,
-    Metric::AnswersWhenever,
-];
 
 /// The numbers of one shard on their way to its snapshot.
 pub(crate) struct Meter {
@@ -131,11 +116,7 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
-        let mut within = 0;
-        for (metric, count) in ANSWER_TIMES.into_iter().zip(counts.answer_times) {
-            within += count;
-            self.counters.set(metric, within);
-        }
+        self.take_answer_times(counts);
         self.counters.set(Metric::ClosedOtherwise, 0);
         for reason in CloseReason::ALL {
             // Several reasons may share a series.
@@ -143,6 +124,25 @@ impl Meter {
             let others =
                 if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
             self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    /// Buckets of a histogram count all that was not longer.
+    fn take_answer_times(&mut self, counts: &ShardCounters) {
+        for (metric, place) in [
+            (Metric::AnswersWithin50us, 0),
+            (Metric::AnswersWithin100us, 1),
+            (Metric::AnswersWithin250us, 2),
+            (Metric::AnswersWithin500us, 3),
+            (Metric::AnswersWithin1ms, 4),
+            (Metric::AnswersWithin2ms, 5),
+            (Metric::AnswersWithin3ms, 6),
+            (Metric::AnswersWithin5ms, 7),
+            (Metric::AnswersWithin10ms, 8),
+            (Metric::AnswersWithin50ms, 9),
+            (Metric::AnswersWhenever, 10),
+        ] {
+            self.counters.set(metric, counts.answer_times[..=place].iter().sum());
         }
     }
 

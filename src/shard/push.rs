@@ -14,6 +14,7 @@ use crate::room::lane::Lane;
 use crate::room::log::{Read, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Flags, NO_ROOM, Spill};
+use crate::shard::counters::answer_time_place;
 use crate::shard::input::{Effect, SendResult};
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
@@ -147,7 +148,7 @@ impl Shard {
         if self.outbox.is_empty() {
             // All replies are on their way, those of answers among them.
             for arrived in self.push.answered.drain(..) {
-                self.counters.note_answer_time(now.since(arrived));
+                self.counters.answer_times[answer_time_place(now.since(arrived))] += 1;
             }
         }
         self.outbox.recycle();
