@@ -418,7 +418,6 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
     };
     let verifier = TokenVerifier::new(&settings.token_secret);
     let secrets = Secrets {
-        placement_key: settings.placement_key,
         ticket_key: TicketKey::new(settings.ticket_key, clock.display()),
         verifier: match &settings.audience {
             Some(audience) => verifier.for_audience(audience),

@@ -60,8 +60,6 @@ use crate::wire::close::CloseReason;
 
 /// What a shard is given beside its settings.
 pub struct Secrets {
-    /// Places users, rooms and shows; the same on every shard of the deployment.
-    pub placement_key: PlacementKey,
     /// Signs retry tickets; the same on every shard, and kept over restarts.
     pub ticket_key: TicketKey,
     /// Checks access tokens.
@@ -102,13 +100,14 @@ impl Shard {
     /// A shard without connections, rooms or shows.
     #[must_use]
     pub fn new(config: ShardConfig, secrets: Secrets) -> Shard {
-        let Secrets { placement_key, ticket_key, verifier, mut entropy } = secrets;
+        let Secrets { ticket_key, verifier, mut entropy } = secrets;
+        let registry = Registry::new(config.placement);
         let mut check_key = PlacementKey([0; 16]);
         entropy.fill(&mut check_key.0);
         Shard {
             placement: config.placement,
             clock: config.clock,
-            quiz: QuizBridge::new(&config, placement_key),
+            quiz: QuizBridge::new(&config),
             config,
             verifier,
             ticket_key,
@@ -119,7 +118,7 @@ impl Shard {
             is_stopping: false,
             conns: ConnTable::default(),
             rooms: Rooms::default(),
-            registry: Registry::new(placement_key),
+            registry,
             outbox: Outbox::default(),
             push: Push::default(),
             held: Held::default(),

@@ -15,6 +15,7 @@ use crate::room::lane::Lane;
 use crate::room::log::{Read, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Flags, NO_ROOM, Spill};
+use crate::shard::counters::answer_time_place;
 use crate::shard::input::{Effect, SendResult};
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
@@ -69,6 +70,15 @@ pub(crate) struct Push {
     pub(crate) sweeping: [VecDeque<u32>; 3],
     /// Connections to be tried again because the kernel had no memory.
     starved: VecDeque<(Time, ConnId)>,
+    /// Arrival stamps of answers whose replies are in the outbox.
+    answered: Vec<Time>,
+}
+
+impl Push {
+    /// The reply to an answer that arrived then is about to be sent.
+    pub(crate) fn note_answered(&mut self, arrived: Time) {
+        self.answered.push(arrived);
+    }
 }
 
 /// How long a send waits that failed for want of kernel memory.
@@ -156,6 +166,12 @@ impl Shard {
             }
         }
         self.push.plans = plans;
+        if self.outbox.is_empty() {
+            // All replies are on their way, those of answers among them.
+            for arrived in self.push.answered.drain(..) {
+                self.counters.answer_times[answer_time_place(now.since(arrived))] += 1;
+            }
+        }
         self.outbox.recycle();
     }
 

@@ -70,7 +70,6 @@ impl Stage {
             },
         };
         let secrets = Secrets {
-            placement_key: key,
             ticket_key: TicketKey::new([9; 32], CLOCK),
             verifier: TokenVerifier::new(SECRET),
             entropy: Box::new(SeededEntropy::new(1, 1)),

@@ -281,6 +281,7 @@ impl Shard {
     /// The user's home says what became of an answer.
     pub(super) fn tell_answer(&mut self, reply: &AnswerReply) {
         let (show, question) = (reply.show, reply.question);
+        self.push.note_answered(reply.arrived);
         let result = match reply.verdict {
             AnswerVerdict::Recorded(sealed) => Some(sealed_result(show, question, &sealed)),
             AnswerVerdict::Late => None,
