@@ -121,6 +121,17 @@ pub struct PublishMail {
     pub sequence: Box<str>,
 }
 
+/// What the service says in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceMessages {
+    /// Where.
+    pub room: RoomId,
+    /// In which lane.
+    pub lane: Lane,
+    /// What, in this order; opaque.
+    pub messages: Vec<Bytes>,
+}
+
 /// A message of a room, ordered and encoded.
 #[derive(Clone, Debug)]
 pub struct RoomFrames {

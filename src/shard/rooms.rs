@@ -14,7 +14,7 @@ use crate::room::local::LocalRoom;
 use crate::room::log::low_bits;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
-use crate::shard::mail::{Mail, PublishMail, RoomFrames, SubscribedMail};
+use crate::shard::mail::{Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail};
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 use crate::shard::session::Event;
@@ -376,7 +376,7 @@ impl Shard {
     /// The home has answered. Its backlog may tell of a show event that has not come here.
     pub(crate) fn subscribed(&mut self, mail: SubscribedMail) {
         if let Some(index) = self.rooms.by_id.get(&mail.room).copied() {
-            self.from_home(index, Early::Subscribed(mail));
+            self.take_from_home(index, Early::Subscribed(mail));
         }
     }
 
@@ -418,10 +418,9 @@ impl Shard {
     /// At the home: the service says something.
     pub(crate) fn publish_for_service(
         &mut self,
-        room: RoomId,
-        lane: Lane,
-        messages: Vec<Bytes>,
+        messages: ServiceMessages,
     ) -> Result<OperatorAnswer, OperatorError> {
+        let ServiceMessages { room, lane, messages } = messages;
         let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
         let (epoch, first_version) = (home.epoch(), home.next_version(lane));
         for data in messages {
@@ -469,12 +468,12 @@ impl Shard {
     /// A room's message has come, once for all its members here.
     pub(crate) fn room_frames(&mut self, mail: RoomFrames) {
         if let Some(index) = self.rooms.by_id.get(&mail.room).copied() {
-            self.from_home(index, Early::Frames(mail));
+            self.take_from_home(index, Early::Frames(mail));
         }
     }
 
     /// What tells of a show event waits for it, and what comes after it in the room waits too.
-    fn from_home(&mut self, index: u32, mail: Early) {
+    fn take_from_home(&mut self, index: u32, mail: Early) {
         let may_pass = self.quiz_has_applied(mail.after());
         let local = &mut self.rooms.locals[index as usize];
         if may_pass && local.early.is_empty() {
