@@ -98,6 +98,9 @@ struct FanoutReport {
     floor_fairness_rank_p99_to_p50: Option<f64>,
     client_cpu_us_per_delivery: f64,
     client_limited: bool,
+    /// Other work on this machine stretched most broadcasts: CPU per delivery holds, coverage does
+    /// not.
+    disturbed: bool,
 }
 
 /// What one server showed, repetition by repetition.
@@ -109,6 +112,7 @@ struct Showing {
     client: Figures,
     deliveries: u64,
     limited: u32,
+    disturbed: u32,
     broadcasts: u32,
     frame_bytes: usize,
     fairness: Option<f64>,
@@ -240,6 +244,7 @@ fn turn<S: Server>(contender: &mut Contender<S>, showing: &mut Showing) -> Resul
         showing.coverages.push(broadcast.coverage);
         showing.deliveries += broadcast.deliveries;
         showing.limited += u32::from(broadcast.client_limited);
+        showing.disturbed += u32::from(broadcast.disturbed);
         showing.broadcasts += 1;
     }
     showing.frame_bytes = contender.counting.frame_bytes().unwrap_or(0);
@@ -297,6 +302,7 @@ fn report(
         floor_fairness_rank_p99_to_p50: beside.fairness,
         client_cpu_us_per_delivery: gateway.client.median(),
         client_limited: gateway.limited * 2 > gateway.broadcasts,
+        disturbed: gateway.disturbed * 2 > gateway.broadcasts,
     }
 }
 
@@ -335,8 +341,12 @@ fn table(report: &FanoutReport) -> Table {
         );
         table.row("fairness", format!("{fairness:.3}"), note);
     }
-    let limited = if report.client_limited { "the clients limited coverage" } else { "" };
-    table.row("client, CPU per delivery", us(report.client_cpu_us_per_delivery), limited);
+    let note = match (report.client_limited, report.disturbed) {
+        (true, _) => "the clients limited coverage",
+        (false, true) => "other work on this machine stretched coverage",
+        (false, false) => "",
+    };
+    table.row("client, CPU per delivery", us(report.client_cpu_us_per_delivery), note);
     if !report.interleaved {
         table.row("not interleaved", "", "both servers at a time don't fit into memory");
     }

@@ -70,6 +70,8 @@ struct MillionReport {
     coverage_ms: Coverage,
     /// From the command to the acknowledgement of the answer.
     acknowledged_ms: Coverage,
+    /// From the answer to its acknowledgement.
+    answer_ms: Coverage,
     countdown_ms: u32,
     connects_per_s: f64,
     server_rss_bytes_per_connection: f64,
@@ -194,7 +196,8 @@ impl Hall {
         report.retried = counts.retried;
         report.refused = counts.refused;
         report.closed = self.clients.ended();
-        [report.coverage_ms, report.acknowledged_ms] = self.players.coverages(from_ns);
+        [report.coverage_ms, report.acknowledged_ms, report.answer_ms] =
+            self.players.coverages(from_ns);
         self.compare(report)?;
         report.server_rss_bytes_end = memory::resident_bytes(self.gateway.process_id())?;
         Ok(())
@@ -249,6 +252,7 @@ fn table(report: &MillionReport) -> Table {
     for (what, Coverage { p50, p99, p999, p100 }) in [
         ("question, coverage", report.coverage_ms),
         ("acknowledged, coverage", report.acknowledged_ms),
+        ("answer to acknowledgement", report.answer_ms),
     ] {
         table.row(
             what,

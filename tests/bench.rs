@@ -99,6 +99,7 @@ fn no_answer_is_lost() {
     }
     rises(&report["coverage_ms"]);
     rises(&report["acknowledged_ms"]);
+    rises(&report["answer_ms"]);
 }
 
 #[test]

@@ -12,11 +12,12 @@ use crate::common::stats::{Coverage, as_f64_ns};
 
 /// Everybody is in, or everybody has it, within so many seconds and one more per so many clients.
 const PATIENCE_S: u64 = 30;
-const CLIENTS_PER_SECOND: u64 = 5_000;
+const CLIENTS_PER_SECOND: u64 = 2_000;
 /// What a server still does after the last client was served.
 const AFTERMATH: Duration = Duration::from_millis(2);
-/// A server that was at work for a smaller part of the time until the last client was served had to
-/// wait for the clients.
+/// Clients that need more than this part of the server's CPU were a limit, or nearly so.
+const CLIENT_SHARE_MAX: f64 = 0.9;
+/// A server that had a core for a smaller part of the time was disturbed by other work.
 const BUSY_SHARE_MIN: f64 = 0.8;
 
 /// What one broadcast was.
@@ -30,8 +31,11 @@ pub(crate) struct Broadcast {
     pub(crate) coverage: Coverage,
     /// Messages delivered.
     pub(crate) deliveries: u64,
-    /// The server waited for the clients.
+    /// The clients were as slow as the server: coverage is theirs too.
     pub(crate) client_limited: bool,
+    /// The server was not at work all the time until the last client was served, and the clients
+    /// were not the reason: something else had its core.
+    pub(crate) disturbed: bool,
 }
 
 /// A server and its clients.
@@ -100,13 +104,15 @@ impl<S: Server> Contender<S> {
         pause(AFTERMATH);
         let server_ns = self.cpu.ns()? - cpu_from_ns;
         let deliveries = self.counting.messages();
+        let client_limited = as_f64_ns(client_ns) > CLIENT_SHARE_MAX * as_f64_ns(busy_ns);
         let each = |ns: u64| as_f64_ns(ns) / 1e3 / as_f64_ns(deliveries.max(1));
         Ok(Broadcast {
             server_us: each(server_ns),
             client_us: each(client_ns),
             coverage: self.counting.coverage(from_ns),
             deliveries,
-            client_limited: as_f64_ns(busy_ns) < BUSY_SHARE_MIN * as_f64_ns(wall_ns),
+            client_limited,
+            disturbed: !client_limited && as_f64_ns(busy_ns) < BUSY_SHARE_MIN * as_f64_ns(wall_ns),
         })
     }
 }

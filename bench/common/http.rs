@@ -31,12 +31,20 @@ impl Operator {
             body.len()
         );
         self.asked = format!("{method} {path}");
-        if self.stream.write_all(request.as_bytes()).is_err() {
-            // The gateway closes connections that were silent for long.
+        if self.was_closed()? {
             self.stream = open(self.address)?;
-            self.stream.write_all(request.as_bytes()).doing(&self.asked)?;
         }
-        Ok(())
+        self.stream.write_all(request.as_bytes()).doing(&self.asked)
+    }
+
+    /// Whether the gateway has closed the connection, as it does with those that were silent for
+    /// long.
+    fn was_closed(&self) -> Result<bool, Problem> {
+        let doing = "looking at the connection to the gateway's operator HTTP";
+        self.stream.set_nonblocking(true).doing(doing)?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).doing(doing)?;
+        Ok(!peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock))
     }
 
     /// The answer to what was sent; one that is an error is a [`Problem`].

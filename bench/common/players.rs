@@ -38,8 +38,11 @@ pub(crate) struct Players {
     question: Vec<u8>,
     /// Answer frames by option.
     answers: Vec<Vec<u8>>,
+    /// By player: when the question came.
     asked_ns: Vec<u64>,
     acknowledged_ns: Vec<u64>,
+    /// From the question's arrival, which is when the answer is sent, to its acknowledgement.
+    waited_ns: Vec<u64>,
     last_at_ns: u64,
     /// Told to come again: when, who, with which ticket.
     retries: BinaryHeap<Reverse<(u64, u32, Vec<u8>)>>,
@@ -67,8 +70,9 @@ impl Players {
             counts: Counts::default(),
             question: Vec::new(),
             answers: (0..OPTIONS).map(|option| answer(option, &[])).collect(),
-            asked_ns: Vec::with_capacity(connections as usize),
+            asked_ns: vec![0; connections as usize],
             acknowledged_ns: Vec::with_capacity(connections as usize),
+            waited_ns: Vec::with_capacity(connections as usize),
             last_at_ns: 0,
             retries: BinaryHeap::new(),
         }
@@ -84,12 +88,15 @@ impl Players {
         self.last_at_ns
     }
 
-    /// How the question spread from that moment on, and the acknowledgements.
-    pub(crate) fn coverages(&mut self, from_ns: u64) -> [Coverage; 2] {
-        [&mut self.asked_ns, &mut self.acknowledged_ns].map(|times_ns| {
+    /// How the question spread from that moment on, how the acknowledgements did, and how long
+    /// each of them took from its answer.
+    pub(crate) fn coverages(&mut self, from_ns: u64) -> [Coverage; 3] {
+        self.asked_ns.retain(|time| *time > 0);
+        for times_ns in [&mut self.asked_ns, &mut self.acknowledged_ns] {
             times_ns.iter_mut().for_each(|time| *time = time.saturating_sub(from_ns));
-            Coverage::of(times_ns)
-        })
+        }
+        [&mut self.asked_ns, &mut self.acknowledged_ns, &mut self.waited_ns]
+            .map(|it| Coverage::of(it))
     }
 
     /// Sends again what was told to come again by now.
@@ -108,7 +115,7 @@ impl Players {
         }
         *step = Step::Asked;
         self.counts.asked += 1;
-        self.asked_ns.push(heard.at_ns);
+        self.asked_ns[heard.index as usize] = heard.at_ns;
         let answer = &self.answers[(heard.index % OPTIONS) as usize];
         outgoing.push(heard.index, |bytes| bytes.extend_from_slice(answer));
     }
@@ -142,6 +149,8 @@ impl Players {
                     self.counts.acknowledged += 1;
                     self.counts.late += u32::from(received.result.is_none());
                     self.acknowledged_ns.push(heard.at_ns);
+                    let asked_ns = self.asked_ns[heard.index as usize];
+                    self.waited_ns.push(heard.at_ns - asked_ns);
                 }
             }
             response::Payload::RetryAnswer(retry) => {
