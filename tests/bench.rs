@@ -138,8 +138,10 @@ fn answers_are_all_acknowledged() {
         let at = |share: &str| report[times][share].as_f64().unwrap();
         assert!(0.0 < at("p50") && at("p50") <= at("p99") && at("p99") <= at("p999"), "{report}");
     }
-    // The gateway's own histogram has seen them.
-    positive(&report, &["server_ack_p99_ms", "busy_server_ack_p99_ms"]);
+    // By the gateway's own histogram; nothing if they took longer than that tells apart.
+    for field in ["server_ack_p99_ms", "busy_server_ack_p99_ms"] {
+        assert!(report[field].is_null() || report[field].as_f64().unwrap() > 0.0, "{report}");
+    }
 }
 
 #[test]
