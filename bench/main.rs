@@ -9,6 +9,7 @@ mod fanout;
 mod floors;
 mod idle;
 mod million;
+mod peers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use common::problem::{Doing as _, Problem};
 use fanout::FanoutArguments;
 use idle::IdleArguments;
 use million::MillionArguments;
+use peers::PeersArguments;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -38,6 +40,8 @@ enum Subject {
     Idle(IdleArguments),
     /// A million connections to one gateway process: a question to all of them, and their answers
     Million(MillionArguments),
+    /// The same work by servers that others wrote: CPU, memory, connects, time to everybody
+    Peers(PeersArguments),
     /// The gateway that is measured
     #[command(name = gateway::SUBCOMMAND, hide = true)]
     GatewayUnderTest {
@@ -76,6 +80,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
         Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
+        Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),
         Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {
             floors::fanout::run(connections, frame_bytes, port).doing("the fan-out floor")

@@ -102,12 +102,12 @@ install_nchan() {
 # Published as source with a built library in it, which wants libuv; cffi calls that library.
 install_socketify() {
     need python3 "install python3 and python3-pip" || return
-    debian "$installed/socketify" "libuv1=$libuv_version-*" || return
+    debian "$scratch/libuv" "libuv1=$libuv_version-*" || return
+    mkdir "$installed/socketify/lib" && cp "$scratch"/libuv/usr/lib/*/libuv.so.1 "$installed/socketify/lib/" || return
     python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
         --target "$installed/socketify/python" "socketify==$socketify_version" \
         "cffi==$cffi_version" "pycparser==$pycparser_version" &&
-        LD_LIBRARY_PATH=$(echo "$installed"/socketify/usr/lib/*) \
-            PYTHONPATH="$installed/socketify/python" python3 -c 'import socketify'
+        LD_LIBRARY_PATH="$installed/socketify/lib" PYTHONPATH="$installed/socketify/python" python3 -c 'import socketify'
 }
 
 # A peer is up to date when its version and its sources are those of the last installation.

@@ -24,11 +24,11 @@ const server = Bun.serve({
   },
 });
 
-console.log("ready");
+console.log(`ready ${server.port}`);
 for await (const line of console) {
   const [command, count] = line.split(" ");
   if (command !== "b") continue;
   for (let sent = 0; sent < Number(count); sent += 1) server.publish("room", message);
-  console.log(`queued ${count}`);
+  console.log("done");
 }
 process.exit(0);

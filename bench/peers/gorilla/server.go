@@ -76,7 +76,7 @@ func main() {
 	}
 	go func() { log.Fatal(http.Serve(listener, http.HandlerFunc(join))) }()
 
-	fmt.Println("ready")
+	fmt.Println("ready", listener.Addr().(*net.TCPAddr).Port)
 	commands := bufio.NewScanner(os.Stdin)
 	for commands.Scan() {
 		var count int
@@ -86,6 +86,6 @@ func main() {
 		for sent := 0; sent < count; sent++ {
 			broadcast(message)
 		}
-		fmt.Printf("queued %d\n", count)
+		fmt.Println("done")
 	}
 }

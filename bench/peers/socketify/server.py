@@ -24,7 +24,7 @@ app.ws(
 def broadcast(count):
     for _ in range(count):
         app.publish("room", message, OpCode.BINARY)
-    print(f"queued {count}", flush=True)
+    print("done", flush=True)
 
 
 def obey():
@@ -35,8 +35,8 @@ def obey():
     app.loop.loop.call_soon_threadsafe(app.close)
 
 
-def listening(_):
-    print("ready", flush=True)
+def listening(config):
+    print(f"ready {config.port}", flush=True)
     threading.Thread(target=obey, daemon=True).start()
 
 

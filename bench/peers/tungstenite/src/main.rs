@@ -46,7 +46,6 @@ async fn broadcast(room: &Room, body: &Bytes) {
 
 async fn obey(room: Room, body: Bytes) -> std::io::Result<()> {
     let mut commands = BufReader::new(tokio::io::stdin()).lines();
-    println!("ready");
     while let Some(line) = commands.next_line().await? {
         let Some(count) = line.strip_prefix("b ").and_then(|count| count.parse::<u64>().ok())
         else {
@@ -55,13 +54,14 @@ async fn obey(room: Room, body: Bytes) -> std::io::Result<()> {
         for _ in 0..count {
             broadcast(&room, &body).await;
         }
-        println!("queued {count}");
+        println!("done");
     }
     Ok(())
 }
 
 async fn run(port: u16, body_bytes: usize) -> std::io::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port)).await?;
+    println!("ready {}", listener.local_addr()?.port());
     let room = Room::default();
     let accepting = room.clone();
     spawn_local(async move {
