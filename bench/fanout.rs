@@ -7,8 +7,9 @@
 //!
 //! The gateway is told through its operator HTTP; that, and everything else that its process does,
 //! is part of its cost. Its clients are authenticated members of a room and get the messages
-//! through the high lane, `--payload` bytes long on the wire; the floor sends as many bytes. In a
-//! burst 16 messages are handed over at once; the floor's burst is one `send()` of 16 messages.
+//! through the high lane, `--payload` bytes long on the wire, or one byte longer where no message of
+//! the protocol has that length (138 is such a one); the floor sends as many bytes as the gateway
+//! does. In a burst 16 messages are handed over at once; the floor's burst is one `send()` of 16 messages.
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -34,6 +35,10 @@ const FAIRNESS_BROADCASTS: u32 = 100;
 const FAIRNESS_DELIVERIES_MAX: u64 = 10_000_000;
 /// Deliveries of one server in one repetition, about.
 const DELIVERIES_PER_TURN: u32 = 40_000;
+/// Stamps from this version on have a number of two bytes, up to 16,383: before, frames would grow
+/// during a measurement.
+const VERSIONS_SKIPPED: u16 = 130;
+const ADJUSTMENTS_MAX: u32 = 4;
 const BROADCASTS_PER_TURN_MAX: u32 = 20;
 
 /// `tidegate-bench fanout`
@@ -43,7 +48,8 @@ pub(crate) struct FanoutArguments {
     #[arg(long, value_name = "N", default_value_t = 8_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
-    /// Bytes of a message on the wire, WebSocket header included
+    /// Bytes of a message on the wire, WebSocket header included (one more where the gateway has no
+    /// message of that length)
     #[arg(long, value_name = "BYTES", default_value_t = 138,
         value_parser = clap::value_parser!(u16).range(64..=8_192))]
     payload: u16,
@@ -70,6 +76,8 @@ enum Floor {
 struct FanoutReport {
     connections: u32,
     payload_bytes: u16,
+    /// What messages of both have on the wire.
+    frame_bytes: usize,
     repetitions: u32,
     floor: &'static str,
     /// Whether both servers were alive at the same time.
@@ -102,12 +110,13 @@ struct Showing {
     deliveries: u64,
     limited: u32,
     broadcasts: u32,
+    frame_bytes: usize,
     fairness: Option<f64>,
 }
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &FanoutArguments, machine: &Machine) -> Result<(), Problem> {
-    let FanoutArguments { connections, payload, options, .. } = arguments;
+    let FanoutArguments { connections, options, .. } = arguments;
     let twice = u64::from(*connections) * 2;
     memory::check_room(u64::from(*connections))?;
     let interleaved = memory::check_room(twice).is_ok();
@@ -115,18 +124,18 @@ pub(crate) fn run(arguments: &FanoutArguments, machine: &Machine) -> Result<(), 
     options.take_effect()?;
     let repetitions = options.repetitions_or(REPETITIONS);
     let progress = Progress::new(u64::from(*connections));
-    let start_floor = || {
-        let sizes = [connections.to_string(), payload.to_string()];
+    let start_floor = |frame_bytes: usize| {
+        let sizes = [connections.to_string(), frame_bytes.to_string()];
         let server = LineServer::floor(floor, &sizes, options)?;
         let mut contender = Contender::new(server, *connections, machine.file_limit())?;
         progress.stage("connecting to the floor", u64::from(*connections));
         contender.fill(*connections, &progress)?;
         Ok(contender)
     };
-    let start_gateway = || start_gateway(arguments, machine, &progress);
     let (mut gateway_showing, mut floor_showing) = (Showing::default(), Showing::default());
+    let (mut gateway, frame_bytes) = start_gateway(arguments, machine, &progress)?;
     if interleaved {
-        let (mut gateway, mut floor) = (start_gateway()?, start_floor()?);
+        let mut floor = start_floor(frame_bytes)?;
         progress.stage("measuring", u64::from(repetitions));
         for repetition in 0..repetitions {
             if repetition % 2 == 0 {
@@ -143,10 +152,9 @@ pub(crate) fn run(arguments: &FanoutArguments, machine: &Machine) -> Result<(), 
         progress.at(1);
         fairness(&mut floor, &mut floor_showing)?;
     } else {
-        let mut gateway = start_gateway()?;
         alone(&mut gateway, &mut gateway_showing, repetitions, &progress)?;
         drop(gateway);
-        alone(&mut start_floor()?, &mut floor_showing, repetitions, &progress)?;
+        alone(&mut start_floor(frame_bytes)?, &mut floor_showing, repetitions, &progress)?;
     }
     drop(progress);
     let report = report(arguments, floor, interleaved, &gateway_showing, &floor_showing);
@@ -172,27 +180,37 @@ fn start_gateway(
     arguments: &FanoutArguments,
     machine: &Machine,
     progress: &Progress,
-) -> Result<Contender<Gateway>, Problem> {
+) -> Result<(Contender<Gateway>, usize), Problem> {
     let connections = arguments.connections;
     let settings = GatewaySettings { connections, show: None, retries: true };
     let gateway = Gateway::start(&settings, &arguments.options)?;
     let mut contender = Contender::new(gateway, connections, machine.file_limit())?;
-    let wanted = usize::from(arguments.payload);
     progress.stage("connecting to the gateway", u64::from(connections));
     // Versions, and with them frames, grow at the beginning: while nobody but one client listens.
     contender.fill(1, progress)?;
-    contender.server.prepare(wanted)?;
-    contender.broadcast(1)?;
-    let was = contender.counting.frame_bytes().unwrap_or(wanted);
-    contender.server.adjust(wanted, was)?;
-    contender.broadcast(1)?;
-    if contender.counting.frame_bytes() != Some(wanted) {
-        return Err(Problem::new(format!(
-            "--payload {wanted}: no message of the gateway has exactly so many bytes on the wire; take one more"
-        )));
+    for _ in 0..VERSIONS_SKIPPED.div_ceil(BURST) {
+        contender.broadcast(BURST)?;
     }
+    let frame_bytes = lengthen(&mut contender, usize::from(arguments.payload))?;
     contender.fill(connections, progress)?;
-    Ok(contender)
+    Ok((contender, frame_bytes))
+}
+
+/// Makes messages as long as they are wanted, or longer by as little as can be: where a length inside
+/// of the frame needs one more byte, some lengths don't exist. Returns what they are.
+fn lengthen(contender: &mut Contender<Gateway>, wanted: usize) -> Result<usize, Problem> {
+    let mut was = 0;
+    for _ in 0..ADJUSTMENTS_MAX {
+        contender.broadcast(1)?;
+        was = contender.counting.frame_bytes().unwrap_or(0);
+        if was == wanted || was == wanted + 1 {
+            return Ok(was);
+        }
+        contender.server.adjust(if was + 1 == wanted { wanted + 1 } else { wanted }, was)?;
+    }
+    Err(Problem::new(format!(
+        "--payload {wanted}: the gateway's messages cannot be made so long, the nearest have {was} bytes"
+    )))
 }
 
 /// All repetitions of one server, where two don't fit at a time.
@@ -224,6 +242,7 @@ fn turn<S: Server>(contender: &mut Contender<S>, showing: &mut Showing) -> Resul
         showing.limited += u32::from(broadcast.client_limited);
         showing.broadcasts += 1;
     }
+    showing.frame_bytes = contender.counting.frame_bytes().unwrap_or(0);
     let burst = contender.broadcast(BURST)?;
     showing.one.push(one.median());
     showing.burst.push(burst.server_us);
@@ -258,6 +277,7 @@ fn report(
     FanoutReport {
         connections: arguments.connections,
         payload_bytes: arguments.payload,
+        frame_bytes: gateway.frame_bytes,
         repetitions: arguments.options.repetitions_or(REPETITIONS),
         floor,
         interleaved,
@@ -289,7 +309,8 @@ fn figures_of(figures: &[f64]) -> Figures {
 fn table(report: &FanoutReport) -> Table {
     let mut table = Table::default();
     let us = |figure: f64| format!("{figure:.3} µs");
-    let size = format!("{} connections, {} bytes", report.connections, report.payload_bytes);
+    let size =
+        format!("{} connections, {} bytes on the wire", report.connections, report.frame_bytes);
     table.row("deliveries", report.deliveries.to_string(), size);
     table.row("gateway, CPU per delivery", us(report.server_cpu_us_per_delivery), "");
     table.row("floor, CPU per delivery", us(report.floor_cpu_us_per_delivery), report.floor);

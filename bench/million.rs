@@ -9,12 +9,14 @@
 //! the delivery of the question: the two slow each other down. Load and gateway share the machine's
 //! memory bandwidth, and every segment's receive work on loopback is done by the core that sends.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::common::clients::{CONNECTS_IN_FLIGHT, Clients, ClientsSettings};
-use crate::common::clock::now_ns;
+use crate::common::clock::{now_ns, pause};
 use crate::common::contender::patience_s;
 use crate::common::gateway::{Gateway, GatewaySettings};
 use crate::common::machine::Machine;
@@ -30,6 +32,9 @@ use crate::common::stats::{Coverage, as_f64_ns};
 
 /// After the countdown, how long nothing may come until nothing more will.
 const SILENCE_NS: u64 = 5_000_000_000;
+/// The gateway's own tallies are asked for so often, and so many times.
+const TALLY_LOOK: Duration = Duration::from_millis(100);
+const TALLY_LOOKS_MAX: u32 = 30;
 /// How often the bar moves.
 const SHOW_NS: u64 = 250_000_000;
 
@@ -190,13 +195,28 @@ impl Hall {
         report.refused = counts.refused;
         report.closed = self.clients.ended();
         [report.coverage_ms, report.acknowledged_ms] = self.players.coverages(from_ns);
-        let show = self.gateway.operator().ask("GET", &format!("/v1/shows/{SHOW}"), "")?;
-        let count = |value: &Value| value.as_u64().unwrap_or(0);
-        report.answers_counted_by_gateway = count(&show["live"]["answered"]);
-        report.players_counted_by_gateway = count(&show["joined"]);
+        self.compare(report)?;
         report.server_rss_bytes_end = memory::resident_bytes(self.gateway.process_id())?;
         Ok(())
     }
+
+    /// Asks the gateway what it has counted; its tallies come a moment after the answers.
+    fn compare(&mut self, report: &mut MillionReport) -> Result<(), Problem> {
+        for _ in 0..TALLY_LOOKS_MAX {
+            let show = self.gateway.operator().ask("GET", &format!("/v1/shows/{SHOW}"), "")?;
+            report.answers_counted_by_gateway = count(&show["live"]["answered"]);
+            report.players_counted_by_gateway = count(&show["joined"]);
+            if report.answers_counted_by_gateway >= u64::from(report.answers) {
+                break;
+            }
+            pause(TALLY_LOOK);
+        }
+        Ok(())
+    }
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
 }
 
 fn each(total: u64, connections: u32) -> f64 {

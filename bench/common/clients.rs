@@ -16,7 +16,7 @@ mod ring;
 
 use std::collections::VecDeque;
 
-use crate::common::clock::now_ns;
+use crate::common::clock::{now_ns, thread_cpu_ns};
 use crate::common::problem::{Doing as _, Problem};
 
 use addresses::Addresses;
@@ -142,8 +142,8 @@ impl Clients {
         &mut self.outgoing
     }
 
-    /// Time spent in turns that found something to do, since the last time this was asked,
-    /// nanoseconds: what the clients cost, because they have their core to themselves.
+    /// CPU of turns that found something to do, since the last time this was asked, nanoseconds:
+    /// what the clients cost. Looking around in vain costs the whole core and is left out.
     pub(crate) fn take_busy_ns(&mut self) -> u64 {
         std::mem::take(&mut self.busy_ns)
     }
@@ -156,7 +156,7 @@ impl Clients {
         if idle {
             return Ok(());
         }
-        let from_ns = now_ns();
+        let from_ns = thread_cpu_ns();
         for ring in 0..self.rings.len() {
             if self.rings[ring].has_news() {
                 self.rings[ring].enter().doing("entering a ring of the clients")?;
@@ -168,7 +168,7 @@ impl Clients {
         }
         self.greet(audience);
         self.send()?;
-        self.busy_ns += now_ns() - from_ns;
+        self.busy_ns += thread_cpu_ns() - from_ns;
         match self.problem.take() {
             Some(problem) => Err(Problem::new(problem)),
             None => Ok(()),

@@ -14,6 +14,11 @@ pub(crate) fn now_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
+/// Nanoseconds of CPU that the calling thread has used.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    read(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
 /// CPU time of another process, while that lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessClock(libc::clockid_t);

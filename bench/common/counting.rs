@@ -9,6 +9,9 @@ use tidegate::wire::proto::{business, response, server_frame};
 use crate::common::clients::{Audience, Heard, Outgoing};
 use crate::common::stats::{Coverage, as_f64, as_f64_ns, percentile};
 
+/// Text and binary (RFC 6455 §5.2): pings are no deliveries.
+const DATA_OPCODES: [u8; 2] = [1, 2];
+
 /// Writes the upgrade request of a client.
 pub(crate) type Request = Box<dyn FnMut(u32, &mut Vec<u8>)>;
 
@@ -157,6 +160,9 @@ impl Audience for Counting {
     }
 
     fn heard(&mut self, heard: Heard<'_>, _: &mut Outgoing) {
+        if !DATA_OPCODES.contains(&heard.opcode) {
+            return;
+        }
         if !self.is_in[heard.index as usize] {
             return self.greeted(heard);
         }
@@ -214,7 +220,7 @@ mod tests {
     }
 
     fn hear(counting: &mut Counting, index: u32, at_ns: u64) {
-        let heard = Heard { index, number: 0, opcode: 2, frame_bytes: 138, payload: &[], at_ns };
+        let heard = Heard { index, opcode: 2, frame_bytes: 138, payload: &[], at_ns };
         counting.heard(heard, &mut Outgoing::default());
     }
 

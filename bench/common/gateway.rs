@@ -16,7 +16,6 @@ use tidegate::base::ids::UserId;
 use tidegate::ops::cli::ServeArguments;
 use tidegate::ops::serve::serve;
 use tidegate::wire::codec::Encoding;
-use tidegate::wire::frame::header_bytes;
 use tidegate::wire::upgrade::ClientRequest;
 
 use crate::common::clock::unix_s;
@@ -37,10 +36,6 @@ const SECRET: &str = "the bench's own secret, known to everybody";
 const TOKEN_LIFETIME_S: u32 = 86_400;
 /// Clients of the bench send nothing but answers: nobody is given up for being silent.
 const PATIENCE_MS: u32 = 3_600_000;
-/// Stamps from this version on have a number of two bytes, up to 16,383: before, frames would grow
-/// during a measurement.
-const VERSIONS_SKIPPED: usize = 130;
-
 /// How the gateway is started.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewaySettings {
@@ -120,18 +115,6 @@ impl Gateway {
     /// The operator's HTTP.
     pub(crate) fn operator(&mut self) -> &mut Operator {
         &mut self.operator
-    }
-
-    /// Prepares messages that are `frame_bytes` long on the wire. The room must exist: a member is
-    /// in it.
-    pub(crate) fn prepare(&mut self, frame_bytes: usize) -> Result<(), Problem> {
-        self.set_data(1);
-        for _ in 0..VERSIONS_SKIPPED.div_ceil(16) {
-            self.broadcast(16)?;
-            self.await_word()?;
-        }
-        self.set_data(frame_bytes.saturating_sub(header_bytes(frame_bytes) + 36));
-        Ok(())
     }
 
     /// Makes the data of messages longer or shorter by as much as `frame_bytes` of them missed.

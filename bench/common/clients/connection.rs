@@ -10,8 +10,6 @@ const RESPONSE_BYTES_MAX: usize = 16_384;
 pub(crate) struct Heard<'a> {
     /// Which client.
     pub(crate) index: u32,
-    /// Number of this frame for this client, from 0.
-    pub(crate) number: u32,
     /// RFC 6455 §5.2.
     pub(crate) opcode: u8,
     /// Header and payload on the wire.
@@ -28,7 +26,6 @@ pub(super) struct Connection {
     /// What is not yet a whole response or frame.
     #[expect(clippy::box_collection, reason = "a million clients that wait for nothing")]
     partial: Option<Box<Vec<u8>>>,
-    frames: u32,
     upgraded: bool,
     listed: bool,
 }
@@ -93,9 +90,8 @@ impl Connection {
             let Some(payload) = bytes[used + header..].get(..length) else {
                 break;
             };
-            let (number, frame_bytes) = (self.frames, header + length);
-            audience.heard(Heard { index, number, opcode, frame_bytes, payload, at_ns }, outgoing);
-            self.frames += 1;
+            let frame_bytes = header + length;
+            audience.heard(Heard { index, opcode, frame_bytes, payload, at_ns }, outgoing);
             used += frame_bytes;
         }
         Ok(used)
@@ -145,7 +141,7 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Ear(Vec<(u32, u8, usize, Vec<u8>)>, u16);
+    struct Ear(Vec<(u8, usize, Vec<u8>)>, u16);
 
     impl Audience for Ear {
         fn request(&mut self, _: u32, _: &mut Vec<u8>) {}
@@ -155,7 +151,7 @@ mod tests {
         }
 
         fn heard(&mut self, heard: Heard<'_>, _: &mut Outgoing) {
-            self.0.push((heard.number, heard.opcode, heard.frame_bytes, heard.payload.to_vec()));
+            self.0.push((heard.opcode, heard.frame_bytes, heard.payload.to_vec()));
         }
     }
 
@@ -174,7 +170,7 @@ mod tests {
             for piece in stream.chunks(size) {
                 connection.hear(0, piece, 0, &mut ear, &mut outgoing).unwrap();
             }
-            let expected = [(0, 2, 5, vec![1, 2, 3]), (1, 1, 2, vec![]), (2, 2, 204, vec![7; 200])];
+            let expected = [(2, 5, vec![1, 2, 3]), (1, 2, vec![]), (2, 204, vec![7; 200])];
             assert_eq!((ear.0.as_slice(), ear.1), (&expected[..], 101), "pieces of {size}");
             assert!(connection.partial.is_none());
         }
