@@ -26,6 +26,7 @@ use crate::common::problem::{Doing as _, Problem};
 use crate::common::progress::Progress;
 use crate::common::report;
 use crate::common::server::Server;
+use crate::fanout;
 
 use catalog::{Installed, Peer, Told, installed};
 use findings::{Findings, Kind, Shown};
@@ -46,7 +47,8 @@ pub(crate) struct PeersArguments {
     #[arg(long, value_name = "N", default_value_t = 8_000,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     connections: u32,
-    /// Bytes of a message on the wire, WebSocket header included
+    /// Bytes of a message on the wire, WebSocket header included (one more where the gateway has no
+    /// message of that length)
     #[arg(long, value_name = "BYTES", default_value_t = 138,
         value_parser = clap::value_parser!(u16).range(64..=2_048))]
     payload: u16,
@@ -85,7 +87,8 @@ pub(crate) fn run(arguments: &PeersArguments, machine: &Machine) -> Result<(), P
     let repetitions = arguments.options.repetitions_or(REPETITIONS);
     let mut showings = vec![Showing::default(); entrants.len()];
     let progress = Progress::new(0);
-    let crowd = Crowd { arguments, machine, progress: &progress };
+    let frame_bytes = frame_bytes(arguments, machine, &progress)?;
+    let crowd = Crowd { arguments, machine, progress: &progress, frame_bytes };
     let mut all = Vec::new();
     for repetition in 1..=repetitions {
         for (entrant, showing) in entrants.iter().zip(&mut showings) {
@@ -113,7 +116,7 @@ pub(crate) fn run(arguments: &PeersArguments, machine: &Machine) -> Result<(), P
     let shown: Vec<Shown> =
         entrants.iter().zip(showings).map(|(entrant, showing)| entrant.shown(showing)).collect();
     drop(progress);
-    let findings = Findings::of(arguments.connections, arguments.payload, repetitions, &shown);
+    let findings = Findings::of(arguments.connections, frame_bytes, repetitions, &shown);
     if let Some(path) = &arguments.plot {
         draw(path, &findings, machine)?;
     }
@@ -159,6 +162,19 @@ fn check(arguments: &PeersArguments, machine: &Machine, servers: usize) -> Resul
     memory::check_room(connections * servers as u64)
 }
 
+/// How long everybody's messages will be: as wanted, or a byte longer where the gateway's protocol has
+/// no message of that length.
+fn frame_bytes(
+    arguments: &PeersArguments,
+    machine: &Machine,
+    progress: &Progress,
+) -> Result<usize, Problem> {
+    let settings = GatewaySettings { connections: 1, show: None, retries: true };
+    let gateway = Gateway::start(&settings, &arguments.options)?;
+    let mut contender = Contender::new(gateway, 1, machine.file_limit())?;
+    fanout::prepare(&mut contender, usize::from(arguments.payload), progress)
+}
+
 fn draw(path: &Path, findings: &Findings, machine: &Machine) -> Result<(), Problem> {
     let spread =
         "Bars are medians, whiskers the smallest and the largest repetition; shorter is better.";
@@ -188,22 +204,21 @@ impl Entrant {
 
     /// A fresh server with all its clients.
     fn connect(&self, crowd: &Crowd<'_>, showing: &mut Showing) -> Result<Running, Problem> {
-        let Crowd { arguments: PeersArguments { connections, payload, options, .. }, .. } = crowd;
-        let frame_bytes = usize::from(*payload);
+        let Crowd { arguments, frame_bytes, .. } = crowd;
+        let PeersArguments { connections, options, .. } = arguments;
         let body_bytes = frame_bytes - header_bytes(frame_bytes - 2);
         match self {
             Entrant::Gateway => {
                 let settings =
                     GatewaySettings { connections: *connections, show: None, retries: true };
                 let gateway = Gateway::start(&settings, options)?;
-                crowd
-                    .meets(gateway, showing, |contender| {
-                        prepare(contender, frame_bytes, crowd.progress)
-                    })
-                    .map(Running::Gateway)
+                let prepared = |contender: &mut Contender<Gateway>| {
+                    fanout::prepare(contender, *frame_bytes, crowd.progress).map(drop)
+                };
+                crowd.meets(gateway, showing, prepared).map(Running::Gateway)
             }
             Entrant::Floor => {
-                let sizes = [connections.to_string(), payload.to_string()];
+                let sizes = [connections.to_string(), frame_bytes.to_string()];
                 let floor = LineServer::floor("floor-fanout", &sizes, options)?;
                 crowd.meets(floor, showing, |_| Ok(())).map(Running::Lines)
             }
@@ -225,6 +240,8 @@ struct Crowd<'a> {
     arguments: &'a PeersArguments,
     machine: &'a Machine,
     progress: &'a Progress,
+    /// What everybody's messages have on the wire.
+    frame_bytes: usize,
 }
 
 impl Crowd<'_> {
@@ -242,27 +259,6 @@ impl Crowd<'_> {
         measure::connect(&mut contender, empty_bytes, connections, showing, self.progress)?;
         Ok(contender)
     }
-}
-
-/// Makes the gateway's messages as long as everybody's.
-fn prepare(
-    contender: &mut Contender<Gateway>,
-    frame_bytes: usize,
-    progress: &Progress,
-) -> Result<(), Problem> {
-    // Versions, and with them frames, grow at the beginning: while nobody but one client listens.
-    contender.fill(1, progress)?;
-    contender.server.prepare(frame_bytes)?;
-    contender.broadcast(1)?;
-    let was = contender.counting.frame_bytes().unwrap_or(frame_bytes);
-    contender.server.adjust(frame_bytes, was)?;
-    contender.broadcast(1)?;
-    if contender.counting.frame_bytes() == Some(frame_bytes) {
-        return Ok(());
-    }
-    Err(Problem::new(format!(
-        "--payload {frame_bytes}: no message of the gateway has exactly so many bytes on the wire; take one more"
-    )))
 }
 
 impl Running {

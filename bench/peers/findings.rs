@@ -72,7 +72,7 @@ pub(crate) struct ServerFindings {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Findings {
     connections: u32,
-    payload_bytes: u16,
+    frame_bytes: usize,
     burst: u16,
     repetitions: u32,
     servers: Vec<ServerFindings>,
@@ -82,7 +82,7 @@ impl Findings {
     /// The gateway is the first of `shown`, the floor the second.
     pub(crate) fn of(
         connections: u32,
-        payload_bytes: u16,
+        frame_bytes: usize,
         repetitions: u32,
         shown: &[Shown],
     ) -> Findings {
@@ -109,7 +109,7 @@ impl Findings {
                 client_limited: showing.limited * 2 > showing.broadcasts,
             })
             .collect();
-        Findings { connections, payload_bytes, burst: BURST, repetitions, servers }
+        Findings { connections, frame_bytes, burst: BURST, repetitions, servers }
     }
 
     /// For people: one line a server; below, what the columns are.
@@ -175,8 +175,8 @@ impl Findings {
 
     /// What every server was asked to do.
     pub(crate) fn conditions(&self) -> String {
-        let Findings { connections, payload_bytes, .. } = self;
-        format!("{connections} connections, {payload_bytes} bytes a message on the wire")
+        let Findings { connections, frame_bytes, .. } = self;
+        format!("{connections} connections, {frame_bytes} bytes a message on the wire")
     }
 }
 
