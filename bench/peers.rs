@@ -44,7 +44,7 @@ pub(crate) struct PeersArguments {
     #[arg(long, value_enum, value_name = "PEERS", value_delimiter = ',')]
     only: Vec<Peer>,
     /// Connections of each server
-    #[arg(long, value_name = "N", default_value_t = 8_000,
+    #[arg(long, value_name = "N", default_value_t = 4_000,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     connections: u32,
     /// Bytes of a message on the wire, WebSocket header included (one more where the gateway has no
@@ -94,7 +94,8 @@ pub(crate) fn run(arguments: &PeersArguments, machine: &Machine) -> Result<(), P
         for (entrant, showing) in entrants.iter().zip(&mut showings) {
             let stage = format!("{repetition}/{repetitions} {}", entrant.name());
             progress.stage(stage, u64::from(arguments.connections));
-            let running = entrant.connect(&crowd, showing)?;
+            let running = entrant.connect(&crowd, showing);
+            let running = running.map_err(|problem| entrant.about(&problem))?;
             if repetition == repetitions {
                 all.push(running);
             }
@@ -108,7 +109,8 @@ pub(crate) fn run(arguments: &PeersArguments, machine: &Machine) -> Result<(), P
             order.reverse();
         }
         for place in order {
-            all[place].turn(&mut showings[place])?;
+            let turned = all[place].turn(&mut showings[place]);
+            turned.map_err(|problem| entrants[place].about(&problem))?;
         }
         progress.at(u64::from(repetition) + 1);
     }
@@ -191,6 +193,11 @@ impl Entrant {
             Entrant::Floor => "floor: send() loop",
             Entrant::Peer(installed) => installed.peer.title(),
         }
+    }
+
+    /// A problem with the name of the server that had it.
+    fn about(&self, problem: &Problem) -> Problem {
+        Problem::new(format!("{}: {problem}", self.name()))
     }
 
     fn shown(&self, showing: Showing) -> Shown {

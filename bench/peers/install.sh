@@ -110,10 +110,14 @@ install_socketify() {
         LD_LIBRARY_PATH="$installed/socketify/lib" PYTHONPATH="$installed/socketify/python" python3 -c 'import socketify'
 }
 
-# A peer is up to date when its version and its sources are those of the last installation.
+# A peer is up to date when its version, its sources and the way in which it is installed are those
+# of the last installation.
 stamp() { # NAME VERSION
     echo "$2"
-    find "$here/$1" -type f -not -path '*/target/*' -print0 | sort -z | xargs -0 cat | sha256sum
+    {
+        declare -f "install_$1"
+        find "$here/$1" -type f -not -path '*/target/*' -print0 | sort -z | xargs -0 cat
+    } | sha256sum
 }
 
 failed=()

@@ -14,8 +14,8 @@ const VALUE_WIDTH: f64 = 92.0;
 const TITLE_HEIGHT: f64 = 34.0;
 const NOTE_HEIGHT: f64 = 17.0;
 const PANEL_TITLE_HEIGHT: f64 = 34.0;
-const BAR_PITCH: f64 = 22.0;
-const BAR_HEIGHT: f64 = 15.0;
+const BAR_PITCH: f64 = 20.0;
+const BAR_HEIGHT: f64 = 14.0;
 
 /// One server in one panel.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +77,7 @@ fn draw(out: &mut String, panel: &Panel, top: f64) {
         let middle = y + BAR_HEIGHT / 2.0;
         let baseline = middle + 4.5;
         let length = (bar.median * scale).max(0.0);
-        let colour = if bar.ours { "#0b6e4f" } else { "#9db4c0" };
+        let colour = if bar.ours { "#2f9e6e" } else { "#9db4c0" };
         text(out, left - 8.0, baseline, "text-anchor=\"end\"", &bar.server);
         line(
             out,
@@ -170,7 +170,7 @@ mod tests {
         assert!(drawn.contains("CPU &lt;µs&gt;") && drawn.contains("R&amp;D"), "text is escaped");
         let widths: Vec<f64> = drawn
             .lines()
-            .filter(|line| line.contains("fill=\"#0b6e4f\"") || line.contains("fill=\"#9db4c0\""))
+            .filter(|line| line.contains("fill=\"#2f9e6e\"") || line.contains("fill=\"#9db4c0\""))
             .map(|line| {
                 line.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
             })
