@@ -4,8 +4,9 @@
 //! TCP: the publisher is a connection that is kept open, and what it costs the server is part of
 //! the server's cost, as the operator's HTTP is part of the gateway's.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -103,6 +104,7 @@ impl PublishedServer {
         std::fs::create_dir_all(&folder).doing(format!("making {}", folder.display()))?;
         let mut command = command(installed, port, publish_port, &folder)?;
         command.env("GOMAXPROCS", "1").stdin(Stdio::null()).stdout(Stdio::null());
+        end_with_parent(&mut command);
         let mut child = pinned::spawn(&mut command, &options.server_core, options.client_core)?;
         let publisher_port = if installed.peer == Peer::Nats { publish_port } else { port };
         let publisher = connect(name, &mut child, publisher_port)
@@ -156,6 +158,19 @@ fn command(
         _ => command.arg("-p").arg(folder).args(["-e", "stderr"]),
     };
     Ok(command)
+}
+
+/// Those that we wrote end when their standard input does; these would outlive a bench that was killed.
+fn end_with_parent(command: &mut Command) {
+    let at_start = || {
+        // SAFETY: a system call without pointers (prctl(2)).
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(at_start) };
 }
 
 /// A port that nobody listens on. Should somebody take it before the server does, the server ends,
