@@ -37,6 +37,8 @@ const QUESTIONS_MAX: u32 = 100;
 const WARM_UP_QUESTIONS: u32 = 2;
 /// Questions during which there are broadcasts.
 const BUSY_QUESTIONS: u32 = 3;
+/// Questions that are left for repetitions.
+const QUESTIONS_LEFT: u32 = QUESTIONS_MAX - WARM_UP_QUESTIONS - BUSY_QUESTIONS;
 /// Answers of one server in one repetition, about.
 const ANSWERS_PER_TURN: u32 = 20_000;
 /// Nobody must be told that it is too late.
@@ -133,19 +135,24 @@ impl Showing {
     }
 }
 
+fn repetitions(options: &Options) -> Result<u32, Problem> {
+    let repetitions = options.repetitions_or(REPETITIONS);
+    if repetitions <= QUESTIONS_LEFT {
+        return Ok(repetitions);
+    }
+    Err(Problem::new(format!(
+        "--repetitions {repetitions}: each takes a question, and a show has {QUESTIONS_MAX}; take \
+         {QUESTIONS_LEFT} or fewer"
+    )))
+}
+
 /// Measures and prints.
 pub(crate) fn run(arguments: &AnswersArguments, machine: &Machine) -> Result<(), Problem> {
     let AnswersArguments { connections, rate, options } = arguments;
     memory::check_room(u64::from(*connections) * 2)?;
-    let repetitions = options.repetitions_or(REPETITIONS);
-    let questions_left = QUESTIONS_MAX - WARM_UP_QUESTIONS - BUSY_QUESTIONS;
-    if repetitions > questions_left {
-        return Err(Problem::new(format!(
-            "--repetitions {repetitions}: each takes a question, and a show has {QUESTIONS_MAX}; take {questions_left} or fewer"
-        )));
-    }
+    let repetitions = repetitions(options)?;
     options.take_effect()?;
-    let per_turn = (ANSWERS_PER_TURN / connections).clamp(1, questions_left / repetitions);
+    let per_turn = (ANSWERS_PER_TURN / connections).clamp(1, QUESTIONS_LEFT / repetitions);
     let progress = Progress::new(u64::from(*connections));
     progress.stage("connecting", u64::from(*connections));
     let mut gateway = start_gateway(arguments, machine)?;

@@ -19,18 +19,18 @@ pub(crate) fn bench(criterion: &mut Criterion<CpuTime>) {
     group.throughput(Throughput::Bytes(FRAME.len() as u64));
     group.bench_function("append/138", |bencher| {
         bencher.iter(|| {
-            log.append(version, &FRAME);
+            log.append(version, &FRAME, true);
             version += 1;
         });
     });
     let mut log = LaneLog::new(1, LANE_BYTES_MAX);
     let frames = 4_000;
-    (1..=frames).for_each(|version| log.append(version, &FRAME));
+    (1..=frames).for_each(|version| log.append(version, &FRAME, true));
     for behind in [0, 1, 16, 3_000] {
         group.bench_function(format!("read/{behind} behind"), |bencher| {
             let cursor = frames + 1 - behind;
             bencher.iter(|| match log.read(black_box(cursor), SEND_BYTES_MAX) {
-                Read::Frames { bytes, next_version } => (bytes.len(), next_version),
+                Read::Frames { length, next_version, .. } => (length, next_version),
                 Read::UpToDate => (0, cursor),
                 Read::Lapped { .. } => panic!("the log holds all of it"),
             });
