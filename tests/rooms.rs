@@ -7,7 +7,11 @@ mod client;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::json;
+use tidegate::base::ids::RoomId;
+use tidegate::room::lane::Lane;
+use tidegate::shard::operator::{OperatorAnswer, OperatorRequest};
 
 use client::{Client, Json, gateway, token};
 
@@ -41,6 +45,32 @@ async fn what_one_says_all_in_the_room_hear_on_every_shard() {
     let left = outsider.next().await;
     assert_eq!(left["business"]["response"]["left"]["roomId"], "6", "nothing came before: {left}");
     drop((clients, outsider));
+    gateway.stop();
+}
+
+#[tokio::test]
+async fn what_the_service_says_all_in_the_room_hear_in_order() {
+    let gateway = gateway(2);
+    let mut clients = Vec::new();
+    for user in 1..=4 {
+        clients.push(Client::in_room(&gateway, user, 5).await);
+    }
+    let messages = ["one", "two", "three"].map(Bytes::from).to_vec();
+    let request = OperatorRequest::Publish { room: RoomId(5), lane: Lane::High, messages };
+    let OperatorAnswer::Published(published) = gateway.call(request).unwrap() else {
+        panic!("another answer");
+    };
+    assert_eq!((published.first_version, published.last_version), (1, 3));
+    for client in &mut clients {
+        for (data, version) in [("b25l", "1"), ("dHdv", "2"), ("dGhyZWU=", "3")] {
+            let notification = client.notification("roomMessage").await;
+            assert_eq!(notification["roomMessage"]["data"], data);
+            assert!(notification["roomMessage"].get("userId").is_none(), "{notification}");
+            assert_eq!(notification["stamp"]["lane"], "LANE_HIGH");
+            assert_eq!(notification["stamp"]["version"], version);
+        }
+    }
+    drop(clients);
     gateway.stop();
 }
 

@@ -29,6 +29,10 @@ pub const CLIENT_MESSAGE_BYTES_MAX: usize = 17 * 1024 * 1024;
 pub const SEQUENCE_BYTES_MAX: usize = 64;
 /// Bytes of a room message's data from a client.
 pub const ROOM_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Bytes of a room message's data from the service.
+pub const SERVICE_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// Messages that the service may publish in one request.
+pub const SERVICE_MESSAGES_MAX: usize = 64;
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 
@@ -90,3 +94,8 @@ const _: () = assert!(SHARD_CONNECTIONS_MAX as u64 <= 1 << 32);
 // A player record keeps "question + 1" in a byte.
 const _: () = assert!(QUESTIONS_MAX < u8::MAX as usize);
 const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);
+
+/// One request of the service, in base64 and with what surrounds each message, leaves half a lane
+/// for those who were not served yet: it laps nobody who was up to date.
+const _: () =
+    assert!(SERVICE_MESSAGES_MAX * (SERVICE_MESSAGE_BYTES_MAX / 3 * 4 + 512) <= LANE_BYTES_MAX / 2);

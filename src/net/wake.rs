@@ -23,7 +23,7 @@ struct Shared {
 
 impl Waker {
     /// A new eventfd and nobody parked.
-    pub(super) fn new() -> io::Result<Waker> {
+    pub(crate) fn new() -> io::Result<Waker> {
         let eventfd = File::from(socket::new_eventfd()?);
         Ok(Waker(Arc::new(Shared { eventfd, parked: AtomicBool::new(false) })))
     }

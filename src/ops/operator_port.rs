@@ -4,11 +4,9 @@ use serde_json::{Value, json};
 
 use crate::base::ids::{ShowId, UserId};
 use crate::base::time::DisplayClock;
-use crate::ops::http::{
-    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand,
-};
+use crate::ops::http::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
 use crate::ops::show_json;
-use crate::quiz::director::{Command, CommandError};
+use crate::quiz::director::CommandError;
 use crate::quiz::local::GrantError;
 use crate::runtime::operator::{CallError, Caller};
 use crate::shard::operator::{self, OperatorAnswer, OperatorError};
@@ -35,7 +33,6 @@ impl GatewayPort {
             },
             OperatorRequest::Show { show } => self.show(show).await,
             OperatorRequest::Command { show, command } => {
-                let command = command_of(command);
                 match self.ask(operator::OperatorRequest::Command { show, command }).await? {
                     OperatorAnswer::Preview(preview) => Ok(show_json::preview(&preview)),
                     OperatorAnswer::Done => self.show(show).await,
@@ -43,6 +40,18 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user).await,
+            OperatorRequest::Publish { room, lane, messages } => {
+                let request = operator::OperatorRequest::Publish { room, lane, messages };
+                match self.ask(request).await? {
+                    OperatorAnswer::Published(published) => Ok(json!({
+                        "room": room.0,
+                        "epoch": published.epoch,
+                        "first_version": published.first_version,
+                        "last_version": published.last_version,
+                    })),
+                    other => Err(unexpected(&other)),
+                }
+            }
         }
     }
 
@@ -76,23 +85,6 @@ impl OperatorPort for GatewayPort {
     }
 }
 
-fn command_of(command: ShowCommand) -> Command {
-    match command {
-        ShowCommand::OpenLobby => Command::OpenLobby,
-        ShowCommand::Publish => Command::Publish,
-        ShowCommand::Reveal => Command::Reveal,
-        ShowCommand::Pause => Command::Pause,
-        ShowCommand::Resume => Command::Resume,
-        ShowCommand::Void => Command::Void,
-        ShowCommand::Rejudge { question, correct, confirm } => {
-            Command::Rejudge { question, correct, confirm }
-        }
-        ShowCommand::Settle => Command::Settle,
-        ShowCommand::Cancel => Command::Cancel,
-        ShowCommand::End => Command::End,
-    }
-}
-
 /// What HTTP says about a refusal: whether waiting helps, or another request.
 fn refusal(error: CallError) -> OperatorRefusal {
     let reason = error.to_string();
@@ -113,6 +105,7 @@ fn refusal(error: CallError) -> OperatorRefusal {
         },
         CallError::Refused(
             OperatorError::ShowExists(_)
+            | OperatorError::TooManyRooms
             | OperatorError::TooManyShows
             | OperatorError::RoomTaken { .. }
             | OperatorError::Grant(GrantError::TooMany { .. }),

@@ -60,6 +60,8 @@ pub fn mailbox() -> (Sender<Batch>, Receiver<Batch>) {
 pub struct Posts {
     addresses: Vec<Option<Address<Batch>>>,
     waiting: Vec<VecDeque<Batch>>,
+    /// This shard is done, so others may be gone.
+    is_done: bool,
 }
 
 impl Posts {
@@ -67,13 +69,18 @@ impl Posts {
     #[must_use]
     pub fn new(addresses: Vec<Option<Address<Batch>>>) -> Posts {
         let waiting = addresses.iter().map(|_| VecDeque::new()).collect();
-        Posts { addresses, waiting }
+        Posts { addresses, waiting, is_done: false }
     }
 
     /// Number of shards of the process.
     #[must_use]
     pub fn shard_count(&self) -> u16 {
         u16::try_from(self.addresses.len()).unwrap_or(u16::MAX)
+    }
+
+    /// From now on a shard that is gone is none of our business: shards end when all are done.
+    pub fn be_done(&mut self) {
+        self.is_done = true;
     }
 
     /// Posts a batch behind those that wait for the same destination.
@@ -91,7 +98,7 @@ impl Posts {
     }
 
     /// # Panics
-    /// If the receiving shard is gone while this one runs: then the process must end.
+    /// If the receiving shard is gone before this one is done: then the process must end.
     fn deliver(&mut self, to: usize) {
         let Some(address) = &self.addresses[to] else {
             assert!(self.waiting[to].is_empty(), "a shard posts nothing to itself");
@@ -104,8 +111,44 @@ impl Posts {
                     self.waiting[to].push_front(batch);
                     return;
                 }
-                Err(TrySendError::Disconnected(_)) => panic!("shard {to} is gone"),
+                Err(TrySendError::Disconnected(_)) => {
+                    assert!(self.is_done, "shard {to} is gone");
+                    self.waiting[to].clear();
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::time::Time;
+
+    /// Shard 0 posting to shard 1, which is gone.
+    fn post_to_nobody(is_done: bool) {
+        let (sender, receiver) = mailbox();
+        let waker = Waker::new().expect("an eventfd");
+        let mut posts = Posts::new(vec![None, Some(Address::new(sender, waker))]);
+        drop(receiver);
+        if is_done {
+            posts.be_done();
+        }
+        let (from, posted_at, lag) = (ShardId(0), Time::ZERO, Duration::ZERO);
+        posts.post(ShardId(1), Batch { from, posted_at, lag, mail: Vec::new() });
+        assert!(!posts.deliver_waiting());
+    }
+
+    #[test]
+    fn the_last_words_of_a_shard_that_is_done_may_find_nobody() {
+        post_to_nobody(true);
+    }
+
+    #[test]
+    #[should_panic(expected = "shard 1 is gone")]
+    fn a_shard_that_is_gone_too_early_ends_the_process() {
+        post_to_nobody(false);
     }
 }

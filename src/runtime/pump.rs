@@ -369,6 +369,7 @@ impl Running {
             .is_some_and(|until| now >= until || self.pump.shard.gauges().connections == 0);
         if over && !self.done {
             self.done = true;
+            self.pump.posts.be_done();
             self.pump.stop.done.fetch_add(1, Ordering::SeqCst);
         }
     }

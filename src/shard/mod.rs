@@ -142,7 +142,10 @@ impl Shard {
             Input::Mail(batch) => self.mail_batch(batch),
             Input::Durable { record } => self.durable(record),
             Input::Tick => self.tick(),
-            Input::Operator { ticket, request } => self.quiz_operator(ticket, request),
+            Input::Operator { ticket, request } => {
+                let answer = self.operator(request);
+                self.effects.push(Effect::Answer { ticket, answer });
+            }
             Input::Shutdown => self.shutdown(),
         }
         while let Some(mail) = self.loopback.pop_front() {

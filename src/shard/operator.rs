@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::base::hash::Placement;
@@ -9,6 +10,7 @@ use crate::base::ids::{RoomId, ShardId, ShowId, UserId};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::GrantError;
+use crate::room::lane::Lane;
 pub use crate::shard::quiz_bridge::{OpenedQuestion, ShowStatus};
 
 /// A request, to be put to the shard that [`OperatorRequest::home`] names.
@@ -35,6 +37,15 @@ pub enum OperatorRequest {
         /// Whom.
         user: UserId,
     },
+    /// Say something in a room, in the service's name.
+    Publish {
+        /// Where.
+        room: RoomId,
+        /// In which lane.
+        lane: Lane,
+        /// What, in this order; opaque.
+        messages: Vec<Bytes>,
+    },
 }
 
 /// What an operator is told.
@@ -50,6 +61,19 @@ pub enum OperatorAnswer {
     Shows(Vec<ShowStatus>),
     /// The revive cards that the user may know of now.
     Cards(u8),
+    /// Where the messages stand in their room.
+    Published(Published),
+}
+
+/// The place of messages that were published together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The room's epoch.
+    pub epoch: u64,
+    /// Version of the first one in its lane.
+    pub first_version: u64,
+    /// Version of the last one.
+    pub last_version: u64,
 }
 
 /// Why a request was refused; nothing was changed.
@@ -78,6 +102,9 @@ pub enum OperatorError {
         /// The show that it carries.
         show: ShowId,
     },
+    /// Too many rooms.
+    #[error("this host has as many rooms as it can; use one that exists")]
+    TooManyRooms,
 }
 
 impl OperatorRequest {
@@ -91,6 +118,7 @@ impl OperatorRequest {
             }
             OperatorRequest::Shows => None,
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
+            OperatorRequest::Publish { room, .. } => Some(placement.room_home(*room)),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
 use crate::shard::mail::{Mail, PublishMail, RoomFrames};
 use crate::shard::messages;
+use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 use crate::shard::session::Event;
 use crate::wire::codec::Encoding;
 use crate::wire::proto;
@@ -342,6 +343,25 @@ impl Shard {
         if let Some((epoch, version)) = self.publish_to_room(room, lane, payload, None) {
             self.post(from, Mail::Published { conn, room, epoch, lane, version, sequence });
         }
+    }
+
+    /// At the home: the service says something.
+    pub(crate) fn publish_for_service(
+        &mut self,
+        room: RoomId,
+        lane: Lane,
+        messages: Vec<Bytes>,
+    ) -> Result<OperatorAnswer, OperatorError> {
+        let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
+        let (epoch, first_version) = (home.epoch(), home.next_version(lane));
+        for data in messages {
+            let message = proto::RoomMessage { user_id: 0, data };
+            let payload = proto::notification::Payload::RoomMessage(message);
+            self.publish_to_room(room, lane, payload, None);
+        }
+        let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
+        let last_version = home.next_version(lane) - 1;
+        Ok(OperatorAnswer::Published(Published { epoch, first_version, last_version }))
     }
 
     /// At the home: encodes a notification once per encoding and posts it once per shard. The

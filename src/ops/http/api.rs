@@ -19,17 +19,18 @@ use serde_json::{Value, json};
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 use crate::ops::http::access::{self, Denied};
 use crate::ops::http::listener::Peer;
-use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand};
-use crate::ops::http::{OperatorView, ReadyState};
+use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest, command_word};
+use crate::ops::http::{OperatorView, ReadyState, rooms};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
+use crate::quiz::director::{Command, CommandKind};
 
 /// How long the answer of a director may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// No command has a body of more than three small fields.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
-type Shared = State<Arc<OperatorView>>;
+pub(super) type Shared = State<Arc<OperatorView>>;
 
 pub(super) fn router(view: OperatorView) -> Router {
     let view = Arc::new(view);
@@ -38,6 +39,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/shows/{id}", get(show))
         .route("/v1/shows/{id}/{command}", post(command))
         .route("/v1/users/{id}/cards", post(grant_card))
+        .route("/v1/rooms/{id}/publish", post(rooms::publish).layer(rooms::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&view), admit));
     Router::new()
         .route("/metrics", get(metrics))
@@ -51,14 +53,18 @@ pub(super) fn router(view: OperatorView) -> Router {
 }
 
 /// An answer that is an error.
-struct ApiError {
+pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> ApiError {
         ApiError { status, code, message: message.into() }
     }
 }
@@ -95,7 +101,7 @@ async fn not_found(request: Request) -> ApiError {
 
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path();
-    // Only commands and cards are posted, and they are the only paths with a part after the id.
+    // Only what has a part after the id is posted.
     let allowed = if path.matches('/').count() > 3 { "POST" } else { "GET, HEAD" };
     let message = format!("{} is not for {path}; use {allowed}", request.method());
     let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
@@ -194,15 +200,15 @@ async fn command(
 ) -> Result<Response, ApiError> {
     let Path((id, word)) = path?;
     let show = show_id(&id)?;
-    if !ShowCommand::WORDS.contains(&word.as_str()) {
-        let hint = suggestion(&word, ShowCommand::WORDS);
+    let Some(kind) = CommandKind::ALL.into_iter().find(|kind| command_word(*kind) == word) else {
+        let hint = suggestion(&word, &CommandKind::ALL.map(command_word));
         let message = format!("there is no command `{word}`{hint}");
         return Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_command", message));
-    }
+    };
     let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
         ApiError::new(rejection.status(), "bad_body", rejection.body_text())
     })?;
-    let command = show_command(&word, &body)?;
+    let command = show_command(kind, &body)?;
     tracing::info!(%show, ?command, "operator command");
     ask(&view, OperatorRequest::Command { show, command }).await
 }
@@ -221,7 +227,7 @@ fn show_id(text: &str) -> Result<ShowId, ApiError> {
     whole_number(text, "show", "bad_show_id").map(ShowId)
 }
 
-fn whole_number(text: &str, of: &str, code: &'static str) -> Result<u64, ApiError> {
+pub(super) fn whole_number(text: &str, of: &str, code: &'static str) -> Result<u64, ApiError> {
     match text.parse() {
         Ok(id) if id != 0 => Ok(id),
         _ => {
@@ -244,39 +250,42 @@ struct RejudgeBody {
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 
-/// The command of a word in [`ShowCommand::WORDS`] with its body.
-fn show_command(word: &str, body: &[u8]) -> Result<ShowCommand, ApiError> {
+/// A command with what its body says.
+fn show_command(kind: CommandKind, body: &[u8]) -> Result<Command, ApiError> {
     let bad_body = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_body", message);
-    if word == "rejudge" {
-        let RejudgeBody { question, correct, confirm } =
-            serde_json::from_slice(body).map_err(|error| {
-                let form = r#"{"question":0,"correct":1,"confirm":false}"#;
-                bad_body(format!("rejudge expects {form}: {error}"))
-            })?;
-        return Ok(ShowCommand::Rejudge {
-            question: QuestionIndex(question),
-            correct: OptionIndex(correct),
-            confirm,
-        });
-    }
-    if !body.trim_ascii().is_empty() && serde_json::from_slice::<NoFields>(body).is_err() {
+    if kind != CommandKind::Rejudge
+        && !body.trim_ascii().is_empty()
+        && serde_json::from_slice::<NoFields>(body).is_err()
+    {
+        let word = command_word(kind);
         return Err(bad_body(format!("{word} has no fields: send no body, or an empty object")));
     }
-    Ok(match word {
-        "open-lobby" => ShowCommand::OpenLobby,
-        "publish" => ShowCommand::Publish,
-        "reveal" => ShowCommand::Reveal,
-        "pause" => ShowCommand::Pause,
-        "resume" => ShowCommand::Resume,
-        "void" => ShowCommand::Void,
-        "settle" => ShowCommand::Settle,
-        "cancel" => ShowCommand::Cancel,
-        "end" => ShowCommand::End,
-        other => unreachable!("`{other}` is in the list of commands"),
+    Ok(match kind {
+        CommandKind::OpenLobby => Command::OpenLobby,
+        CommandKind::Publish => Command::Publish,
+        CommandKind::Reveal => Command::Reveal,
+        CommandKind::Pause => Command::Pause,
+        CommandKind::Resume => Command::Resume,
+        CommandKind::Void => Command::Void,
+        CommandKind::Settle => Command::Settle,
+        CommandKind::Cancel => Command::Cancel,
+        CommandKind::End => Command::End,
+        CommandKind::Rejudge => {
+            let RejudgeBody { question, correct, confirm } =
+                serde_json::from_slice(body).map_err(|error| {
+                    let form = r#"{"question":0,"correct":1,"confirm":false}"#;
+                    bad_body(format!("rejudge expects {form}: {error}"))
+                })?;
+            let (question, correct) = (QuestionIndex(question), OptionIndex(correct));
+            Command::Rejudge { question, correct, confirm }
+        }
     })
 }
 
-async fn ask(view: &OperatorView, request: OperatorRequest) -> Result<Response, ApiError> {
+pub(super) async fn ask(
+    view: &OperatorView,
+    request: OperatorRequest,
+) -> Result<Response, ApiError> {
     let (reply, answer) = OperatorReply::channel();
     view.port.request(request, reply);
     match tokio::time::timeout(REPLY_TIMEOUT, answer).await {

@@ -11,6 +11,7 @@ mod access;
 mod api;
 mod listener;
 mod port;
+mod rooms;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
 use crate::ops::http::listener::{BoundedListener, Peer};
 pub use crate::ops::http::port::{
-    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, ShowCommand,
+    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, command_word,
 };
 use crate::ops::secret::Secret;
 

@@ -1,10 +1,13 @@
-//! What the operator's HTTP asks of the running shows.
+//! What the operator's HTTP asks of the running shows and rooms.
 
+use bytes::Bytes;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
+use crate::base::ids::{RoomId, ShowId, UserId};
+use crate::quiz::director::{Command, CommandKind};
+use crate::room::lane::Lane;
 
 /// Takes requests of operators and answers each when it can.
 pub trait OperatorPort: Send + Sync + 'static {
@@ -15,7 +18,7 @@ pub trait OperatorPort: Send + Sync + 'static {
 }
 
 /// What an operator asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperatorRequest {
     /// All shows: answered by an array of short objects.
     Shows,
@@ -28,62 +31,41 @@ pub enum OperatorRequest {
     Command {
         /// Which.
         show: ShowId,
-        /// What.
-        command: ShowCommand,
+        /// What. Whether it is possible now is the director's to say.
+        command: Command,
     },
     /// Give a user a revive card: answered by an object with the user's `cards`.
     GrantCard {
         /// Whom.
         user: UserId,
     },
-}
-
-/// What an operator can do with a show. Whether it is possible now is the director's to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShowCommand {
-    /// Let players in.
-    OpenLobby,
-    /// Ask the next question.
-    Publish,
-    /// Reveal the closed question.
-    Reveal,
-    /// Hold the show.
-    Pause,
-    /// Go on.
-    Resume,
-    /// Take the last question back, for everybody.
-    Void,
-    /// Judge a revealed question again with another key.
-    Rejudge {
-        /// The question, counted from 0.
-        question: QuestionIndex,
-        /// The option that is right after all, counted from 0.
-        correct: OptionIndex,
-        /// Without it nothing happens, and the answer shows what it would do to the money.
-        confirm: bool,
+    /// Say something in a room, in the service's name: answered by an object with the place of
+    /// each message in the room.
+    Publish {
+        /// Where.
+        room: RoomId,
+        /// How it is treated when bandwidth is short.
+        lane: Lane,
+        /// What, in this order; opaque.
+        messages: Vec<Bytes>,
     },
-    /// Compute and pay the prizes.
-    Settle,
-    /// End the show without prizes.
-    Cancel,
-    /// End the settled show.
-    End,
 }
 
-impl ShowCommand {
-    /// Every command as it is written in a path.
-    pub const WORDS: &'static [&'static str] = &[
-        "open-lobby",
-        "publish",
-        "reveal",
-        "pause",
-        "resume",
-        "void",
-        "rejudge",
-        "settle",
-        "cancel",
-        "end",
-    ];
+/// A command as it is written in a path.
+#[must_use]
+pub const fn command_word(kind: CommandKind) -> &'static str {
+    match kind {
+        CommandKind::OpenLobby => "open-lobby",
+        CommandKind::Publish => "publish",
+        CommandKind::Reveal => "reveal",
+        CommandKind::Pause => "pause",
+        CommandKind::Resume => "resume",
+        CommandKind::Void => "void",
+        CommandKind::Rejudge => "rejudge",
+        CommandKind::Settle => "settle",
+        CommandKind::Cancel => "cancel",
+        CommandKind::End => "end",
+    }
 }
 
 /// Why a request is refused.

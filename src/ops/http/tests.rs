@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::base::ids::ShowId;
 use crate::base::metrics::{Counters, Metric};
+use crate::quiz::director::{Command, CommandKind};
 
 /// Knows show 1; answers with what it was asked.
 struct Echo;
@@ -18,20 +19,23 @@ impl OperatorPort for Echo {
             OperatorRequest::Shows => Ok(json!([{ "id": 1 }])),
             OperatorRequest::Show { show: ShowId(1) } => Ok(json!({ "id": 1, "phase": "lobby" })),
             OperatorRequest::Command { show: ShowId(1), command } => match command {
-                ShowCommand::Settle => {
+                Command::Settle => {
                     Err(OperatorRefusal::NotNow { reason: "the show is in its lobby".to_owned() })
                 }
-                ShowCommand::Rejudge { question, .. } if question.0 > 0 => {
+                Command::Rejudge { question, .. } if question.0 > 0 => {
                     Err(OperatorRefusal::Invalid { reason: "question 0 is the last".to_owned() })
                 }
-                ShowCommand::Pause => {
+                Command::Pause => {
                     Err(OperatorRefusal::Unavailable { reason: "starting".to_owned() })
                 }
                 // The gateway stops while it is asked.
-                ShowCommand::End => return drop(reply),
+                Command::End => return drop(reply),
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
+            OperatorRequest::Publish { room, lane, messages } => Ok(
+                json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
+            ),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
                 Err(OperatorRefusal::UnknownShow { show })
             }
@@ -296,16 +300,49 @@ fn rejudging() {
     server.http.stop();
 }
 
-/// The words of the path and the commands are two lists; this keeps them one.
 #[test]
 fn every_word_is_a_command() {
     let server = server(None);
-    for word in ShowCommand::WORDS {
-        let body = if *word == "rejudge" { r#"{"question":0,"correct":0}"# } else { "" };
+    for word in CommandKind::ALL.map(command_word) {
+        let body = if word == "rejudge" { r#"{"question":0,"correct":0}"# } else { "" };
         let answer = server.ask(&format!("POST /v1/shows/1/{word}"), body);
         let status = answer.split(' ').next().expect("a status");
         assert!(["200", "409", "503"].contains(&status), "{word}: {answer}");
     }
+    server.http.stop();
+}
+
+#[test]
+fn the_service_speaks_in_a_room() {
+    let server = server(None);
+    for (body, expected) in [
+        (
+            r#"{"lane":"high","messages":["aGk=","aG8="]}"#,
+            expect![[r#"200 {"lane":"High","messages":2,"room":7}"#]],
+        ),
+        (
+            r#"{"lane":"top","messages":["aGk="]}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"publish expects {\"lane\":\"high\",\"messages\":[\"<base64>\"]}: unknown variant `top`, expected one of `high`, `mid`, `low` at line 1 column 13"}}"#
+            ]],
+        ),
+        (
+            r#"{"lane":"low","messages":[]}"#,
+            expect![[r#"400 {"error":{"code":"bad_body","message":"0 messages: send 1 to 64"}}"#]],
+        ),
+        (
+            r#"{"lane":"low","messages":["aGk=","?"]}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"message 1 (counted from 0) is not base64: Invalid symbol 63, offset 0."}}"#
+            ]],
+        ),
+    ] {
+        server.check("POST /v1/rooms/7/publish", body, &expected);
+    }
+    let long = "QUFB".repeat(1_366);
+    let body = format!(r#"{{"lane":"mid","messages":["{long}"]}}"#);
+    server.check("POST /v1/rooms/7/publish", &body, &expect![[r#"400 {"error":{"code":"bad_body","message":"message 0 (counted from 0) has 4098 bytes; at most 4096 are possible"}}"#]]);
+    server.check("POST /v1/rooms/0/publish", "{}", &expect![[r#"400 {"error":{"code":"bad_room_id","message":"`0` is not the id of a room: a whole number from 1"}}"#]]);
     server.http.stop();
 }
 

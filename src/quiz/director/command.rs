@@ -183,7 +183,8 @@ impl fmt::Display for Allowed<'_> {
 }
 
 impl CommandKind {
-    const ALL: [CommandKind; 10] = [
+    /// All commands.
+    pub const ALL: [CommandKind; 10] = [
         CommandKind::OpenLobby,
         CommandKind::Publish,
         CommandKind::Reveal,

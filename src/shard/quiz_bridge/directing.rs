@@ -11,7 +11,6 @@ use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::phase::Phase;
 use crate::quiz::report::{Report, Tally};
 use crate::shard::Shard;
-use crate::shard::input::Effect;
 use crate::shard::mail::Mail;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
 use crate::shard::quiz_bridge::QuizBridge;
@@ -115,8 +114,11 @@ impl QuizBridge {
 
 impl Shard {
     /// An operator asks for something.
-    pub(crate) fn quiz_operator(&mut self, ticket: u64, request: OperatorRequest) {
-        let answer = match request {
+    pub(crate) fn operator(
+        &mut self,
+        request: OperatorRequest,
+    ) -> Result<OperatorAnswer, OperatorError> {
+        match request {
             OperatorRequest::Announce(definition) => self.announce(&definition),
             OperatorRequest::Command { show, command } => self.command(show, command),
             OperatorRequest::Status { show } => self.status(show),
@@ -125,8 +127,10 @@ impl Shard {
                 Ok(OperatorAnswer::Shows(shows.collect()))
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user),
-        };
-        self.effects.push(Effect::Answer { ticket, answer });
+            OperatorRequest::Publish { room, lane, messages } => {
+                self.publish_for_service(room, lane, messages)
+            }
+        }
     }
 
     fn announce(
