@@ -227,7 +227,7 @@ pub static KEYS: &[Key] = &[
         "net",
         "slots_per_ring",
         integer!(net.slots_per_ring, 64, 1 << 20),
-        "Connections of one ring; must stay below the limit of open files (RLIMIT_NOFILE).",
+        "Connections of one ring, at most; fewer where the limit of open files (RLIMIT_NOFILE) is lower.",
     ),
     key(
         "net",
