@@ -144,7 +144,7 @@ fn who_never_stops_sending_holds_back_the_promise_for_a_while_only() {
 }
 
 /// A plane with a client, and the plane's side of it.
-fn pair(settings: PlaneSettings) -> (Plane, std::net::SocketAddr, TcpStream, ConnId) {
+fn pair(settings: PlaneSettings) -> (Plane, SocketAddr, TcpStream, ConnId) {
     let address = ([127, 0, 0, 1], 0).into();
     let listener = Listener::bind_all(&ListenSettings::new(address), 1).expect("bind").remove(0);
     let address = listener.address();
