@@ -2,9 +2,10 @@
 //! connection of that ring is looked after, some in each turn.
 //!
 //! Each is read, told that it is writable, and its poll is cancelled: a poll that was armed ends
-//! and is armed again, one that had ended unheard is not found, and armed again. An accept that
-//! ended unheard is not found either and its place in the list of accepts comes back; its client
-//! and its slot are lost until the process ends.
+//! and is armed again, one that had ended unheard is not found, and armed again. A connect that is
+//! under way is given up and told as failed. An accept that ended unheard is not found either and
+//! its place in the list of accepts comes back; its client and its slot are lost until the process
+//! ends.
 
 use super::{Bank, Lifecycle, Plane};
 use crate::net::places::Flags;
@@ -31,7 +32,7 @@ impl Plane {
         let end = self.settings.slots_per_ring.min(self.banks[bank].places.end());
         let until = end.min(from.saturating_add(MENDED_MAX.min(self.settings.cq_entries / 2)));
         for slot in from..until {
-            let stamp = self.banks[bank].seen_empty;
+            let stamp = self.banks[bank].arrived_after();
             let Some(place) = self.banks[bank].places.find(slot) else { break };
             let generation = place.generation();
             if !place.is_live(generation) {

@@ -109,6 +109,13 @@ struct Bank {
     mend_from: Option<u32>,
 }
 
+impl Bank {
+    /// Nothing of what a connection has that nobody noticed arrived before this.
+    fn arrived_after(&self) -> Time {
+        self.fresh_stamp.map_or(self.seen_empty, |fresh| fresh.min(self.seen_empty))
+    }
+}
+
 /// What was accepted or connected and is not yet reported.
 #[derive(Clone, Copy, Debug)]
 enum Lifecycle {
@@ -373,6 +380,8 @@ impl Plane {
             self.counters.lost_completions += u64::from(lost_now.wrapping_sub(*lost));
             *lost = lost_now;
             *mend_from = Some(0);
+            // Its end may be among them; one too many wakes early once.
+            self.timer = None;
         }
         let count = completions.len();
         for completion in completions.drain(..) {

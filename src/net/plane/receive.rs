@@ -30,7 +30,7 @@ impl Plane {
         place.set(Flags::READ_OUT);
         if !place.has(Flags::LISTED) {
             place.set(Flags::LISTED);
-            let stamp = self.banks[bank].seen_empty;
+            let stamp = self.banks[bank].arrived_after();
             self.ready.push(Ready::new(conn, stamp, now));
         }
         true

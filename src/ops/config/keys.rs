@@ -101,7 +101,7 @@ pub static KEYS: &[Key] = &[
         "",
         "listen",
         Kind::Address(|config| &mut config.listen),
-        "Where clients connect: a socket address, IPv4 or IPv6; [::] and 0.0.0.0 mean all of a family.",
+        "Where clients connect: a socket address, IPv4 or IPv6; [::] is all of both, 0.0.0.0 all of IPv4.",
     ),
     key(
         "",

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::entropy::SeededEntropy;
-use crate::base::hash::PlacementKey;
 use crate::base::ids::ShowId;
 use crate::base::limits::REVIVE_CARDS_MAX;
 use crate::quiz::director::{Command, Director};
@@ -35,7 +34,7 @@ impl Stage {
         let placement = setup.placement();
         let bucket_count = placement.bucket_count();
         let mut stage = Stage {
-            local: LocalQuiz::new(ShardId(0), placement, PlacementKey([1; 16])),
+            local: LocalQuiz::new(ShardId(0), placement),
             director: Director::new(Arc::new(setup.definition()), 1, bucket_count, Time::ZERO),
             now: Time::ZERO,
             entropy: SeededEntropy::new(1, 1),
@@ -267,7 +266,7 @@ fn silence_waits_for_the_drained_mark_of_every_shard() {
     let placement = setup.placement();
     let definition = Arc::new(setup.definition());
     let mut director = Director::new(definition, 3, placement.bucket_count(), Time::ZERO);
-    let mut local = LocalQuiz::new(ShardId(0), placement, PlacementKey([1; 16]));
+    let mut local = LocalQuiz::new(ShardId(0), placement);
     let user = (1..).map(UserId).find(|user| placement.user_home(*user) == ShardId(0)).unwrap();
     let mut entropy = SeededEntropy::new(1, 1);
     for command in [Command::OpenLobby, Command::Publish] {
