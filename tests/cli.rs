@@ -94,7 +94,7 @@ impl Serving {
         let mut stream = TcpStream::connect(self.operator.expect("an address")).expect("connects");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).expect("sends");
         let mut answer = String::new();

@@ -214,6 +214,9 @@ metrics! {
     Counter Count "tidegate_completion_overflows_total" "Times at which a completion queue was found to have overflown." {
         CompletionOverflows,
     }
+    Counter Count "tidegate_completions_lost_total" "Completions that the kernel had no memory to keep; the connections of their ring are looked after." {
+        CompletionsLost,
+    }
     Counter Count "tidegate_polls_rearmed_total" "Multishot polls that ended by themselves." {
         PollsRearmed,
     }

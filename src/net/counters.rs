@@ -35,8 +35,11 @@ pub struct PlaneCounters {
     pub lost_sends: u64,
     /// Polls armed again because they had ended by themselves.
     pub polls_rearmed: u64,
-    /// Times that a completion queue was found overflown. Nothing is lost: the kernel keeps the rest.
+    /// Times that a completion queue was found overflown. The kernel keeps the rest.
     pub cq_overflows: u64,
+    /// Completions that the kernel had no memory to keep: all connections of that ring are looked
+    /// after.
+    pub lost_completions: u64,
     /// Completions of connections that are gone.
     pub stale_completions: u64,
     /// Connections closed.

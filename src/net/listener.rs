@@ -15,7 +15,8 @@ use crate::net::socket;
 /// How listeners are made.
 #[derive(Clone, Debug)]
 pub struct ListenSettings {
-    /// Where to listen. Port 0 lets the kernel choose one, the same for all listeners.
+    /// Where to listen: `[::]` is all addresses of both families, any other address is itself only;
+    /// peers that came by IPv4 are named so. Port 0 lets the kernel choose one, the same for all listeners.
     pub address: SocketAddr,
     /// Connections that may wait for being accepted, per listener; the kernel caps it at
     /// `net.core.somaxconn`.
@@ -171,7 +172,8 @@ fn new_socket(address: SocketAddr, shared_port: bool) -> Result<Socket, BindErro
         option("SO_REUSEPORT", socket.set_reuse_port(true))?;
     }
     if address.is_ipv6() {
-        option("IPV6_V6ONLY", socket.set_only_v6(true))?;
+        // `[::]` means every address of the host, also where the host's default says otherwise.
+        option("IPV6_V6ONLY", socket.set_only_v6(!address.ip().is_unspecified()))?;
     }
     Ok(socket)
 }

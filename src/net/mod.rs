@@ -6,7 +6,9 @@
 //!
 //! Invariants:
 //! - *Receiving and sending borrow nothing beyond the call*: with `MSG_DONTWAIT` they end within
-//!   the enter that submits them, and the submission queue is empty after it (asserted).
+//!   the enter that submits them, and none of their entries is queued after it: `Ring::submit`
+//!   returns with an empty queue or ends the process. (What their completions cause to be queued
+//!   then, polls, points nowhere.)
 //! - *A slot is freed only by [`Plane::close`]*, so an id stays valid until its owner lets go; late
 //!   completions of an earlier use are recognised by the generation, dropped and counted.
 //! - *No accept is armed without a free slot of its own*: a full table would accept and drop.

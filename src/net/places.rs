@@ -32,6 +32,12 @@ impl Flags {
     pub(super) const READ_OUT: Flags = Flags(1 << 9);
     /// Its poll is armed.
     pub(super) const POLLED: Flags = Flags(1 << 10);
+    /// Another edge for reading came since its receive was submitted.
+    pub(super) const SEEN_AGAIN: Flags = Flags(1 << 11);
+    /// An edge for writing came since its send was submitted.
+    pub(super) const SEEN_WRITABLE: Flags = Flags(1 << 12);
+    /// Accepted, and its poll has not spoken yet: what it has may have waited in the backlog.
+    pub(super) const FRESH: Flags = Flags(1 << 13);
 }
 
 /// One slot.
@@ -67,6 +73,11 @@ impl Place {
         self.generation == generation && self.has(Flags::OPEN) && !self.has(Flags::CLOSING)
     }
 
+    /// Whether this is the connection of that generation, which somebody asked to close.
+    pub(super) fn is_closing(&self, generation: u32) -> bool {
+        self.generation == generation && self.has(Flags::OPEN) && self.has(Flags::CLOSING)
+    }
+
     /// Begins the next use of the slot. Generation 0 is left out, so that `ConnId::default()` is
     /// never alive.
     pub(super) fn open(&mut self) -> u32 {
@@ -97,6 +108,11 @@ impl Places {
             self.chunks.push(vec![Place::default(); CHUNK_SLOTS as usize].into_boxed_slice());
         }
         &mut self.chunks[chunk][(slot % CHUNK_SLOTS) as usize]
+    }
+
+    /// The first slot beyond those that were ever used, rounded up.
+    pub(super) fn end(&self) -> u32 {
+        u32::try_from(self.chunks.len()).unwrap_or(u32::MAX).saturating_mul(CHUNK_SLOTS)
     }
 
     /// The slot, if it was ever used.

@@ -18,6 +18,9 @@ const KERNEL_MIN: Version = Version(6, 1, 0);
 const KERNEL_PROMPT_CLOSE: Version = Version(6, 13, 0);
 /// What one glommio executor asks for, bytes.
 const EXECUTOR_LOCKED_BYTES: u64 = 512 * 1024;
+/// What it takes where it can: it registers buffers of 10 MiB with each of its three rings, and
+/// goes on without if that is refused. Executors come before our rings, so the rest is ours.
+const EXECUTOR_BUFFER_BYTES: u64 = 3 * 10 * 1024 * 1024;
 /// Descriptors that a process needs beside connections: listeners, rings, files, standard ones.
 const OTHER_FILES: u64 = 64;
 
@@ -276,12 +279,15 @@ fn judge_limits(facts: &Facts, needs: &Needs, findings: &mut Vec<Finding>) {
     }
     // An entry to submit is 64 bytes and one of the index array 4, a completion 16.
     let ring = 68 * u64::from(needs.sq_entries) + 16 * u64::from(needs.cq_entries);
-    let all =
-        u64::from(needs.shards) * (u64::from(needs.rings_per_shard) * ring + EXECUTOR_LOCKED_BYTES);
-    if locked < all {
+    let shards = u64::from(needs.shards);
+    let rings = shards * (u64::from(needs.rings_per_shard) * ring + EXECUTOR_LOCKED_BYTES);
+    let taken = shards.min(locked / EXECUTOR_BUFFER_BYTES) * EXECUTOR_BUFFER_BYTES;
+    if locked < rings + taken {
+        let all = rings + shards * EXECUTOR_BUFFER_BYTES;
         findings.push(warning(format!(
-            "RLIMIT_MEMLOCK is {locked} bytes, but all rings at full load need about {all}: raise \
-             it (`LimitMEMLOCK=infinity`, `ulimit -l unlimited`), or adding rings may fail."
+            "RLIMIT_MEMLOCK is {locked} bytes, but all rings at full load need about {rings}, and \
+             the executors of {shards} shards take up to 30 MiB each before them: raise it to {all} \
+             or more (`LimitMEMLOCK=infinity`, `ulimit -l unlimited`), or adding rings may fail."
         )));
     }
 }
@@ -431,6 +437,8 @@ mod tests {
             (files(4_096, 4_096), true, &["is 4096", "smaller table"]),
             (locked(64 * 1024), true, &["RLIMIT_MEMLOCK is 65536", "LimitMEMLOCK"]),
             (locked(8 << 20), false, &["RLIMIT_MEMLOCK is 8388608", "adding rings may fail"]),
+            // The executors leave 4 MiB of it.
+            (locked(64 << 20), false, &["RLIMIT_MEMLOCK is 67108864", "30 MiB each"]),
         ];
         for (facts, is_fatal, words) in table {
             let findings = found(&facts);

@@ -1,7 +1,7 @@
 //! A small honest wrapper around one io_uring: push, enter, reap, and what its flags say.
 //!
-//! Invariants: the ring is entered only by the thread that made it (`SINGLE_ISSUER`); after
-//! [`Ring::submit`] the submission queue is empty, so nothing that was pushed before is read from
+//! Invariants: the ring is entered only by the thread that made it (`SINGLE_ISSUER`); when
+//! [`Ring::submit`] returns the submission queue is empty, so nothing that was pushed before is read from
 //! our memory by the kernel any more, except by operations that stay armed (accept). Absent on
 //! purpose: sqpoll, linked operations, `IOSQE_ASYNC`, `IOSQE_IO_DRAIN` — they would break the
 //! promise that a send or receive with `MSG_DONTWAIT` ends within the enter that submits it.
@@ -17,8 +17,12 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 const ENTER_GETEVENTS: u32 = 1;
 /// `IORING_ENTER_EXT_ARG`: the argument is a `SubmitArgs`.
 const ENTER_EXT_ARG: u32 = 1 << 3;
-/// Tries of one submission before it is an error of ours or the kernel is beyond help.
-const SUBMIT_TRIES_MAX: u32 = 100_000;
+/// Tries of one submission that don't wait for the kernel to find memory; after them each waits.
+const SUBMIT_TRIES_AT_ONCE: u32 = 100;
+/// How long each of the later tries waits, and how many there are: ten seconds, in which a host
+/// that is out of memory finds some or ends a process.
+const SUBMIT_PAUSE: Duration = Duration::from_millis(1);
+const SUBMIT_PAUSES_MAX: u32 = 10_000;
 /// `EPOLLET`: report edges, not levels.
 const EDGE: u32 = 1 << 31;
 /// What a connection's poll waits for; errors and hang-ups are always reported (poll(2)).
@@ -166,13 +170,16 @@ impl Ring {
     /// Submits all that was pushed. Runs no deferred work unless the queue refuses to move.
     ///
     /// # Panics
-    /// If the kernel does not take the entries in 100,000 tries: they point into memory of the
+    /// If the kernel does not take the entries within ten seconds: they point into memory of the
     /// caller, so there is no way on.
     pub(super) fn submit(&mut self) {
-        for attempt in 0..SUBMIT_TRIES_MAX {
+        for attempt in 0..SUBMIT_TRIES_AT_ONCE + SUBMIT_PAUSES_MAX {
             let queued = self.ring.submission().len();
             if queued == 0 {
                 return;
+            }
+            if attempt >= SUBMIT_TRIES_AT_ONCE {
+                pause();
             }
             self.enters += 1;
             let flags = if attempt == 0 { 0 } else { ENTER_GETEVENTS };
@@ -181,12 +188,16 @@ impl Ring {
             let entered =
                 unsafe { self.ring.submitter().enter::<libc::sigset_t>(count, 0, flags, None) };
             if let Err(error) = entered {
-                retryable(&error);
+                check_retryable(&error);
             }
         }
-        panic!(
-            "io_uring took no submission in {SUBMIT_TRIES_MAX} tries: the kernel is out of memory"
-        );
+        panic!("io_uring took no submission in ten seconds: the kernel is out of memory");
+    }
+
+    /// Completions that the kernel could not keep, since the ring was made: when the queue is full
+    /// and there is no memory for the rest (`io_uring_enter` may say `EBADR`, or may not).
+    pub(super) fn lost(&mut self) -> u32 {
+        self.ring.completion().overflow()
     }
 
     /// Submits, runs deferred work and flushes overflown completions. With `many` above 0 as much
@@ -207,7 +218,7 @@ impl Ring {
             unsafe { self.ring.submitter().enter(queued, many, flags, Some(&arguments)) }
         };
         if let Err(error) = entered {
-            retryable(&error);
+            check_retryable(&error);
         }
     }
 
@@ -355,12 +366,29 @@ impl Ring {
     /// # Safety
     /// `bytes` must stay valid and unchanged until [`Ring::submit`] has returned.
     pub(super) unsafe fn push_send(&mut self, slot: u32, bytes: &[u8], user_data: u64) {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(Fixed(slot), bytes.as_ptr(), length)
-            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-            .build();
         // SAFETY: the caller keeps what the entry points to; `MSG_DONTWAIT` ends it in the enter.
-        unsafe { self.push(&entry.user_data(user_data)) }
+        unsafe { self.push(&send_entry(slot, bytes, user_data)) }
+    }
+
+    /// Like [`Ring::push_send`] for many, looking at the kernel's side of the queue once.
+    ///
+    /// # Safety
+    /// As for [`Ring::push_send`], for all.
+    pub(super) unsafe fn push_sends<'a>(
+        &mut self,
+        sends: impl Iterator<Item = (u32, &'a [u8], u64)>,
+    ) {
+        let mut queue = self.ring.submission();
+        for (slot, bytes, user_data) in sends {
+            let entry = send_entry(slot, bytes, user_data);
+            // SAFETY: the caller keeps what the entries point to.
+            if unsafe { queue.push(&entry) }.is_err() {
+                drop(queue);
+                // SAFETY: as above.
+                unsafe { self.push(&entry) }
+                queue = self.ring.submission();
+            }
+        }
     }
 
     /// Makes the next close of the socket in `slot` a reset (`SO_LINGER` 0). Kernels before 6.7
@@ -394,13 +422,29 @@ impl Ring {
     }
 }
 
-/// Errors of `io_uring_enter` after which the same call may succeed.
+fn send_entry(slot: u32, bytes: &[u8], user_data: u64) -> squeue::Entry {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    opcode::Send::new(Fixed(slot), bytes.as_ptr(), length)
+        .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        .build()
+        .user_data(user_data)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel has no memory for what was pushed, and nothing else can be done meanwhile"
+)]
+fn pause() {
+    std::thread::sleep(SUBMIT_PAUSE);
+}
+
+/// Lets pass errors of `io_uring_enter` after which the same call may succeed. `EBADR` tells of
+/// completions that were lost: see [`Ring::lost`].
 ///
 /// # Panics
-/// On any other: then the ring, or what we ask of it, is broken. `EBADR` means that the kernel had
-/// no memory to keep an overflown completion (io_uring_enter(2)): a connection would hang for ever.
-fn retryable(error: &io::Error) {
+/// On any other: then the ring, or what we ask of it, is broken.
+fn check_retryable(error: &io::Error) {
     let code = error.raw_os_error().unwrap_or(0);
-    let known = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ETIME, libc::ENOMEM];
+    let known = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ETIME, libc::ENOMEM, libc::EBADR];
     assert!(known.contains(&code), "io_uring_enter failed for good: {error}");
 }

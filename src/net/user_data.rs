@@ -1,8 +1,8 @@
 //! What a completion is about, in the 64 bits that the kernel hands back.
 //!
-//! `operation : 4 | generation : 28 | slot : 32`. For operations of a batch that completes within
-//! one call (receive, send, close) the middle is the number of the batch and the end the place in
-//! it, so that a completion that comes late belongs to no newer batch.
+//! `operation : 4 | generation : 28 | slot : 32`. For receives and sends, which complete within the
+//! call that submits them, the middle is the number of the batch and the end the place in it, so
+//! that a completion that comes late belongs to no newer batch.
 
 use crate::base::limits::GENERATION_BITS;
 
@@ -18,7 +18,7 @@ pub(super) enum Operation {
     Receive = 3,
     /// Send of a batch.
     Send = 4,
-    /// Close of a batch.
+    /// Close of a connection.
     Close = 5,
     /// Cancellation of something; its result does not matter.
     Cancel = 6,
@@ -30,6 +30,8 @@ pub(super) enum Operation {
     TimerUpdate = 9,
     /// Whatever precedes a close in its batch; its result does not matter.
     LastWords = 10,
+    /// Cancellation of an accept.
+    CancelAccept = 11,
 }
 
 /// Generations and batch numbers are below this.
@@ -54,6 +56,7 @@ pub(super) fn decode(user_data: u64) -> Option<(Operation, u32, u32)> {
         8 => Operation::Timer,
         9 => Operation::TimerUpdate,
         10 => Operation::LastWords,
+        11 => Operation::CancelAccept,
         _ => return None,
     };
     let generation = u32::try_from(user_data >> 32 & u64::from(GENERATION_MASK)).ok()?;
@@ -78,6 +81,7 @@ mod tests {
             Operation::Timer,
             Operation::TimerUpdate,
             Operation::LastWords,
+            Operation::CancelAccept,
         ];
         for operation in operations {
             for generation in [0, 1, GENERATION_MASK] {

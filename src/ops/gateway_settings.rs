@@ -79,8 +79,14 @@ pub fn as_echo(settings: GatewaySettings) -> GatewaySettings {
 fn plane_settings(config: &Config, shards: u16, files: Limit) -> PlaneSettings {
     let net = &config.net;
     let per_shard = config.limits.connections_max.div_ceil(u32::from(shards));
-    let files = u32::try_from(files.soft).unwrap_or(u32::MAX);
-    let slots_per_ring = net.slots_per_ring.min(files).min(per_shard);
+    // A table as large as the limit allows, because every ring costs a look in every turn; rounded
+    // down, so that the numbers of places have no gaps between rings.
+    let files = u32::try_from(files.soft).unwrap_or(u32::MAX).max(1);
+    let slots_per_ring = match net.slots_per_ring {
+        wanted if wanted > files => 1 << files.ilog2(),
+        wanted => wanted,
+    };
+    let slots_per_ring = slots_per_ring.min(per_shard);
     let defaults = PlaneSettings::default();
     PlaneSettings {
         slots_per_ring,
@@ -115,6 +121,9 @@ mod tests {
             (1_000_000, 2, 16_384, 64, 20_000, (16_384, 31)),
             (1_000_000, 2, 16_384, 8, 20_000, (16_384, 8)),
             (1_000_000, 2, 16_384, 64, 1_024, (1_024, 64)),
+            (1_000_000, 2, 131_072, 64, 20_000, (16_384, 31)),
+            (1_000_000, 2, 131_072, 64, 524_288, (131_072, 4)),
+            (1_000_000, 16, 131_072, 64, 524_288, (62_500, 1)),
             (100, 1, 16_384, 64, 20_000, (100, 1)),
             (101, 2, 64, 64, 20_000, (51, 1)),
             (129, 1, 64, 64, 20_000, (64, 3)),

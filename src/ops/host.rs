@@ -30,7 +30,11 @@ pub fn raise_file_limit() -> Result<Limit, HostError> {
 ///
 /// # Errors
 /// What makes it impossible to run: of several findings the first, which is the worst.
-pub fn inspect(shards: u16, plane: &PlaneSettings) -> Result<Vec<String>, HostError> {
+pub fn inspect(
+    shards: u16,
+    plane: &PlaneSettings,
+    connections_max: u32,
+) -> Result<Vec<String>, HostError> {
     let needs = Needs {
         shards: u32::from(shards),
         rings_per_shard: plane.rings_max,
@@ -39,7 +43,7 @@ pub fn inspect(shards: u16, plane: &PlaneSettings) -> Result<Vec<String>, HostEr
         cq_entries: plane.cq_entries,
     };
     let facts = probe::gather().map_err(HostError::Limits)?;
-    let mut warnings = Vec::new();
+    let mut warnings = Vec::from_iter(out_of_reach(shards, plane, connections_max));
     for finding in probe::judge(&facts, &needs) {
         match finding.severity {
             Severity::Fatal => return Err(HostError::Missing(finding.text)),
@@ -47,4 +51,35 @@ pub fn inspect(shards: u16, plane: &PlaneSettings) -> Result<Vec<String>, HostEr
         }
     }
     Ok(warnings)
+}
+
+/// What keeps the gateway from holding as many connections as it is told.
+fn out_of_reach(shards: u16, plane: &PlaneSettings, connections_max: u32) -> Option<String> {
+    let PlaneSettings { slots_per_ring: slots, rings_max: rings, .. } = plane;
+    let reach = u64::from(shards) * u64::from(*rings) * u64::from(*slots);
+    (reach < u64::from(connections_max)).then(|| {
+        format!(
+            "limits.connections_max is {connections_max}, but {shards} shards with {rings} rings of \
+             {slots} slots hold {reach}: raise RLIMIT_NOFILE (`LimitNOFILE=`, `ulimit -n`) or \
+             net.slots_per_ring where rings are small, or net.rings_max."
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_no_ring_can_hold_are_told_at_start() {
+        let plane = |slots_per_ring, rings_max| PlaneSettings {
+            slots_per_ring,
+            rings_max,
+            ..PlaneSettings::default()
+        };
+        assert_eq!(out_of_reach(2, &plane(16_384, 31), 1_000_000), None);
+        assert_eq!(out_of_reach(1, &plane(100, 1), 100), None);
+        let text = out_of_reach(2, &plane(1_024, 64), 1_000_000).expect("a warning");
+        assert!(text.contains("hold 131072") && text.contains("RLIMIT_NOFILE"), "{text}");
+    }
 }

@@ -67,16 +67,22 @@ impl ServeError {
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             ServeError::Settings(_) => ExitStatus::Settings,
+            // Threads and descriptors are limits of the host, too.
             ServeError::Host(_)
-            | ServeError::Gateway(StartError::Executor { .. } | StartError::Plane { .. }) => {
-                ExitStatus::Host
-            }
-            ServeError::Log(_)
-            | ServeError::Gateway(_)
-            | ServeError::Http(_)
-            | ServeError::Announce { .. }
+            | ServeError::Gateway(
+                StartError::Cores
+                | StartError::Thread { .. }
+                | StartError::Executor { .. }
+                | StartError::Plane { .. }
+                | StartError::EventFd { .. },
+            )
+            | ServeError::Http(HttpError::Thread { .. })
             | ServeError::Autopilot(_)
-            | ServeError::Signals(_) => ExitStatus::Failed,
+            | ServeError::Signals(_) => ExitStatus::Host,
+            ServeError::Log(_)
+            | ServeError::Gateway(StartError::Bind(_))
+            | ServeError::Http(HttpError::Bind { .. } | HttpError::Listener { .. })
+            | ServeError::Announce { .. } => ExitStatus::Failed,
         }
     }
 }
@@ -134,7 +140,7 @@ fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError>
     }
     let settings = gateway_settings(config, files);
     let settings = if echo { as_echo(settings) } else { settings };
-    for warning in host::inspect(settings.shards, &settings.plane)? {
+    for warning in host::inspect(settings.shards, &settings.plane, config.limits.connections_max)? {
         tracing::warn!("{warning}");
     }
     let gateway = Gateway::start(&settings, Clock::start())?;
@@ -214,5 +220,29 @@ impl Operations {
             autopilot.stop();
         }
         self.http
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::ShardId;
+
+    #[test]
+    fn limits_of_the_host_end_with_the_status_of_the_host() {
+        let error = || io::Error::from_raw_os_error(libc::EMFILE);
+        let shard = ShardId(0);
+        for error in [
+            ServeError::Gateway(StartError::EventFd { shard, error: error() }),
+            ServeError::Gateway(StartError::Thread { shard, error: error() }),
+            ServeError::Gateway(StartError::Cores),
+            ServeError::Http(HttpError::Thread { source: error() }),
+            ServeError::Signals(error()),
+        ] {
+            assert_eq!(error.exit_status().code(), ExitStatus::Host.code(), "{error}");
+        }
+        let address = ([127, 0, 0, 1], 1).into();
+        let in_use = ServeError::Http(HttpError::Bind { address, source: error(), remedy: "" });
+        assert_eq!(in_use.exit_status().code(), ExitStatus::Failed.code());
     }
 }

@@ -173,6 +173,7 @@ impl Meter {
             (Metric::CloseRetries, plane.close_retries),
             (Metric::CompletionsStale, plane.stale_completions),
             (Metric::CompletionOverflows, plane.cq_overflows),
+            (Metric::CompletionsLost, plane.lost_completions),
             (Metric::PollsRearmed, plane.polls_rearmed),
         ] {
             self.counters.set(metric, value);

@@ -26,7 +26,7 @@ use crate::shard::Shard;
 use crate::shard::input::{Effect, Input, SendResult};
 use crate::shard::mail::{Batch, Mail};
 
-/// glommio's reactor runs at least this often, so that is how long a turn may be.
+/// glommio's reactor runs after the first turn that ends so long after it ran last.
 const CYCLE_INTERVAL: Duration = Duration::from_micros(250);
 /// An idle pump goes on looking for so long before it parks: parking and waking cost as much.
 const IDLE_SPIN: Duration = Duration::from_micros(50);

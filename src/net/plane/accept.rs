@@ -1,12 +1,14 @@
 //! Accepting: one-shot accepts with an address buffer each, armed only where a slot is free.
 
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
 use super::{Bank, Lifecycle, Plane, RingUse};
 use crate::base::time::Time;
 use crate::net::listener::Listener;
+use crate::net::places::Flags;
 use crate::net::socket::AddressBuffer;
-use crate::net::user_data::{self, Operation};
+use crate::net::user_data::{self, GENERATION_MASK, Operation};
 
 /// Turns that dropping a plane gives the kernel for cancelling its accepts.
 const TAKE_BACK_ROUNDS_MAX: u32 = 1_000;
@@ -31,6 +33,8 @@ struct Armed {
     buffer: AddressBuffer,
     /// The bank that it is armed on.
     bank: Option<usize>,
+    /// Which use of the buffer this is.
+    sequence: u32,
 }
 
 /// A listener that a plane serves.
@@ -41,17 +45,23 @@ pub(super) struct Acceptor {
     idle: Vec<u32>,
     phase: Phase,
     resume_at: Option<Time>,
+    /// No slot was free for an accept when one was to be armed.
+    full: bool,
+    /// The last moment at which nobody waited: an accept was armed, and nothing had come of it.
+    backlog_empty_at: Time,
 }
 
 impl Acceptor {
     pub(super) fn new(listener: Listener, accepts: u32) -> Acceptor {
-        let armed = || Armed { buffer: AddressBuffer::new(), bank: None };
+        let armed = || Armed { buffer: AddressBuffer::new(), bank: None, sequence: 0 };
         Acceptor {
             listener,
             accepts: (0..accepts).map(|_| armed()).collect(),
             idle: (0..accepts).rev().collect(),
             phase: Phase::Accepting,
             resume_at: None,
+            full: false,
+            backlog_empty_at: Time::ZERO,
         }
     }
 
@@ -123,22 +133,46 @@ impl Plane {
 
     fn arm_accepts(&mut self) {
         while let Some(number) = self.next_idle_accept() {
-            let Some(bank) = self.bank_with_room() else { return };
+            let bank = self.bank_with_room();
             let Some(acceptor) = &mut self.acceptor else { return };
+            acceptor.full = bank.is_none();
+            let Some(bank) = bank else { return };
             acceptor.idle.pop();
             let listener: RawFd = acceptor.listener.raw();
             let armed = &mut acceptor.accepts[number as usize];
             armed.bank = Some(bank);
+            armed.sequence = (armed.sequence + 1) & GENERATION_MASK;
+            let user_data = user_data::encode(Operation::Accept, armed.sequence, number);
             let (address, length) = armed.buffer.arm();
             let Bank { ring, armed, usage, .. } = &mut self.banks[bank];
             *usage = RingUse::Accepts;
             *armed += 1;
-            let user_data = user_data::encode(Operation::Accept, 0, number);
             // SAFETY: the buffer is boxed, belongs to the acceptor and is not touched before the
             // accept has completed; the acceptor is dropped only when all its accepts have
             // (`serve_listener`), or after the rings (`Plane::drop`, field order).
             unsafe { ring.push_accept(listener, address, length, user_data) }
         }
+    }
+
+    /// Works out since when nobody waits in the backlog. A client that comes completes one armed
+    /// accept; so before the earliest of the moments at which rings with armed accepts were seen
+    /// empty nobody had come who was not accepted by then.
+    pub(super) fn note_backlog(&mut self) {
+        let armed = self.banks.iter().filter(|bank| bank.armed > 0);
+        let listened_at = armed.map(|bank| bank.listened_at).min();
+        if let (Some(acceptor), Some(listened_at)) = (&mut self.acceptor, listened_at) {
+            acceptor.backlog_empty_at = acceptor.backlog_empty_at.max(listened_at);
+        }
+    }
+
+    /// Nobody who came before this waits in the backlog. Nothing while those who come are left
+    /// there because there is no room, or because the kernel refuses: nobody can wait for them.
+    pub(super) fn backlog_empty_at(&self) -> Option<Time> {
+        let acceptor = self.acceptor.as_ref()?;
+        let taken = acceptor.phase != Phase::Cancelling
+            && acceptor.resume_at.is_none()
+            && !(acceptor.full && acceptor.is_idle());
+        taken.then_some(acceptor.backlog_empty_at)
     }
 
     fn next_idle_accept(&self) -> Option<u32> {
@@ -166,26 +200,37 @@ impl Plane {
             .max_by_key(|bank| room(&self.banks[*bank]))
     }
 
-    pub(super) fn on_accept(&mut self, bank: usize, number: u32, result: i32) {
+    pub(super) fn on_accept(&mut self, bank: usize, sequence: u32, number: u32, result: i32) {
         let Some(acceptor) = &mut self.acceptor else {
             self.counters.stale_completions += 1;
             return;
         };
         let armed = &mut acceptor.accepts[number as usize];
-        assert!(armed.bank == Some(bank), "an accept completes once, where it was armed");
+        let expected = armed.bank == Some(bank) && armed.sequence == sequence;
+        assert!(expected, "an accept completes once, where it was armed");
         armed.bank = None;
         acceptor.idle.push(number);
         let peer = armed.buffer.take();
+        let waited_since = acceptor.backlog_empty_at;
         self.banks[bank].armed -= 1;
         if let Ok(slot) = u32::try_from(result) {
+            if self.banks[bank].places.get_mut(slot).has(Flags::CLOSING) {
+                // The kernel gives out free slots only, so it was closed: the result got lost.
+                self.free(bank, slot);
+            }
             let place = self.banks[bank].places.get_mut(slot);
             let generation = place.open();
+            place.set(Flags::FRESH);
+            let fresh_stamp = &mut self.banks[bank].fresh_stamp;
+            *fresh_stamp = Some(fresh_stamp.map_or(waited_since, |stamp| stamp.min(waited_since)));
             self.banks[bank].used += 1;
             self.counters.accepts += 1;
             self.arm_poll(bank, slot, generation);
             let conn = self.conn(bank, slot, generation);
             // The listener speaks IP, so there is an address; without one nobody is refused.
-            let peer = peer.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
+            let peer: SocketAddr = peer.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
+            // On a socket of both families IPv4 comes as ::ffff:192.0.2.1.
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
             self.lifecycle.push_back(Lifecycle::Accepted(conn, peer));
             return;
         }
@@ -200,6 +245,18 @@ impl Plane {
         }
     }
 
+    /// The cancellation of an accept found nothing: it is not armed any more, and if nobody heard of
+    /// its end, that was lost. The slot that it may have filled stays reserved for it (`armed`).
+    pub(super) fn on_cancel_accept(&mut self, bank: usize, sequence: u32, number: u32) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        let armed = &mut acceptor.accepts[number as usize];
+        if armed.bank == Some(bank) && armed.sequence == sequence {
+            armed.bank = None;
+            acceptor.idle.push(number);
+            self.counters.accept_errors += 1;
+        }
+    }
+
     /// Leaves clients in the backlog for a moment, because the kernel is out of something.
     fn pause_accepting(&mut self) {
         let resume_at = self.now + self.settings.accept_pause;
@@ -211,12 +268,12 @@ impl Plane {
         }
     }
 
-    fn cancel_accepts(&mut self) {
+    pub(super) fn cancel_accepts(&mut self) {
         let Some(acceptor) = &self.acceptor else { return };
         for (number, armed) in acceptor.accepts.iter().enumerate() {
             let (Some(bank), Ok(number)) = (armed.bank, u32::try_from(number)) else { continue };
-            let target = user_data::encode(Operation::Accept, 0, number);
-            let user_data = user_data::encode(Operation::Cancel, 0, number);
+            let target = user_data::encode(Operation::Accept, armed.sequence, number);
+            let user_data = user_data::encode(Operation::CancelAccept, armed.sequence, number);
             self.banks[bank].ring.push_cancel(target, user_data);
         }
     }

@@ -13,12 +13,14 @@ pub(super) struct Batch {
     number: u32,
     results: Vec<Option<i32>>,
     outstanding: usize,
+    /// Closes, whose results go to their places and not into `results`.
+    closes: usize,
 }
 
 impl Batch {
     /// Begins the next batch.
     pub(super) fn begin(&mut self) {
-        assert!(self.outstanding == 0, "one batch at a time");
+        assert!(!self.is_waiting(), "one batch at a time");
         self.number = (self.number + 1) & GENERATION_MASK;
         self.results.clear();
     }
@@ -33,6 +35,17 @@ impl Batch {
         self.results.push(None);
         self.outstanding += 1;
         u32::try_from(self.results.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Expects one more close.
+    pub(super) fn expect_close(&mut self) {
+        self.closes += 1;
+    }
+
+    /// A close has completed. One that was given up earlier may end a batch early: its own closes
+    /// are then found undone and repeated.
+    pub(super) fn complete_close(&mut self) {
+        self.closes = self.closes.saturating_sub(1);
     }
 
     /// Takes a result; false if it belongs to no expected one of this batch.
@@ -57,12 +70,13 @@ impl Batch {
 
     /// Whether results are missing.
     pub(super) fn is_waiting(&self) -> bool {
-        self.outstanding > 0
+        self.outstanding > 0 || self.closes > 0
     }
 
     /// Expects no more.
     pub(super) fn give_up(&mut self) {
         self.outstanding = 0;
+        self.closes = 0;
     }
 }
 
@@ -70,6 +84,7 @@ impl Plane {
     /// Submits what the batch pushed onto the banks it touched, and reaps until all results are in.
     /// Afterwards the kernel holds no pointer of the batch.
     pub(super) fn finish_batch(&mut self) {
+        let lost_before = self.counters.lost_completions;
         for bank in 0..self.banks.len() {
             if self.banks[bank].touched {
                 self.banks[bank].ring.submit();
@@ -85,6 +100,12 @@ impl Plane {
                 }
             }
             rounds += 1;
+            // What the kernel could not keep does not come any more once all the rest has.
+            let waits_in_vain = lost_before != self.counters.lost_completions
+                && self.banks.iter_mut().all(|bank| !bank.touched || bank.ring.is_quiet());
+            if waits_in_vain {
+                break;
+            }
         }
         self.batch.give_up();
         for Bank { touched, .. } in &mut self.banks {

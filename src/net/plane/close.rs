@@ -2,8 +2,6 @@
 //!
 //! Unread input would turn the FIN into a reset, and the peer would lose the last words.
 
-use std::collections::VecDeque;
-
 use super::{Bank, Plane, RingUse};
 use crate::base::ids::ConnId;
 use crate::net::places::Flags;
@@ -48,7 +46,9 @@ impl Plane {
         let mut left = self.closing.len().min(limit as usize);
         while left > 0 {
             let count = left.min(CLOSE_BATCH);
-            let batch: Vec<Closing> = self.closing.drain(..count).collect();
+            let mut batch: Vec<Closing> = self.closing.drain(..count).collect();
+            // A result that was late: the slot may be somebody else's by now.
+            batch.retain(|closing| self.holds(closing.conn));
             self.discard_unread(&batch);
             self.close_batch(batch);
             left -= count;
@@ -96,7 +96,6 @@ impl Plane {
 
     fn close_batch(&mut self, closing: Vec<Closing>) {
         self.batch.begin();
-        let number = self.batch.number();
         for closing in &closing {
             let (bank, slot) = self.locate(closing.conn);
             let generation = closing.conn.generation;
@@ -125,27 +124,42 @@ impl Plane {
             } else if state.has(Flags::POLLED) {
                 ring.push_cancel(user_data::encode(Operation::Poll, generation, slot), cancel);
             }
-            let place = self.batch.expect();
-            ring.push_close(slot, user_data::encode(Operation::Close, number, place));
+            self.batch.expect_close();
+            ring.push_close(slot, user_data::encode(Operation::Close, generation, slot));
         }
         self.finish_batch();
-        let mut again = VecDeque::new();
-        for (place, closing) in (0_u32..).zip(closing) {
-            match self.batch.result(place) {
-                // Not there: it was closed by an attempt whose result got lost.
-                Some(0) => self.free(&closing),
-                Some(errno) if -errno == libc::EBADF => self.free(&closing),
-                _ => {
-                    self.counters.close_retries += 1;
-                    again.push_back(Closing { last: Box::default(), ..closing });
-                }
+        for closing in closing {
+            if self.holds(closing.conn) {
+                self.counters.close_retries += 1;
+                self.closing.push_back(Closing { last: Box::default(), ..closing });
+            } else {
+                self.counters.aborts += u64::from(closing.reset);
             }
         }
-        self.closing.append(&mut again);
     }
 
-    fn free(&mut self, closing: &Closing) {
-        let (bank, slot) = self.locate(closing.conn);
+    /// Frees the place of a connection as soon as its close is known, because the next completion
+    /// of the same reaping may be that of an accept into its slot.
+    pub(super) fn on_close(&mut self, bank: usize, slot: u32, generation: u32, result: i32) {
+        self.batch.complete_close();
+        let place = self.banks[bank].places.find(slot);
+        let ours = place.is_some_and(|place| place.is_closing(generation));
+        // Not there: it was closed by an attempt whose result got lost.
+        if ours && (result == 0 || -result == libc::EBADF) {
+            self.free(bank, slot);
+        } else {
+            self.counters.stale_completions += u64::from(!ours);
+        }
+    }
+
+    /// Whether the slot still belongs to this connection, which was let go.
+    fn holds(&mut self, conn: ConnId) -> bool {
+        let (bank, slot) = self.locate(conn);
+        let place = self.banks.get_mut(bank).and_then(|bank| bank.places.find(slot));
+        place.is_some_and(|place| place.is_closing(conn.generation))
+    }
+
+    pub(super) fn free(&mut self, bank: usize, slot: u32) {
         let Bank { places, used, freed, usage, .. } = &mut self.banks[bank];
         places.get_mut(slot).free();
         *used -= 1;
@@ -153,6 +167,5 @@ impl Plane {
             freed.push(slot);
         }
         self.counters.closes += 1;
-        self.counters.aborts += u64::from(closing.reset);
     }
 }

@@ -5,7 +5,9 @@ mod batch;
 mod close;
 mod connect;
 mod events;
+mod mend;
 mod park;
+mod ready;
 mod receive;
 mod send;
 mod settings;
@@ -34,7 +36,8 @@ use batch::Batch;
 use close::Closing;
 pub use connect::ConnectError;
 pub use events::{End, Event, SendOutcome, SendRequest, TurnLimits, TurnReport};
-use receive::Ready;
+use ready::{Ready, ReadyList};
+use send::Aim;
 pub use settings::PlaneSettings;
 
 /// Reads the clock of the process.
@@ -45,6 +48,9 @@ const PASSES_MAX: u32 = 16;
 /// Enters that found more each time, after which one is asked to do a lot at once: with a minimum
 /// it costs 14 µs more where there is nothing, and 1.65 instead of 1.74 µs a message where there is.
 const PASSES_SMALL: u32 = 3;
+/// A ring that completed more than this in one turn, three small enters' worth, begins the next
+/// with a large one.
+const LOADED_MIN: usize = 60;
 /// What a socket's receive queue can hold if the kernel does not say.
 const RECEIVE_QUEUE_BYTES_FALLBACK: u64 = 64 * 1024 * 1024;
 
@@ -88,8 +94,26 @@ struct Bank {
     unused_from: u32,
     /// When the ring was last seen empty: what is reaped later arrived later.
     seen_empty: Time,
+    /// When the ring was last seen empty while an accept was armed on it.
+    listened_at: Time,
+    /// What the poll of an accepted connection tells first may have arrived as early as this: it
+    /// waited in the backlog. Nothing once all of them have told.
+    fresh_stamp: Option<Time>,
     /// Takes part in the batch in progress.
     touched: bool,
+    /// The last turn's harvest was large: begin with a large enter.
+    loaded: bool,
+    /// Completions that the kernel had no memory for, so far.
+    lost: u32,
+    /// After a loss: the first slot that was not looked after since.
+    mend_from: Option<u32>,
+}
+
+impl Bank {
+    /// Nothing of what a connection has that nobody noticed arrived before this.
+    fn arrived_after(&self) -> Time {
+        self.fresh_stamp.map_or(self.seen_empty, |fresh| fresh.min(self.seen_empty))
+    }
 }
 
 /// What was accepted or connected and is not yet reported.
@@ -107,11 +131,17 @@ pub struct Plane {
     banks: Vec<Bank>,
     acceptor: Option<Acceptor>,
     settings: PlaneSettings,
+    /// Low bits of a place that are the slot.
+    slot_bits: u32,
     waker: Waker,
     scratch: Box<[u8]>,
     batch: Batch,
     completions: Vec<Completion>,
-    ready: VecDeque<Ready>,
+    ready: ReadyList,
+    /// The receives of a batch, kept for its capacity; empty between batches.
+    receiving: Vec<(Ready, u32)>,
+    /// The sends of a batch, likewise.
+    sending: Vec<Aim>,
     writable: VecDeque<ConnId>,
     lifecycle: VecDeque<Lifecycle>,
     closing: VecDeque<Closing>,
@@ -141,11 +171,14 @@ impl Plane {
             banks: Vec::new(),
             acceptor: listener.map(|listener| Acceptor::new(listener, settings.accepts_armed)),
             settings,
+            slot_bits: settings.slot_bits(),
             waker,
             scratch: vec![0; scratch].into_boxed_slice(),
             batch: Batch::default(),
             completions: Vec::new(),
-            ready: VecDeque::new(),
+            ready: ReadyList::default(),
+            receiving: Vec::new(),
+            sending: Vec::new(),
             writable: VecDeque::new(),
             lifecycle: VecDeque::new(),
             closing: VecDeque::new(),
@@ -175,9 +208,8 @@ impl Plane {
         self.now = clock();
         self.flush_closes(limits.closes);
         self.serve_listener();
-        for bank in 0..self.banks.len() {
-            self.collect(bank, clock);
-        }
+        self.collect_all(clock);
+        self.mend();
         report.events += self.deliver_lifecycle(handler);
         report.events += self.deliver_writable(limits.writables, handler);
         if !self.reading_paused {
@@ -200,12 +232,14 @@ impl Plane {
     }
 
     /// Every byte that arrived at an accepted connection before this moment has been delivered as
-    /// an event. Walks the list of connections that wait for being read.
+    /// an event; those who wait in the backlog count as accepted, except while there is no room for
+    /// them or the kernel refuses accepts.
     #[must_use]
     pub fn received_all_until(&self) -> Time {
         let seen_empty = self.banks.iter().map(|bank| bank.seen_empty);
-        let waiting = self.ready.iter().map(|ready| ready.stamp);
-        seen_empty.chain(waiting).min().unwrap_or(Time::ZERO)
+        let fresh = self.banks.iter().filter_map(|bank| bank.fresh_stamp);
+        let others = [self.ready.oldest(), self.backlog_empty_at()].into_iter().flatten();
+        seen_empty.chain(fresh).chain(others).min().unwrap_or(Time::ZERO)
     }
 
     /// What was done so far.
@@ -225,6 +259,7 @@ impl Plane {
         !self.lifecycle.is_empty()
             || !self.writable.is_empty()
             || !self.closing.is_empty()
+            || self.banks.iter().any(|bank| bank.mend_from.is_some())
             || self.listener_is_stopping()
             || (!self.reading_paused && !self.ready.is_empty())
     }
@@ -232,13 +267,12 @@ impl Plane {
     /// Connections of one ring, for places.
     fn conn(&self, bank: usize, slot: u32, generation: u32) -> ConnId {
         let bank = u32::try_from(bank).unwrap_or(u32::MAX);
-        ConnId { place: bank * self.settings.slots_per_ring + slot, generation }
+        ConnId { place: bank << self.slot_bits | slot, generation }
     }
 
     /// Where a connection is: bank and slot.
     fn locate(&self, conn: ConnId) -> (usize, u32) {
-        let slots = self.settings.slots_per_ring;
-        ((conn.place / slots) as usize, conn.place % slots)
+        ((conn.place >> self.slot_bits) as usize, conn.place & ((1 << self.slot_bits) - 1))
     }
 
     /// The place of a live connection.
@@ -270,44 +304,91 @@ impl Plane {
             armed: 0,
             freed: Vec::new(),
             unused_from: 0,
+            // It never held anything; what comes out of the backlog has a stamp of its own.
             seen_empty: self.now,
+            listened_at: Time::ZERO,
+            fresh_stamp: None,
             touched: false,
+            loaded: false,
+            lost: 0,
+            mend_from: None,
         });
         self.counters.rings += 1;
         Ok(Some(self.banks.len() - 1))
     }
 
+    /// Looks at all rings, and enters those that have anything.
+    fn collect_all(&mut self, clock: Clock<'_>) {
+        self.now = clock();
+        let begun = self.now;
+        for bank in 0..self.banks.len() {
+            // One look at the clock is enough for all rings that are found empty after it.
+            self.now = begun;
+            self.collect(bank, clock);
+        }
+        self.note_backlog();
+    }
+
     /// Enters a ring if it has anything, until it is seen empty or has had its share.
     ///
-    /// The clock is read *before* each look: bytes that arrive later are stamped with that moment
+    /// The clock was read *before* each look: bytes that arrive later are stamped with that moment
     /// or an earlier one.
     fn collect(&mut self, bank: usize, clock: Clock<'_>) {
         let many = self.settings.cq_entries / 2;
+        let mut reaped = 0;
         for pass in 0..PASSES_MAX {
-            self.now = clock();
-            let ring = &mut self.banks[bank].ring;
-            if ring.is_quiet() {
-                self.banks[bank].seen_empty = self.now;
-                return;
+            if pass > 0 {
+                self.now = clock();
             }
-            let loaded = pass >= PASSES_SMALL && ring.has_deferred();
-            ring.collect(if loaded { many } else { 0 });
-            self.reap(bank);
+            let entry = &mut self.banks[bank];
+            if entry.ring.is_quiet() {
+                self.seen_quiet(bank);
+                break;
+            }
+            let loaded = (entry.loaded || pass >= PASSES_SMALL) && entry.ring.has_deferred();
+            entry.ring.collect(if loaded { many } else { 0 });
+            reaped += self.reap(bank);
+        }
+        self.banks[bank].loaded = reaped > LOADED_MIN;
+    }
+
+    /// The ring has nothing: all that arrived before now was noticed.
+    fn seen_quiet(&mut self, bank: usize) {
+        let Bank { seen_empty, listened_at, fresh_stamp, armed, mend_from, .. } =
+            &mut self.banks[bank];
+        // What a lost completion would have told is noticed by mending only.
+        if mend_from.is_some() {
+            return;
+        }
+        *seen_empty = self.now;
+        *fresh_stamp = None;
+        if *armed > 0 {
+            *listened_at = self.now;
         }
     }
 
-    /// Takes what a ring has completed through the one dispatch path.
-    fn reap(&mut self, bank: usize) {
+    /// Takes what a ring has completed through the one dispatch path; returns how many.
+    fn reap(&mut self, bank: usize) -> usize {
         let mut completions = std::mem::take(&mut self.completions);
-        let ring = &mut self.banks[bank].ring;
+        let Bank { ring, lost, mend_from, .. } = &mut self.banks[bank];
         if ring.is_overflown() {
             self.counters.cq_overflows += 1;
         }
         ring.reap(&mut completions);
+        let lost_now = ring.lost();
+        if lost_now != *lost {
+            self.counters.lost_completions += u64::from(lost_now.wrapping_sub(*lost));
+            *lost = lost_now;
+            *mend_from = Some(0);
+            // Its end may be among them; one too many wakes early once.
+            self.timer = None;
+        }
+        let count = completions.len();
         for completion in completions.drain(..) {
             self.dispatch(bank, completion);
         }
         self.completions = completions;
+        count
     }
 
     /// The one place where a completion takes effect. It changes state and lists only: events are
@@ -319,21 +400,26 @@ impl Plane {
         };
         match operation {
             Operation::Poll => self.on_poll(bank, slot, generation, completion),
-            Operation::Receive | Operation::Send | Operation::Close => {
+            Operation::Close => self.on_close(bank, slot, generation, completion.result),
+            Operation::Receive | Operation::Send => {
                 if !self.batch.complete(generation, slot, completion.result) {
                     self.counters.stale_completions += 1;
                 }
             }
-            Operation::Accept => self.on_accept(bank, slot, completion.result),
+            Operation::Accept => self.on_accept(bank, generation, slot, completion.result),
             Operation::Connect => self.on_connect(bank, slot, generation, completion.result),
             Operation::Timer => self.timer = None,
-            Operation::Cancel | Operation::TimerUpdate | Operation::LastWords => {}
+            Operation::Cancel => self.on_cancel(bank, slot, generation, completion.result),
+            Operation::CancelAccept if -completion.result == libc::ENOENT => {
+                self.on_cancel_accept(bank, generation, slot);
+            }
+            Operation::CancelAccept | Operation::TimerUpdate | Operation::LastWords => {}
         }
     }
 
     fn on_poll(&mut self, bank: usize, slot: u32, generation: u32, completion: Completion) {
         let conn = self.conn(bank, slot, generation);
-        let Bank { ring, places, seen_empty, .. } = &mut self.banks[bank];
+        let Bank { ring, places, seen_empty, fresh_stamp, .. } = &mut self.banks[bank];
         let place = match places.find(slot) {
             Some(place) if place.generation() == generation && place.has(Flags::OPEN) => place,
             _ => {
@@ -357,16 +443,34 @@ impl Plane {
         if events & EVENTS_END != 0 {
             place.set(Flags::HANGING);
         }
-        if events & EVENTS_READ != 0 && !place.has(Flags::LISTED) && !place.has(Flags::ENDED) {
-            place.set(Flags::LISTED);
-            self.ready.push_back(Ready::new(conn, *seen_empty, self.now));
-        }
-        if events & (EVENTS_WRITE | EVENTS_END) != 0 && place.has(Flags::WANTS_WRITE) {
-            place.clear(Flags::WANTS_WRITE);
-            if !place.has(Flags::WRITABLE) {
-                place.set(Flags::WRITABLE);
-                self.writable.push_back(conn);
+        let fresh = if place.has(Flags::FRESH) { *fresh_stamp } else { None };
+        place.clear(Flags::FRESH);
+        if events & EVENTS_READ != 0 && !place.has(Flags::ENDED) {
+            if place.has(Flags::LISTED) {
+                place.set(Flags::SEEN_AGAIN);
+            } else {
+                place.set(Flags::LISTED);
+                let stamp = fresh.map_or(*seen_empty, |fresh| fresh.min(*seen_empty));
+                self.ready.push(Ready::new(conn, stamp, self.now));
             }
+        }
+        if events & (EVENTS_WRITE | EVENTS_END) != 0 {
+            if place.has(Flags::SENDING) {
+                place.set(Flags::SEEN_WRITABLE);
+            }
+            if place.has(Flags::WANTS_WRITE) {
+                self.list_writable(conn);
+            }
+        }
+    }
+
+    /// Has `Writable` reported by the next turn.
+    fn list_writable(&mut self, conn: ConnId) {
+        let Some((_, _, place)) = self.live(conn) else { return };
+        place.clear(Flags::WANTS_WRITE);
+        if !place.has(Flags::WRITABLE) {
+            place.set(Flags::WRITABLE);
+            self.writable.push_back(conn);
         }
     }
 
@@ -425,6 +529,12 @@ impl Plane {
 impl Drop for Plane {
     /// An armed accept keeps the listener listening and points to our buffers: take them back.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What is queued may point to what is gone, so it must not be submitted; the buffers
+            // of accepts, which the kernel may still write to, are left to it.
+            std::mem::forget(self.acceptor.take());
+            return;
+        }
         self.take_back_accepts();
     }
 }

@@ -77,9 +77,7 @@ impl Plane {
     }
 
     fn look_is_idle(&mut self, clock: Clock<'_>) -> bool {
-        for bank in 0..self.banks.len() {
-            self.collect(bank, clock);
-        }
+        self.collect_all(clock);
         self.count();
         !self.has_work() && self.banks.iter_mut().all(|bank| bank.ring.is_quiet())
     }

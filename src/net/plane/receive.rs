@@ -2,28 +2,10 @@
 
 use super::{Bank, Lifecycle, Plane};
 use crate::base::ids::ConnId;
-use crate::base::time::Time;
 use crate::net::places::Flags;
 use crate::net::plane::events::{End, Event};
+use crate::net::plane::ready::Ready;
 use crate::net::user_data::{self, Operation};
-
-/// A connection that may have something to read. Each stands in the list at most once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ready {
-    conn: ConnId,
-    /// Nothing of what waits in the kernel arrived before this.
-    pub(super) stamp: Time,
-    /// All that arrived before this is read once as many bytes as fit in a receive queue are.
-    listed_at: Time,
-    /// Bytes read since.
-    bytes: u64,
-}
-
-impl Ready {
-    pub(super) fn new(conn: ConnId, stamp: Time, listed_at: Time) -> Ready {
-        Ready { conn, stamp, listed_at, bytes: 0 }
-    }
-}
 
 /// What a receive came to.
 enum Outcome {
@@ -48,8 +30,8 @@ impl Plane {
         place.set(Flags::READ_OUT);
         if !place.has(Flags::LISTED) {
             place.set(Flags::LISTED);
-            let stamp = self.banks[bank].seen_empty;
-            self.ready.push_back(Ready::new(conn, stamp, now));
+            let stamp = self.banks[bank].arrived_after();
+            self.ready.push(Ready::new(conn, stamp, now));
         }
         true
     }
@@ -57,32 +39,31 @@ impl Plane {
     /// Reads from the connections of the ready list, each in its turn; at most `limit` receives.
     pub(super) fn receive(&mut self, limit: u32, handler: &mut dyn FnMut(Event<'_>)) -> u32 {
         let pieces = self.settings.scratch_pieces as usize;
-        let mut batch: Vec<(Ready, u32)> = Vec::with_capacity(pieces.min(self.ready.len()));
+        let mut batch = std::mem::take(&mut self.receiving);
         let (mut left, mut events) = (limit as usize, 0);
         while left > 0 && !self.ready.is_empty() {
             self.submit_receives(left.min(pieces), &mut batch);
             left -= batch.len().min(left);
             for (entry, place) in batch.drain(..) {
-                let result = self.batch.result(place);
-                assert!(result.is_some(), "a receive without waiting ends in its enter");
-                events += self.deliver_received(entry, place, result.unwrap_or(0), handler);
+                // The bytes of a lost result are gone with it, and so is the rest of the stream.
+                let result = self.batch.result(place).unwrap_or(-libc::EIO);
+                events += self.deliver_received(entry, place, result, handler);
             }
             // What completed meanwhile may be the beginning of what is read next.
             events += self.deliver_lifecycle(handler);
         }
+        self.receiving = batch;
         events
     }
 
-    fn submit_receives(&mut self, count: usize, batch: &mut Vec<(Ready, u32)>) {
+    pub(super) fn submit_receives(&mut self, count: usize, batch: &mut Vec<(Ready, u32)>) {
         let piece_bytes = self.settings.piece_bytes as usize;
         self.batch.begin();
         while batch.len() < count
-            && let Some(entry) = self.ready.pop_front()
+            && let Some(entry) = self.ready.pop()
         {
-            let (bank, slot) = self.locate(entry.conn);
-            if self.live(entry.conn).is_none() {
-                continue;
-            }
+            let Some((bank, slot, state)) = self.live(entry.conn) else { continue };
+            state.clear(Flags::SEEN_AGAIN);
             let place = self.batch.expect();
             let start = place as usize * piece_bytes;
             let piece = &mut self.scratch[start..start + piece_bytes];
@@ -98,7 +79,7 @@ impl Plane {
         self.finish_batch();
     }
 
-    fn deliver_received(
+    pub(super) fn deliver_received(
         &mut self,
         mut entry: Ready,
         place: u32,
@@ -120,8 +101,10 @@ impl Plane {
             self.without_bytes(conn, result)
         };
         let Some((_, _, state)) = self.live(conn) else { return events };
-        if let Outcome::Again = outcome {
-            self.ready.push_back(entry);
+        // Of what came between the receive and now the edge was spent already.
+        let missed = matches!(outcome, Outcome::Drained) && state.has(Flags::SEEN_AGAIN);
+        if missed || matches!(outcome, Outcome::Again) {
+            self.ready.push(entry);
             return events;
         }
         state.clear(Flags::LISTED);

@@ -5,6 +5,15 @@ use crate::net::places::Flags;
 use crate::net::plane::events::{SendOutcome, SendRequest};
 use crate::net::user_data::{self, Operation};
 
+/// Where the send of a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aim {
+    /// Its place among the requests of the chunk.
+    pub(super) request: u32,
+    pub(super) bank: usize,
+    pub(super) slot: u32,
+}
+
 impl Plane {
     /// Sends, and tells what became of each request, in their order; `results` is cleared first.
     /// Nothing is borrowed beyond the call, and no event is reported: that is the next turn's.
@@ -23,59 +32,79 @@ impl Plane {
 
     fn send_chunk(&mut self, requests: &[SendRequest<'_>], results: &mut Vec<SendOutcome>) {
         self.batch.begin();
-        let first = results.len();
-        let mut expected = 0;
-        for request in requests {
-            let outcome = self.begin_send(request);
-            if outcome.is_none() {
-                expected += 1;
-            }
-            // Overwritten below for those that were submitted.
-            results.push(outcome.unwrap_or(SendOutcome::NoMemory));
+        let mut aims = std::mem::take(&mut self.sending);
+        // First all are looked at, then all are pushed: once pointers are queued nothing may panic.
+        for (request, place) in (0_u32..).zip(requests).map(|(place, request)| (request, place)) {
+            let outcome = match self.begin_send(request) {
+                Ok((bank, slot)) => {
+                    aims.push(Aim { request: place, bank, slot });
+                    // Overwritten below.
+                    SendOutcome::NoMemory
+                }
+                Err(outcome) => outcome,
+            };
+            results.push(outcome);
         }
-        if expected == 0 {
-            return;
+        self.push_sends(requests, &aims);
+        if !aims.is_empty() {
+            self.finish_batch();
         }
-        self.finish_batch();
-        let mut place = 0;
-        for (request, outcome) in requests.iter().zip(&mut results[first..]) {
-            let (bank, slot) = self.locate(request.conn);
-            let Some(bank) = self.banks.get_mut(bank) else { continue };
-            let Some(state) = bank.places.find(slot) else { continue };
-            if state.generation() != request.conn.generation || !state.has(Flags::SENDING) {
-                continue;
-            }
-            state.clear(Flags::SENDING);
-            *outcome = self.judge(request, self.batch.result(place));
-            place += 1;
+        let outcomes = results.len() - requests.len();
+        for (place, aim) in (0_u32..).zip(aims.drain(..)) {
+            let request = aim.request as usize;
+            let result = self.batch.result(place);
+            results[outcomes + request] = self.judge(&requests[request], &aim, result);
         }
+        self.sending = aims;
     }
 
-    /// Pushes a send; or says what became of it without one.
-    fn begin_send(&mut self, request: &SendRequest<'_>) -> Option<SendOutcome> {
+    /// Says where a request goes, or what became of it without being sent.
+    pub(super) fn begin_send(
+        &mut self,
+        request: &SendRequest<'_>,
+    ) -> Result<(usize, u32), SendOutcome> {
         let Some((bank, slot, state)) = self.live(request.conn) else {
-            return Some(SendOutcome::Gone);
+            return Err(SendOutcome::Gone);
         };
         if state.has(Flags::CONNECTING) {
             state.set(Flags::WANTS_WRITE);
-            return Some(SendOutcome::Blocked);
+            return Err(SendOutcome::Blocked);
         }
         if request.bytes.is_empty() {
-            return Some(SendOutcome::Sent(0));
+            return Err(SendOutcome::Sent(0));
         }
         assert!(!state.has(Flags::SENDING), "one send per connection and call: {}", request.conn);
         state.set(Flags::SENDING);
-        let place = self.batch.expect();
-        let user_data = user_data::encode(Operation::Send, self.batch.number(), place);
-        let Bank { ring, touched, .. } = &mut self.banks[bank];
-        *touched = true;
-        self.counters.sends += 1;
-        // SAFETY: the bytes are borrowed until `send` returns, and `finish_batch` submits before.
-        unsafe { ring.push_send(slot, request.bytes, user_data) }
-        None
+        state.clear(Flags::SEEN_WRITABLE);
+        Ok((bank, slot))
     }
 
-    fn judge(&mut self, request: &SendRequest<'_>, result: Option<i32>) -> SendOutcome {
+    /// Pushes the sends, run by run of one ring.
+    fn push_sends(&mut self, requests: &[SendRequest<'_>], aims: &[Aim]) {
+        let number = self.batch.number();
+        for run in aims.chunk_by(|one, next| one.bank == next.bank) {
+            let Bank { ring, touched, .. } = &mut self.banks[run[0].bank];
+            *touched = true;
+            let batch = &mut self.batch;
+            let sends = run.iter().map(|aim| {
+                let user_data = user_data::encode(Operation::Send, number, batch.expect());
+                (aim.slot, requests[aim.request as usize].bytes, user_data)
+            });
+            // SAFETY: the bytes are borrowed until `send` returns, and `finish_batch` submits before.
+            unsafe { ring.push_sends(sends) }
+        }
+        self.counters.sends += aims.len() as u64;
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        request: &SendRequest<'_>,
+        aim: &Aim,
+        result: Option<i32>,
+    ) -> SendOutcome {
+        // Nobody closes within a call, so it is the same connection.
+        let state = self.banks[aim.bank].places.get_mut(aim.slot);
+        state.clear(Flags::SENDING);
         let Some(result) = result else {
             self.counters.lost_sends += 1;
             return SendOutcome::Gone;
@@ -97,11 +126,17 @@ impl Plane {
                 self.counters.no_memory_sends += 1;
                 return SendOutcome::NoMemory;
             }
-            // Nothing was taken; the same bytes may be sent again at once.
-            (_, libc::EINTR) => return SendOutcome::Sent(0),
+            // Nothing was taken, and no edge will come: the same bytes may be sent at once.
+            (_, libc::EINTR) => {
+                self.list_writable(request.conn);
+                return SendOutcome::Sent(0);
+            }
             _ => return SendOutcome::Gone,
         };
-        if let Some((_, _, state)) = self.live(request.conn) {
+        // The edge may have come before its wish was known, within the batch.
+        if state.has(Flags::SEEN_WRITABLE) {
+            self.list_writable(request.conn);
+        } else {
             state.set(Flags::WANTS_WRITE);
         }
         outcome

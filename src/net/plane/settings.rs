@@ -7,7 +7,8 @@ use crate::base::limits::SHARD_CONNECTIONS_MAX;
 /// How a plane is made.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaneSettings {
-    /// Connections of one ring; at most RLIMIT_NOFILE.
+    /// Connections of one ring; at most RLIMIT_NOFILE. A power of two leaves no gaps between the
+    /// places of rings.
     pub slots_per_ring: u32,
     /// Rings that may be added as connections grow; `slots_per_ring × rings_max` is the most
     /// connections of this plane, below 2²⁴.
@@ -43,15 +44,22 @@ impl Default for PlaneSettings {
 }
 
 impl PlaneSettings {
+    /// Bits of a place that number the slots of a ring.
+    pub(super) fn slot_bits(&self) -> u32 {
+        self.slots_per_ring.next_power_of_two().trailing_zeros()
+    }
+
     /// The rule that is broken, if one is.
     pub(super) fn check(&self) -> Result<(), &'static str> {
-        let connections = u64::from(self.slots_per_ring) * u64::from(self.rings_max);
+        let slots = u64::from(self.slots_per_ring).next_power_of_two();
+        let connections = slots * u64::from(self.rings_max);
         let rules = [
             (self.slots_per_ring > 0, "slots_per_ring must be above 0"),
             (self.rings_max > 0, "rings_max must be above 0"),
             (
                 connections <= u64::from(SHARD_CONNECTIONS_MAX),
-                "slots_per_ring × rings_max must not be above 16,777,216",
+                "slots_per_ring, rounded up to a power of two, × rings_max must not be above \
+                 16,777,216",
             ),
             (
                 self.sq_entries.is_power_of_two() && self.cq_entries.is_power_of_two(),

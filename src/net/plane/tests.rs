@@ -1,7 +1,7 @@
 //! Late completions, replayed: whatever the kernel might still say about the past changes nothing.
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -141,4 +141,140 @@ fn who_never_stops_sending_holds_back_the_promise_for_a_while_only() {
     assert!(worst > Duration::from_millis(1), "the test wants a flood: {worst:?}");
     let bound = Duration::from_micros(100) * 2 * u32::try_from(turns).expect("few");
     assert!(worst <= bound, "{worst:?} is more than {bound:?}");
+}
+
+/// A plane with a client, and the plane's side of it.
+fn pair(settings: PlaneSettings) -> (Plane, SocketAddr, TcpStream, ConnId) {
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind_all(&ListenSettings::new(address), 1).expect("bind").remove(0);
+    let address = listener.address();
+    let mut plane = Plane::new(settings, Some(listener)).expect("a plane");
+    let client = TcpStream::connect(address).expect("connect");
+    let conn = accepted(&mut plane);
+    let mut events = Vec::new();
+    for _ in 0..10 {
+        turn(&mut plane, &mut events);
+    }
+    (plane, address, client, conn)
+}
+
+/// Takes what the ring has completed, without telling anybody or telling the plane.
+fn complete(plane: &mut Plane, told: bool) -> usize {
+    let mut count = 0;
+    for _ in 0..20 {
+        plane.banks[0].ring.collect(0);
+        if told {
+            count += plane.reap(0);
+        } else {
+            plane.banks[0].ring.reap(&mut plane.completions);
+            count += plane.completions.len();
+            plane.completions.clear();
+        }
+    }
+    count
+}
+
+#[test]
+fn an_edge_between_a_receive_and_its_result_is_read() {
+    let (mut plane, _, mut client, conn) = pair(PlaneSettings::default());
+    client.write_all(b"first").expect("write");
+    while plane.ready.is_empty() {
+        complete(&mut plane, true);
+    }
+    let mut batch = Vec::new();
+    plane.submit_receives(1, &mut batch);
+    client.write_all(b"second").expect("write");
+    // As `finish_batch` does while results are missing.
+    assert!(complete(&mut plane, true) > 0, "the test wants the edge");
+    let mut received = Vec::new();
+    let handler: &mut dyn FnMut(Event<'_>) = &mut |event| {
+        if let Event::Received { bytes, .. } = event {
+            received.extend_from_slice(bytes);
+        }
+    };
+    let (entry, place) = batch.remove(0);
+    let result = plane.batch.result(place).expect("a result");
+    plane.deliver_received(entry, place, result, handler);
+    assert_eq!(plane.ready.oldest(), Some(entry.stamp), "the promise does not pass the bytes");
+    for _ in 0..10 {
+        plane.turn(&|| Time::from_millis(2), TurnLimits::default(), handler);
+    }
+    assert_eq!(received, b"firstsecond");
+    assert!(plane.is_open(conn));
+}
+
+#[test]
+fn a_writable_edge_within_a_batch_of_sends_is_told() {
+    let (mut plane, _, _client, conn) = pair(PlaneSettings::default());
+    let request = SendRequest { conn, bytes: b"x" };
+    let edge = i32::try_from(EVENTS_WRITE).expect("small");
+    let user_data = user_data::encode(Operation::Poll, conn.generation, conn.place);
+    let cases = [
+        // An edge within the batch, result, outcome, whether `Writable` follows at once.
+        (true, -libc::EAGAIN, SendOutcome::Blocked, true),
+        (true, 0, SendOutcome::Sent(0), true),
+        (false, -libc::EAGAIN, SendOutcome::Blocked, false),
+        // Nothing will come of the kernel, so it is told at once.
+        (false, -libc::EINTR, SendOutcome::Sent(0), true),
+    ];
+    for (edge_comes, result, expected, told) in cases {
+        let (bank, slot) = plane.begin_send(&request).expect("open");
+        if edge_comes {
+            plane.dispatch(0, Completion { user_data, result: edge, more: true });
+        }
+        let aim = Aim { request: 0, bank, slot };
+        assert_eq!(plane.judge(&request, &aim, Some(result)), expected);
+        let mut events = Vec::new();
+        turn(&mut plane, &mut events);
+        let writable = events.iter().any(|event| event.starts_with("Writable"));
+        assert_eq!(writable, told, "{result}: {events:?}");
+    }
+}
+
+#[test]
+fn lost_completions_strand_nobody() {
+    // The kernel has no memory to keep what does not fit into a queue: io_uring_enter says EBADR.
+    let settings = PlaneSettings { accepts_armed: 2, ..PlaneSettings::default() };
+    let (mut plane, address, mut client, conn) = pair(settings);
+    let (generation, slot) = (conn.generation, conn.place);
+    // Its poll ends and nobody hears of it, and its bytes were told to nobody.
+    let poll = user_data::encode(Operation::Poll, generation, slot);
+    plane.banks[0].ring.push_cancel(poll, 0);
+    client.write_all(b"unheard").expect("write");
+    // A client whose accept nobody hears of. It gets nothing, but holds nobody up.
+    let _stranded = TcpStream::connect(address).expect("connect");
+    assert!(complete(&mut plane, false) > 0, "the test wants losses");
+    let before = plane.received_all_until();
+    plane.banks[0].mend_from = Some(0);
+    let mut received = Vec::new();
+    let mut accepts = 0;
+    let turns = |plane: &mut Plane, received: &mut Vec<u8>, accepts: &mut u32| {
+        for _ in 0..50 {
+            let clock = || Time::from_millis(7);
+            plane.turn(&clock, TurnLimits::default(), &mut |event| match event {
+                Event::Received { bytes, arrived, .. } => {
+                    assert!(received.is_empty() == (arrived <= before));
+                    received.extend_from_slice(bytes);
+                }
+                Event::Accepted { .. } => *accepts += 1,
+                _ => {}
+            });
+        }
+    };
+    turns(&mut plane, &mut received, &mut accepts);
+    assert_eq!(received, b"unheard");
+    assert!(plane.received_all_until() > before, "the promise goes on");
+    client.write_all(b", heard").expect("write");
+    turns(&mut plane, &mut received, &mut accepts);
+    assert_eq!(received, b"unheard, heard", "its poll is armed again");
+    let mut newcomers: Vec<TcpStream> =
+        (0..10).map(|_| TcpStream::connect(address).expect("connect")).collect();
+    turns(&mut plane, &mut received, &mut accepts);
+    assert_eq!(accepts, 10, "accepts come back");
+    newcomers.truncate(1);
+    let mut results = Vec::new();
+    plane.send(&[SendRequest { conn, bytes: b"answer" }], &mut results);
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"answer");
 }

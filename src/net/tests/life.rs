@@ -228,3 +228,25 @@ fn ipv6_works_where_the_host_has_it() {
     client.write_all(b"six").expect("write");
     world.turn_until("bytes", |world| world.seen[&conn].bytes == b"six");
 }
+
+#[test]
+fn all_addresses_are_those_of_both_families() {
+    let address: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 0).into();
+    let Ok(mut listeners) = Listener::bind_all(&ListenSettings::new(address), 2) else { return };
+    let port = listeners[0].address().port();
+    listeners.truncate(1);
+    let listener = listeners.remove(0);
+    let by_four: SocketAddr = ([127, 0, 0, 1], port).into();
+    let plane = Plane::new(settings(), Some(listener)).expect("a plane");
+    let mut world = World::over(plane, by_four);
+    // Found by its own address, so the plane names it as IPv4 does.
+    let (mut client, conn) = world.client_pair();
+    client.write_all(b"four").expect("write");
+    world.turn_until("bytes", |world| world.seen[&conn].bytes == b"four");
+    world.address = (std::net::Ipv6Addr::LOCALHOST, port).into();
+    if TcpStream::connect(world.address).is_err() {
+        return;
+    }
+    let (_client, conn) = world.client_pair();
+    assert!(world.seen[&conn].peer.is_some_and(|peer| peer.is_ipv6()));
+}

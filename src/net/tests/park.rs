@@ -251,3 +251,54 @@ fn what_waits_holds_back_the_promise() {
     assert!(world.seen[&conn].arrived[0].0 <= written);
     world.turn_until("the promise", |world| world.plane.received_all_until() > written);
 }
+
+#[test]
+fn bytes_that_waited_in_the_backlog_are_not_stamped_later_than_they_came() {
+    let few = PlaneSettings { accepts_armed: 4, slots_per_ring: 8, ..settings() };
+    let mut world = World::new(few);
+    for _ in 0..5 {
+        world.turn();
+    }
+    // More than accepts are armed and more than a ring holds, while the plane does something else.
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(world.address).expect("connect");
+        client.write_all(b"x").expect("write");
+        let written = world.now();
+        clients.push((client.local_addr().expect("bound"), client, written));
+    }
+    let stalled = world.now();
+    while world.now().since(stalled) < Duration::from_millis(3) {
+        std::hint::spin_loop();
+    }
+    let heard = |world: &World, local| {
+        let conn = world.find(local)?;
+        world.seen[&conn].arrived.first().map(|(stamp, _)| *stamp)
+    };
+    world.turn_until("all bytes", |world| {
+        let until = world.plane.received_all_until();
+        let unheard = clients.iter().filter(|(local, ..)| heard(world, *local).is_none());
+        let oldest = unheard.map(|(_, _, written)| *written).min();
+        assert!(oldest.is_none_or(|written| until <= written), "{until:?} passes {oldest:?}");
+        oldest.is_none()
+    });
+    for (local, _, written) in &clients {
+        let stamp = heard(&world, *local).expect("heard");
+        assert!(stamp <= *written, "came at {written:?} or before, stamped {stamp:?}");
+    }
+    // Afterwards the promise is as young as ever.
+    let now = world.now();
+    world.turn_until("the promise", |world| world.plane.received_all_until() >= now);
+    assert!(world.plane.counters().rings >= 3, "the test wants new rings");
+}
+
+#[test]
+fn who_finds_no_room_holds_back_nothing() {
+    let few = PlaneSettings { slots_per_ring: 4, rings_max: 1, ..settings() };
+    let mut world = World::new(few);
+    let _clients: Vec<TcpStream> =
+        (0..6).map(|_| TcpStream::connect(world.address).expect("connect")).collect();
+    world.turn_until("four", |world| world.seen.len() == 4);
+    let now = world.now();
+    world.turn_until("the promise", |world| world.plane.received_all_until() >= now);
+}

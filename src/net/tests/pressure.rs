@@ -35,6 +35,43 @@ fn a_completion_queue_of_64_loses_nothing() {
     assert_eq!(counters.recv_bytes, 500 * 20 * 4);
 }
 
+/// The kernel's next automatic slot is the one that was closed last; so a client that is accepted
+/// while results of closes wait for room in the queue gets a slot whose close is not yet known.
+#[test]
+fn a_client_gets_a_slot_whose_close_waits_in_a_full_queue() {
+    let tiny = PlaneSettings { cq_entries: 64, slots_per_ring: 600, rings_max: 1, ..settings() };
+    let mut world = World::new(tiny);
+    let connect = |world: &World| -> Vec<TcpStream> {
+        (0..32).map(|_| TcpStream::connect(world.address).expect("connect")).collect()
+    };
+    let mut clients = connect(&world);
+    for round in 1..=40 {
+        world.turn_until("all of the round", |world| world.seen.len() == 32 * round);
+        // Accepts are armed and wait when the next clients come.
+        for _ in 0..5 {
+            world.turn();
+        }
+        let newcomers = connect(&world);
+        let conns: Vec<ConnId> = world.seen.keys().copied().collect();
+        for conn in conns {
+            world.plane.close(conn, b"and the last words");
+        }
+        for mut client in std::mem::replace(&mut clients, newcomers) {
+            let mut words = Vec::new();
+            world.turn_until("the closes", |world| {
+                world.plane.counters().closes == 32 * round as u64
+            });
+            client.read_to_end(&mut words).expect("an orderly end");
+            assert_eq!(words, b"and the last words");
+        }
+    }
+    let counters = world.plane.counters();
+    assert!(counters.cq_overflows > 0, "the test wants overflows: {counters:?}");
+    assert_eq!((counters.close_retries, counters.closes), (0, 32 * 40));
+    world.turn_until("the last ones", |world| world.seen.len() == 32 * 41);
+    assert_eq!(world.plane.counters().slots_used, 32);
+}
+
 #[test]
 fn polls_that_overflow_ends_are_armed_again() {
     let tiny = PlaneSettings { cq_entries: 16, slots_per_ring: 600, rings_max: 1, ..settings() };
@@ -184,6 +221,11 @@ fn two_sends_for_one_connection_are_a_mistake_of_ours() {
         world.plane.send(&twice, &mut Vec::new());
     }));
     assert!(result.is_err());
+    assert_eq!(
+        world.plane.counters().sends,
+        0,
+        "no pointer was queued before the mistake was seen"
+    );
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub static KEYS: &[Key] = &[
         "",
         "listen",
         Kind::Address(|config| &mut config.listen),
-        "Where clients connect: a socket address, IPv4 or IPv6; [::] and 0.0.0.0 mean all of a family.",
+        "Where clients connect: a socket address, IPv4 or IPv6; [::] is all of both, 0.0.0.0 all of IPv4.",
     ),
     key(
         "",
@@ -227,7 +227,7 @@ pub static KEYS: &[Key] = &[
         "net",
         "slots_per_ring",
         integer!(net.slots_per_ring, 64, 1 << 20),
-        "Connections of one ring; must stay below the limit of open files (RLIMIT_NOFILE).",
+        "Connections of one ring, at most; fewer where the limit of open files (RLIMIT_NOFILE) is lower.",
     ),
     key(
         "net",

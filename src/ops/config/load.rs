@@ -271,7 +271,8 @@ fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) 
             limits.idle_timeout_ms, limits.heartbeat_interval_ms
         ),
     );
-    let places = u64::from(config.net.rings_max) * u64::from(config.net.slots_per_ring);
+    let slots = u64::from(config.net.slots_per_ring).next_power_of_two();
+    let places = u64::from(config.net.rings_max) * slots;
     check(
         places <= u64::from(limits::SHARD_CONNECTIONS_MAX),
         ["net.rings_max", "net.slots_per_ring"],

@@ -87,7 +87,8 @@ pub struct LimitsConfig {
 pub struct NetConfig {
     /// Rings of one shard.
     pub rings_max: u32,
-    /// Connections of one ring: the size of its fixed-file table.
+    /// Connections of one ring: the size of its fixed-file table. Smaller where the limit of open
+    /// files or the share of the shard is.
     pub slots_per_ring: u32,
     /// Entries of a ring's completion queue; a power of two.
     pub completion_entries: u32,
@@ -150,7 +151,7 @@ impl Default for Config {
             },
             net: NetConfig {
                 rings_max: 64,
-                slots_per_ring: 16_384,
+                slots_per_ring: 131_072,
                 completion_entries: 16_384,
                 send_buffer_bytes: 32 * 1024,
                 backlog: 65_535,

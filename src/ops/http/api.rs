@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
-use crate::ops::http::access::{self, Denied};
+use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::listener::Peer;
 use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest, command_word};
 use crate::ops::http::{OperatorView, ReadyState, rooms};
@@ -34,13 +34,14 @@ pub(super) type Shared = State<Arc<OperatorView>>;
 
 pub(super) fn router(view: OperatorView) -> Router {
     let view = Arc::new(view);
+    let gate = Gate { view: Arc::clone(&view), quiet: Quiet::default() };
     let api = Router::new()
         .route("/v1/shows", get(shows))
         .route("/v1/shows/{id}", get(show))
         .route("/v1/shows/{id}/{command}", post(command))
         .route("/v1/users/{id}/cards", post(grant_card))
         .route("/v1/rooms/{id}/publish", post(rooms::publish).layer(rooms::body_limit()))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&view), admit));
+        .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
@@ -149,17 +150,26 @@ fn answer(good: bool, body: Value) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
+/// What stands before the API.
+struct Gate {
+    view: Arc<OperatorView>,
+    quiet: Quiet,
+}
+
 async fn admit(
-    State(view): Shared,
+    State(gate): State<Arc<Gate>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    let denied = match access::check(view.token.as_ref(), peer, request.headers()) {
+    let denied = match access::check(gate.view.token.as_ref(), peer, request.headers()) {
         Ok(()) => return next.run(request).await,
         Err(denied) => denied,
     };
-    tracing::warn!(peer = %peer.0, path = request.uri().path(), ?denied, "operator API refused");
+    if let Some(unsaid) = gate.quiet.say((gate.view.now)()) {
+        let path = request.uri().path();
+        tracing::warn!(peer = %peer.0, path, ?denied, unsaid, "operator API refused");
+    }
     let (status, message) = match denied {
         Denied::Token => (
             StatusCode::UNAUTHORIZED,
@@ -172,6 +182,15 @@ async fn admit(
         Denied::WebPage => (
             StatusCode::FORBIDDEN,
             "operator.token is not set, so web pages may not use the API; set it",
+        ),
+        Denied::Host => (
+            StatusCode::FORBIDDEN,
+            "operator.token is not set, so the API answers to localhost, 127.0.0.1 and [::1] only; \
+             set it, or ask for one of those",
+        ),
+        Denied::Proxy => (
+            StatusCode::FORBIDDEN,
+            "operator.token is not set, so proxies may not use the API; set it",
         ),
     };
     let mut response = ApiError::new(status, "not_allowed", message).into_response();

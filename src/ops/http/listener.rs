@@ -1,5 +1,9 @@
-//! A listener with a limit on connections and on their silence, so that nobody who reaches the
-//! operator's address can hold all its places.
+//! A listener with a limit on connections and on the time that each step of them takes, so that
+//! nobody who reaches the operator's address holds a place without asking something.
+//!
+//! A request, from its first byte (or from the accept) to the first byte of its answer, has one
+//! time; the rest of the answer, and the silence until the next request, another. Bytes prolong
+//! neither: a byte now and then would hold a place for ever.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +21,10 @@ use tokio::time::{Instant, Sleep};
 
 /// Connections at the same time; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 64;
-/// A connection from which nothing comes for so long is closed.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A request must have come, and its answer begun, within this; a director answers within five.
+const REQUEST_MAX: Duration = Duration::from_secs(15);
+/// The answer must be written, and the next request begun, within this.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +58,8 @@ impl Listener for BoundedListener {
         };
         // Axum's own listener logs errors and waits before it tries again.
         let (inner, address) = Listener::accept(&mut self.inner).await;
-        let silence = Box::pin(tokio::time::sleep(SILENCE_MAX));
-        (BoundedStream { inner, silence, _place: place }, address)
+        let deadline = Box::pin(tokio::time::sleep(REQUEST_MAX));
+        (BoundedStream { inner, deadline, answering: false, _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -61,11 +67,48 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A connection that ends by itself when nothing comes.
+/// A connection that ends by itself when it takes too long.
 pub(super) struct BoundedStream {
     inner: TcpStream,
-    silence: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
+    /// The last thing that moved was a byte of an answer.
+    answering: bool,
     _place: OwnedSemaphorePermit,
+}
+
+impl BoundedStream {
+    /// Bytes moved, in one direction or the other: a turn of direction begins a new time.
+    fn moved(&mut self, answering: bool) {
+        if self.answering != answering {
+            self.answering = answering;
+            let time = if answering { ANSWER_MAX } else { REQUEST_MAX };
+            // Tokio's clock, which runs on this thread's runtime only.
+            let until = Instant::now() + time;
+            self.deadline.as_mut().reset(until);
+        }
+    }
+
+    /// What cannot be done now may never be.
+    fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match self.deadline.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Pending => self.wait(context),
+            Poll::Ready(_) => {
+                self.moved(true);
+                written
+            }
+        }
+    }
 }
 
 impl AsyncRead for BoundedStream {
@@ -75,16 +118,11 @@ impl AsyncRead for BoundedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let ready = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if ready.is_ready() {
-            // Tokio's clock, which runs on this thread's runtime only.
-            let until = Instant::now() + SILENCE_MAX;
-            self.silence.as_mut().reset(until);
-            return ready;
+        if ready.is_pending() {
+            return self.wait(context);
         }
-        match self.silence.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
+        self.moved(false);
+        ready
     }
 }
 
@@ -94,7 +132,8 @@ impl AsyncWrite for BoundedStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.wrote(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -110,7 +149,8 @@ impl AsyncWrite for BoundedStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.wrote(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -121,6 +161,7 @@ impl AsyncWrite for BoundedStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[tokio::test]
     async fn a_connection_holds_its_place_until_it_is_dropped() {
@@ -140,23 +181,53 @@ mod tests {
         assert_eq!(listener.places.available_permits(), 0);
     }
 
-    #[tokio::test]
-    async fn silence_ends_a_connection_and_a_byte_prolongs_it() {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    /// A connection and its client.
+    async fn pair() -> (TcpStream, BoundedStream) {
         let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = inner.local_addr().expect("an address");
         let mut listener = BoundedListener::new(inner);
-        let mut client = TcpStream::connect(address).await.expect("connects");
-        let (mut stream, _) = listener.accept().await;
-        // The limit as if it had passed: what has come is still read, and begins it again.
-        stream.silence.as_mut().reset(Instant::now());
-        client.write_all(b"x").await.expect("sends");
-        client.flush().await.expect("sends");
-        stream.inner.readable().await.expect("readable");
-        assert_eq!(stream.read_u8().await.expect("a byte"), b'x');
-        assert!(stream.silence.deadline() > Instant::now());
-        stream.silence.as_mut().reset(Instant::now());
-        let error = stream.read_u8().await.expect_err("nothing comes");
+        let client = TcpStream::connect(address).await.expect("connects");
+        let (stream, _) = listener.accept().await;
+        (client, stream)
+    }
+
+    #[tokio::test]
+    async fn a_byte_now_and_then_holds_no_place() {
+        let (mut client, mut stream) = pair().await;
+        let until = stream.deadline.deadline();
+        for _ in 0..3 {
+            client.write_all(b"G").await.expect("sends");
+            assert_eq!(stream.read_u8().await.expect("a byte"), b'G');
+            assert_eq!(stream.deadline.deadline(), until, "a byte prolongs nothing");
+        }
+        // The limit as if it had passed.
+        stream.deadline.as_mut().reset(Instant::now());
+        let error = stream.read_u8().await.expect_err("too long");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_answer_and_the_next_request_have_times_of_their_own() {
+        let (mut client, mut stream) = pair().await;
+        client.write_all(b"?").await.expect("sends");
+        stream.read_u8().await.expect("a byte");
+        let asked = stream.deadline.deadline();
+        stream.write_u8(b'!').await.expect("sends");
+        let answered = stream.deadline.deadline();
+        assert!(answered > asked);
+        stream.write_u8(b'!').await.expect("sends");
+        assert_eq!(stream.deadline.deadline(), answered);
+        client.write_all(b"?").await.expect("sends");
+        stream.read_u8().await.expect("a byte");
+        assert!(stream.deadline.deadline() < answered, "the next request");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_the_answer_is_left() {
+        let (_client, mut stream) = pair().await;
+        stream.write_u8(b'!').await.expect("sends");
+        stream.deadline.as_mut().reset(Instant::now());
+        let error = stream.write_all(&vec![0; 64 << 20]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -83,7 +83,7 @@ impl Server {
         let mut stream = TcpStream::connect(self.http.local_address()).expect("connects");
         let head = head.replace('\n', "\r\n");
         let request = format!(
-            "{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "{head}\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).expect("sends");
