@@ -259,6 +259,18 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
         recorded_option: Some(3),
         recorded_result: Some(sealed(9)),
         prize_cents: 123_456,
+        last_reveal: None,
+        recorded_question: None,
+    };
+    let with_reveal = Snapshot {
+        show: Some(show_state()),
+        standing: Standing::Out.into(),
+        last_revealed: Some(2),
+        recorded_option: Some(1),
+        recorded_result: Some(sealed(9)),
+        recorded_question: Some(0),
+        last_reveal: Some(reveal.clone()),
+        ..Snapshot::default()
     };
     let zeros = Snapshot {
         standing: Standing::Spectator.into(),
@@ -288,6 +300,10 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
         ("server_question", in_lane(BusinessType::Question, Payload::Question(question()))),
         ("server_reveal", in_lane(BusinessType::Reveal, Payload::Reveal(reveal))),
         ("server_snapshot", direct(BusinessType::Snapshot, Payload::Snapshot(snapshot))),
+        (
+            "server_snapshot_with_reveal",
+            direct(BusinessType::Snapshot, Payload::Snapshot(with_reveal)),
+        ),
         (
             "server_snapshot_zero_is_not_absent",
             direct(BusinessType::Snapshot, Payload::Snapshot(zeros)),

@@ -228,6 +228,12 @@ impl Shard {
         found
     }
 
+    /// Whether a room has members here.
+    pub(crate) fn has_members(&self, room: RoomId) -> bool {
+        let index = self.rooms.by_id.get(&room);
+        index.is_some_and(|index| self.rooms.local(*index).members.count() > 0)
+    }
+
     /// Takes a connection out of its room, if it is in one.
     pub(crate) fn leave_room(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else {
@@ -425,6 +431,7 @@ impl Shard {
         if room.append(mail.lane, mail.version, &mail.frames) {
             self.push.sweeping[mail.lane.index()].push_back(index);
         }
+        self.quiz_queued(mail.after);
     }
 
     /// A connection missed versions for good: it is told, and goes on with the oldest that is

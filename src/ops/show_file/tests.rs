@@ -55,7 +55,7 @@ correct = 5
 "#,
     )
     .expect("a show");
-    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(9223372036854775807), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }) }"#]].assert_eq(&format!("{show:?}"));
+    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }) }"#]].assert_eq(&format!("{show:?}"));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn the_prize_and_the_title() {
             "prize_pool_cents = 100",
             "prize_pool_cents = 9_223_372_036_854_775_808",
             expect![
-                "show.toml:3: prize_pool_cents: 9223372036854775808 is out of range: expects at least 0; the nearest valid one is 9223372036854775807"
+                "show.toml:3: prize_pool_cents: 9223372036854775808 is out of range: expects 0 to 10000000000000; the nearest valid one is 10000000000000"
             ],
         ),
         ("title = \"A show\"", "title = \"\"", expect!["show.toml:2: title: is empty"]),
