@@ -34,7 +34,7 @@ id = 7
 room = 8
 title = " A show "
 starts_at = "2030-01-31T20:00:00+01:00"
-prize_pool_cents = 9_223_372_036_854_775_807
+prize_pool_cents = 10_000_000_000_000
 remainder_account = "charity"
 revive = { wrong = false, late = true, unreachable = true }
 [timing]
@@ -170,7 +170,7 @@ fn the_prize_and_the_title() {
             "prize_pool_cents = 100",
             "prize_pool_cents = -1",
             expect![
-                "show.toml:3: prize_pool_cents: -1 is negative: expects at least 0; the nearest valid one is 0"
+                "show.toml:3: prize_pool_cents: -1 is negative: expects 0 to 10000000000000; the nearest valid one is 0"
             ],
         ),
         (
@@ -373,7 +373,7 @@ hint = "b"
         &expect![[r#"
             show.toml:1: title: missing: this key is required
             show.toml:3: titel: unknown key; did you mean `title`?
-            show.toml:4: prize_pool_cents: -5 is negative: expects at least 0; the nearest valid one is 0
+            show.toml:4: prize_pool_cents: -5 is negative: expects 0 to 10000000000000; the nearest valid one is 0
             show.toml:7: timing.countdown_ms: expects a whole number, got a string
             show.toml:12: questions[0].correct: option index 3 is out of range: options are counted from 0 to 1
             show.toml:15: questions[1].text: duplicate question: the same text is at show.toml:10
@@ -388,7 +388,7 @@ fn what_is_not_toml_hides_no_other_problem() {
         "id = 7\nid = 8\nprize_pool_cents = -1\n[[questions]\ntext = \"x\"",
         &expect![[r#"
         show.toml:2: not TOML: duplicate key
-        show.toml:3: prize_pool_cents: -1 is negative: expects at least 0; the nearest valid one is 0
+        show.toml:3: prize_pool_cents: -1 is negative: expects 0 to 10000000000000; the nearest valid one is 0
         show.toml:4: not TOML: unclosed array table, expected `]`
         show.toml:5: text: unknown key; did you mean `questions.text`?"#]],
     );
