@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tidegate::base::ids::RoomId;
 use tidegate::room::lane::Lane;
+use tidegate::shard::mail::ServiceMessages;
 use tidegate::shard::operator::{OperatorAnswer, OperatorRequest};
 
 use client::{Client, Json, gateway, token};
@@ -56,7 +57,8 @@ async fn what_the_service_says_all_in_the_room_hear_in_order() {
         clients.push(Client::in_room(&gateway, user, 5).await);
     }
     let messages = ["one", "two", "three"].map(Bytes::from).to_vec();
-    let request = OperatorRequest::Publish { room: RoomId(5), lane: Lane::High, messages };
+    let request =
+        OperatorRequest::Publish(ServiceMessages { room: RoomId(5), lane: Lane::High, messages });
     let OperatorAnswer::Published(published) = gateway.call(request).unwrap() else {
         panic!("another answer");
     };

@@ -13,11 +13,6 @@ use crate::base::ids::{BucketId, RoomId, ShardId, ShowId, UserId};
 #[derive(Clone, Copy)]
 pub struct PlacementKey(pub [u8; 16]);
 
-/// A hash map whose keys clients may choose: keyed SipHash-1-3. Never iterated, because its order
-/// is nobody's business; keep what must be walked in a `Vec` beside it.
-#[expect(clippy::disallowed_types, reason = "the one map; iteration is refused by a lint")]
-pub type IdMap<K, V> = std::collections::HashMap<K, V, PlacementKey>;
-
 impl BuildHasher for PlacementKey {
     type Hasher = SipHasher13;
 
@@ -67,7 +62,20 @@ impl Placement {
     /// The bucket of a user.
     #[must_use]
     pub fn bucket(&self, user: UserId) -> BucketId {
-        let place = self.hash(Domain::User, user.0) % u64::from(self.bucket_count);
+        self.bucket_of_hash(self.user_hash(user))
+    }
+
+    /// What decides a user's bucket, and may decide more: those of a bucket have nothing else of it
+    /// in common than the remainder by the number of buckets.
+    #[must_use]
+    pub fn user_hash(&self, user: UserId) -> u64 {
+        self.hash(Domain::User, user.0)
+    }
+
+    /// The bucket of the user with this [`Placement::user_hash`].
+    #[must_use]
+    pub fn bucket_of_hash(&self, hash: u64) -> BucketId {
+        let place = hash % u64::from(self.bucket_count);
         BucketId(u16::try_from(place).unwrap_or(u16::MAX))
     }
 

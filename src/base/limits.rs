@@ -49,6 +49,9 @@ pub const ROOMS_MAX: usize = 4_096;
 pub const LANE_BYTES_MAX: usize = 1024 * 1024;
 /// Frames that one lane keeps, whatever their size.
 pub const LANE_FRAMES_MAX: usize = 4_096;
+/// Bytes that all lanes of a shard may grow to together, copies and homes: beyond it the lanes that
+/// clients write to forget instead of growing.
+pub const SHARD_LANES_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// A lane's first allocation; it doubles up to [`LANE_BYTES_MAX`].
 pub const LANE_BYTES_START: usize = 4 * 1024;
 
@@ -71,8 +74,9 @@ pub const SETTINGS_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// How often the key of one question can be corrected: each time every player's result gets a new
 /// revision, and revisions must not run out.
 pub const REJUDGES_MAX: u8 = 16;
-/// Users that one shard keeps: they are numbered in 32 bits and cost some 40 bytes each.
-pub const SHARD_USERS_MAX: usize = 1 << 24;
+/// Users that one shard keeps: they are numbered in 24 bits and cost some 35 bytes each, and 55 more
+/// in each show.
+pub const SHARD_USERS_MAX: usize = (1 << 24) - 1;
 /// Ended shows whose ids a shard remembers after their players are forgotten, to tell "ended" from
 /// "not yet announced here".
 pub const ENDED_SHOWS_MAX: usize = 1_024;

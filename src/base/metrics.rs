@@ -18,6 +18,8 @@ pub enum MetricKind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// One bucket of a histogram: how many were at most `le`, in seconds. The last is `+Inf`.
+    Bucket,
 }
 
 /// What a metric is counted in, inside; outside, times are seconds.
@@ -155,6 +157,19 @@ metrics! {
     Counter Count "tidegate_answers_acknowledged_total" "Answers recorded, first ones and repeats." {
         AnswersAcknowledged,
     }
+    Bucket Nanoseconds "tidegate_answer_seconds" "Time from an answer's arrival stamp until its reply was handed to the socket." {
+        AnswersWithin50us(le = "0.00005"),
+        AnswersWithin100us(le = "0.0001"),
+        AnswersWithin250us(le = "0.00025"),
+        AnswersWithin500us(le = "0.0005"),
+        AnswersWithin1ms(le = "0.001"),
+        AnswersWithin2ms(le = "0.002"),
+        AnswersWithin3ms(le = "0.003"),
+        AnswersWithin5ms(le = "0.005"),
+        AnswersWithin10ms(le = "0.01"),
+        AnswersWithin50ms(le = "0.05"),
+        AnswersWhenever(le = "+Inf"),
+    }
     Counter Count "tidegate_answers_refused_total" "Answers refused." { AnswersRefused }
     Counter Count "tidegate_answers_deferred_total" "Answers that were asked to come again." {
         AnswersDeferred,
@@ -206,6 +221,9 @@ metrics! {
     Counter Nanoseconds "tidegate_turn_seconds_total" "Time spent in those turns." { TurnTime }
     Gauge Nanoseconds "tidegate_turn_longest_seconds" "The longest turn of the last ten to twenty seconds." {
         TurnLongest,
+    }
+    Counter Count "tidegate_wakes_late_total" "Wakes that only a timer beside them brought: lost, or the host stood still." {
+        WakesLate,
     }
     Counter Count "tidegate_clock_steps_total" "Steps of the wall clock by more than 50 ms." {
         ClockSteps,
@@ -311,7 +329,8 @@ mod tests {
             assert_eq!(base.ends_with("_seconds"), unit == MetricUnit::Nanoseconds, "{name}");
             assert_eq!(base.ends_with("_bytes"), unit == MetricUnit::Bytes, "{name}");
             assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}");
-            assert!(label.is_none_or(|(label, _)| label == "reason"), "{name}");
+            let expected = if kind == MetricKind::Bucket { "le" } else { "reason" };
+            assert!(label.is_none_or(|(label, _)| label == expected), "{name}");
         }
     }
 

@@ -9,4 +9,5 @@ pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod metrics;
+pub mod slots;
 pub mod time;

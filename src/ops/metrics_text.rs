@@ -32,19 +32,27 @@ pub fn render<S: AsRef<ShardSnapshot>>(shards: &[S], ready: bool, now: Time) -> 
             let kind = match description.kind {
                 MetricKind::Counter => "counter",
                 MetricKind::Gauge => "gauge",
+                MetricKind::Bucket => "histogram",
             };
             header(&mut text, family, kind, description.help);
         }
         for (shard, snapshot) in shards.iter().enumerate() {
             let value = snapshot.as_ref().get(*metric);
-            let _ = write!(text, "{family}{{shard=\"{shard}\"");
+            let bucket = if description.kind == MetricKind::Bucket { "_bucket" } else { "" };
+            let _ = write!(text, "{family}{bucket}{{shard=\"{shard}\"");
             if let Some((label, of)) = description.label {
                 let _ = write!(text, ",{label}=\"{of}\"");
             }
             let _ = match description.unit {
+                MetricUnit::Nanoseconds if description.kind == MetricKind::Bucket => {
+                    writeln!(text, "}} {value}")
+                }
                 MetricUnit::Nanoseconds => writeln!(text, "}} {}", seconds(value)),
                 MetricUnit::Count | MetricUnit::Bytes => writeln!(text, "}} {value}"),
             };
+            if description.label == Some(("le", "+Inf")) {
+                let _ = writeln!(text, "{family}_count{{shard=\"{shard}\"}} {value}");
+            }
         }
     }
     text

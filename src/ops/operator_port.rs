@@ -40,9 +40,9 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user).await,
-            OperatorRequest::Publish { room, lane, messages } => {
-                let request = operator::OperatorRequest::Publish { room, lane, messages };
-                match self.ask(request).await? {
+            OperatorRequest::Publish(messages) => {
+                let room = messages.room;
+                match self.ask(operator::OperatorRequest::Publish(messages)).await? {
                     OperatorAnswer::Published(published) => Ok(json!({
                         "room": room.0,
                         "epoch": published.epoch,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::base::hash::{Placement, PlacementKey};
+use crate::base::hash::Placement;
 use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId, UserId};
 use crate::base::limits::{ENDED_SHOWS_MAX, REVIVE_CARDS_MAX};
 use crate::base::time::Time;
@@ -57,10 +57,10 @@ pub struct LocalQuiz {
 }
 
 impl LocalQuiz {
-    /// No users and no shows yet. `key` keys the maps of user ids.
+    /// No users and no shows yet.
     #[must_use]
-    pub fn new(shard: ShardId, placement: Placement, key: PlacementKey) -> LocalQuiz {
-        let users = Users::new(shard, placement, key);
+    pub fn new(shard: ShardId, placement: Placement) -> LocalQuiz {
+        let users = Users::new(shard, placement);
         LocalQuiz { users, shows: Vec::new(), ended: VecDeque::new() }
     }
 

@@ -28,6 +28,7 @@ pub use self::work::{PlayerResult, SliceProgress};
 use self::work::Work;
 use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
+use crate::base::slots::push_tightly;
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{Reveal, Settlement};
@@ -200,10 +201,10 @@ impl ShowReplica {
         let joined_after = u8::try_from(closed).expect("a show has at most 100 questions");
         let player = Player::new(place.slot, joined_after);
         let home = &mut self.buckets[place.bucket];
-        if home.by_slot.len() <= place.slot.index() {
-            home.by_slot.resize(place.slot.index() + 1, 0);
+        while home.by_slot.len() <= place.slot.index() {
+            push_tightly(&mut home.by_slot, 0);
         }
-        home.players.push(player);
+        push_tightly(&mut home.players, player);
         home.by_slot[place.slot.index()] =
             u32::try_from(home.players.len()).expect("users are numbered in 32 bits");
         self.joined += 1;

@@ -4,9 +4,10 @@
 //! get a place in their bucket when they are first seen, and keep it: shows index their players by
 //! it. Nothing here says what a player *may know* of it; see [`crate::quiz::local`].
 
-use crate::base::hash::{IdMap, Placement, PlacementKey};
+use crate::base::hash::Placement;
 use crate::base::ids::{BucketId, ShardId, UserId};
 use crate::base::limits::SHARD_USERS_MAX;
+use crate::base::slots::{SLOTS_MAX, SlotIndex, push_tightly};
 use crate::quiz::money::Cents;
 
 /// What a bucket knows of one of its users, in all shows.
@@ -22,7 +23,8 @@ pub struct UserEntry {
     pub best_passed: u8,
 }
 
-const _: () = assert!(size_of::<UserEntry>() <= 32);
+const _: () = assert!(size_of::<UserEntry>() <= 24);
+const _: () = assert!(SHARD_USERS_MAX <= SLOTS_MAX as usize);
 
 /// A user's place in its bucket; dense, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +39,9 @@ pub struct UserPlace {
     pub slot: Slot,
 }
 
+#[derive(Default)]
 struct Bucket {
-    index: IdMap<UserId, Slot>,
+    index: SlotIndex,
     entries: Vec<UserEntry>,
 }
 
@@ -52,15 +55,14 @@ pub struct Users {
 }
 
 impl Users {
-    /// Nobody yet, in the buckets that live on `shard`. `key` keys the maps.
+    /// Nobody yet, in the buckets that live on `shard`.
     #[must_use]
-    pub fn new(shard: ShardId, placement: Placement, key: PlacementKey) -> Users {
+    pub fn new(shard: ShardId, placement: Placement) -> Users {
         let ids: Vec<BucketId> = (0..placement.bucket_count())
             .map(BucketId)
             .filter(|bucket| bucket.home(placement.shard_count()) == shard)
             .collect();
-        let bucket = || Bucket { index: IdMap::with_hasher(key), entries: Vec::new() };
-        let buckets = ids.iter().map(|_| bucket()).collect();
+        let buckets = ids.iter().map(|_| Bucket::default()).collect();
         Users { placement, shard, ids, buckets, count: 0 }
     }
 
@@ -94,8 +96,9 @@ impl Users {
     /// If the user lives on another shard: mail was posted to the wrong place.
     #[must_use]
     pub fn find(&self, user: UserId) -> Option<UserPlace> {
-        let bucket = self.bucket_place(user);
-        let slot = *self.buckets[bucket].index.get(&user)?;
+        let hash = self.placement.user_hash(user);
+        let bucket = self.bucket_place(user, hash);
+        let slot = self.buckets[bucket].find(user, hash)?;
         Some(UserPlace { bucket, slot })
     }
 
@@ -104,17 +107,21 @@ impl Users {
     /// # Panics
     /// If the user lives on another shard.
     pub fn enter(&mut self, user: UserId) -> Option<UserPlace> {
-        let bucket = self.bucket_place(user);
+        let hash = self.placement.user_hash(user);
+        let bucket = self.bucket_place(user, hash);
         let home = &mut self.buckets[bucket];
-        if let Some(slot) = home.index.get(&user) {
-            return Some(UserPlace { bucket, slot: *slot });
+        if let Some(slot) = home.find(user, hash) {
+            return Some(UserPlace { bucket, slot });
         }
         if self.count == SHARD_USERS_MAX {
             return None;
         }
         let slot = Slot(u32::try_from(home.entries.len()).ok()?);
-        home.index.insert(user, slot);
-        home.entries.push(UserEntry { user, balance: Cents::ZERO, cards: 0, best_passed: 0 });
+        let Bucket { index, entries } = home;
+        let entry = UserEntry { user, balance: Cents::ZERO, cards: 0, best_passed: 0 };
+        push_tightly(entries, entry);
+        let hash_of = |slot| self.placement.user_hash(entries[Slot(slot).index()].user);
+        index.insert(hash, slot.0, hash_of);
         self.count += 1;
         Some(UserPlace { bucket, slot })
     }
@@ -130,8 +137,8 @@ impl Users {
         &mut self.buckets[place.bucket].entries[place.slot.index()]
     }
 
-    fn bucket_place(&self, user: UserId) -> usize {
-        let bucket = self.placement.bucket(user);
+    fn bucket_place(&self, user: UserId, hash: u64) -> usize {
+        let bucket = self.placement.bucket_of_hash(hash);
         assert!(
             bucket.home(self.placement.shard_count()) == self.shard,
             "user {user} lives on another shard than {}",
@@ -139,6 +146,12 @@ impl Users {
         );
         // The buckets of a shard are every `shard_count`-th one.
         bucket.index() / usize::from(self.placement.shard_count())
+    }
+}
+
+impl Bucket {
+    fn find(&self, user: UserId, hash: u64) -> Option<Slot> {
+        self.index.find(hash, |slot| self.entries[Slot(slot).index()].user == user).map(Slot)
     }
 }
 
@@ -153,6 +166,7 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hash::PlacementKey;
 
     #[test]
     fn a_user_keeps_its_place_and_buckets_are_found_by_arithmetic() {
@@ -160,7 +174,7 @@ mod tests {
         for shard_count in [1, 2, 3, 7, 16] {
             let placement = Placement::new(key, 10, shard_count);
             let mut all: Vec<Users> =
-                ShardId::all(shard_count).map(|shard| Users::new(shard, placement, key)).collect();
+                ShardId::all(shard_count).map(|shard| Users::new(shard, placement)).collect();
             for user in (1..200).map(UserId) {
                 let users = &mut all[placement.user_home(user).index()];
                 assert_eq!(users.find(user), None);

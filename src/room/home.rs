@@ -54,12 +54,19 @@ impl HomeRoom {
         self.logs[0][lane.index()].next_version()
     }
 
-    /// Keeps a message under [`Self::next_version`]; `frames` holds it in every encoding.
-    pub fn append(&mut self, lane: Lane, frames: &[Bytes; ENCODING_COUNT]) {
+    /// Keeps a message under [`Self::next_version`]; `frames` holds it in every encoding. `may_grow`
+    /// is that of [`LaneLog::append`].
+    pub fn append(&mut self, lane: Lane, frames: &[Bytes; ENCODING_COUNT], may_grow: bool) {
         let version = self.next_version(lane);
         for (logs, frame) in self.logs.iter_mut().zip(frames) {
-            logs[lane.index()].append(version, frame);
+            logs[lane.index()].append(version, frame, may_grow);
         }
+    }
+
+    /// Bytes of storage of all lanes.
+    #[must_use]
+    pub fn storage_bytes(&self) -> usize {
+        self.logs.iter().flatten().map(LaneLog::storage_bytes).sum()
     }
 
     /// A shard wants everything in `encoding` from now on; what is kept comes back at once.
@@ -99,9 +106,9 @@ mod tests {
         let mut room = HomeRoom::new(9, 3, 4_096);
         let frames = |text: &'static str| [Bytes::from(text), Bytes::from(text)];
         assert_eq!(room.next_version(Lane::High), 1);
-        room.append(Lane::High, &frames("one"));
-        room.append(Lane::High, &frames("two"));
-        room.append(Lane::Low, &frames("chat"));
+        room.append(Lane::High, &frames("one"), true);
+        room.append(Lane::High, &frames("two"), true);
+        room.append(Lane::Low, &frames("chat"), true);
         let backlog = room.subscribe(ShardId(2), 1);
         assert_eq!((backlog.epoch, backlog.first_versions), (9, [1, 1, 1]));
         assert_eq!(backlog.frames[0], [Bytes::from("one"), Bytes::from("two")]);

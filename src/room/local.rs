@@ -21,16 +21,54 @@ pub struct LocalRoom {
     sweep_count: u32,
 }
 
-/// One walk over all members, serving one lane.
+/// One walk over the members, serving one lane: from a start to the end of the places, and on from
+/// place 0 to where it began.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sweep {
     active: bool,
-    /// Where the walk began; it ends there after one wrap.
+    /// Where the walk began.
     start: u32,
-    next: u32,
+    next: Step,
+    /// Where it ends; with everybody visited, at the start after one wrap.
+    end: Step,
+    again: Again,
+}
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    place: u32,
     wrapped: bool,
-    /// Something was appended behind members that had been served.
-    again: bool,
+}
+
+/// Whether a walk has to be followed by another one.
+#[derive(Clone, Copy, Debug, Default)]
+enum Again {
+    #[default]
+    No,
+    /// Those who were visited before this step miss what was appended there.
+    Until(Step),
+    /// Anybody may miss something.
+    All,
+}
+
+impl Sweep {
+    /// Whether a walk that stands at `next` and goes to `end` visits `place`.
+    fn visits(next: Step, end: Step, place: u32) -> bool {
+        if next.wrapped == end.wrapped {
+            next.place <= place && place < end.place
+        } else {
+            place >= next.place || place < end.place
+        }
+    }
+
+    fn is_partial(&self) -> bool {
+        !(self.end.wrapped && self.end.place == self.start)
+    }
+
+    fn start_step(&self) -> Step {
+        Step { place: self.start, wrapped: false }
+    }
 }
 
 impl LocalRoom {
@@ -53,10 +91,16 @@ impl LocalRoom {
             let first = backlog.first_versions[lane.index()];
             let mut log = LaneLog::new(first, lane_bytes_max);
             for (version, frame) in (first..).zip(&backlog.frames[lane.index()]) {
-                log.append(version, frame);
+                log.append(version, frame, true);
             }
             log
         }));
+    }
+
+    /// Bytes of storage of all copies.
+    #[must_use]
+    pub fn storage_bytes(&self) -> usize {
+        self.copies.iter().flatten().flatten().map(LaneLog::storage_bytes).sum()
     }
 
     /// The copy of a lane in one encoding.
@@ -70,24 +114,30 @@ impl LocalRoom {
     }
 
     /// Appends a message that the home has ordered, in the encodings that this shard asked for,
-    /// and lets the sweep of its lane run; true if it was at rest.
+    /// and lets the sweep of its lane run; true if it was at rest. What a copy began with is not
+    /// appended again. `may_grow` is that of [`LaneLog::append`].
     pub fn append(
         &mut self,
         lane: Lane,
         version: u64,
         frames: &[Option<Bytes>; ENCODING_COUNT],
+        may_grow: bool,
     ) -> bool {
         for (copies, frame) in self.copies.iter_mut().zip(frames) {
-            if let (Some(copies), Some(frame)) = (copies, frame) {
-                copies[lane.index()].append(version, frame);
+            if let (Some(copies), Some(frame)) = (copies, frame)
+                && version >= copies[lane.index()].next_version()
+            {
+                copies[lane.index()].append(version, frame, may_grow);
             }
         }
         let sweep = &mut self.sweeps[lane.index()];
         let rested = !sweep.active;
         if rested {
             self.start_sweep(lane);
+        } else if sweep.is_partial() {
+            sweep.again = Again::All;
         } else {
-            sweep.again = true;
+            sweep.again = Again::Until(sweep.next);
         }
         rested
     }
@@ -98,32 +148,45 @@ impl LocalRoom {
         self.sweeps[lane.index()].active
     }
 
+    /// True if the lane's sweep is going to visit this place.
+    #[must_use]
+    pub fn will_visit(&self, lane: Lane, place: u32) -> bool {
+        let sweep = &self.sweeps[lane.index()];
+        let again = match sweep.again {
+            Again::No => false,
+            Again::Until(step) => Sweep::visits(sweep.start_step(), step, place),
+            Again::All => true,
+        };
+        sweep.active && (again || Sweep::visits(sweep.next, sweep.end, place))
+    }
+
     /// The next member that the lane's sweep visits, or nothing when it has come round.
     pub fn next_in_sweep(&mut self, lane: Lane) -> Option<u32> {
-        let sweep = &mut self.sweeps[lane.index()];
+        let Sweep { next, end, .. } = &mut self.sweeps[lane.index()];
         loop {
-            let end = if sweep.wrapped { sweep.start } else { u32::MAX };
-            match self.members.next_from(sweep.next) {
-                Some(place) if place < end => {
-                    sweep.next = place + 1;
+            let is_last_lap = next.wrapped == end.wrapped;
+            match self.members.next_from(next.place) {
+                Some(place) if !is_last_lap || place < end.place => {
+                    next.place = place + 1;
                     return Some(place);
                 }
-                _ if sweep.wrapped => return None,
-                _ => {
-                    sweep.wrapped = true;
-                    sweep.next = 0;
-                }
+                _ if is_last_lap => return None,
+                _ => *next = Step { place: 0, wrapped: true },
             }
         }
     }
 
     /// After a sweep has come round: begins another one if messages came behind members that had
-    /// been served; false if the lane is at rest.
+    /// been served, over those; false if the lane is at rest.
     pub fn sweep_again(&mut self, lane: Lane) -> bool {
-        if self.sweeps[lane.index()].again {
-            self.start_sweep(lane);
-        } else {
-            self.sweeps[lane.index()].active = false;
+        let sweep = &mut self.sweeps[lane.index()];
+        match std::mem::take(&mut sweep.again) {
+            Again::No => sweep.active = false,
+            Again::Until(step) => {
+                sweep.next = sweep.start_step();
+                sweep.end = step;
+            }
+            Again::All => self.start_sweep(lane),
         }
         self.sweeps[lane.index()].active
     }
@@ -135,13 +198,22 @@ impl LocalRoom {
         let turn = u64::from(self.sweep_count.wrapping_mul(0x9E37_79B9));
         let start = (turn * u64::from(self.members.places_end())) >> 32;
         let start = u32::try_from(start).unwrap_or(0);
-        self.sweeps[lane.index()] =
-            Sweep { active: true, start, next: start, wrapped: false, again: false };
+        self.sweeps[lane.index()] = Sweep {
+            active: true,
+            start,
+            next: Step { place: start, wrapped: false },
+            end: Step { place: start, wrapped: true },
+            again: Again::No,
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn room(members: &[u32]) -> LocalRoom {
@@ -170,7 +242,7 @@ mod tests {
         let mut room = room(&places);
         let mut firsts = Vec::new();
         for version in 1..=20 {
-            room.append(Lane::High, version, &[Some(Bytes::from_static(b"x")), None]);
+            room.append(Lane::High, version, &[Some(Bytes::from_static(b"x")), None], true);
             let mut visited = sweep(&mut room);
             firsts.push(visited[0]);
             visited.sort_unstable();
@@ -183,18 +255,90 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_sweep_is_swept_again() {
-        let mut room = room(&[1, 2, 3]);
-        room.append(Lane::High, 1, &[Some(Bytes::from_static(b"x")), None]);
-        assert!(room.next_in_sweep(Lane::High).is_some());
-        room.append(Lane::High, 2, &[Some(Bytes::from_static(b"y")), None]);
-        assert_eq!(sweep(&mut room).len(), 5);
+    fn what_comes_during_a_sweep_is_swept_again_for_those_who_had_been_served() {
+        let mut room = room(&[1, 2, 3, 4, 5]);
+        let message = [Some(Bytes::from_static(b"x")), None];
+        room.append(Lane::High, 1, &message, true);
+        let mut visit = || room.next_in_sweep(Lane::High).unwrap();
+        let served = [visit(), visit(), visit()];
+        room.append(Lane::High, 2, &message, true);
+        let visited = sweep(&mut room);
+        assert_eq!(visited.len(), 2 + 3);
+        assert_eq!(visited[2..], served);
+    }
+
+    #[test]
+    fn what_comes_during_the_second_sweep_is_swept_for_all() {
+        let mut room = room(&[1, 2, 3, 4, 5]);
+        let message = [Some(Bytes::from_static(b"x")), None];
+        room.append(Lane::High, 1, &message, true);
+        for _ in 0..3 {
+            room.next_in_sweep(Lane::High).unwrap();
+        }
+        room.append(Lane::High, 2, &message, true);
+        while room.next_in_sweep(Lane::High).is_some() {}
+        assert!(room.sweep_again(Lane::High));
+        room.next_in_sweep(Lane::High).unwrap();
+        room.append(Lane::High, 3, &message, true);
+        assert_eq!(sweep(&mut room).len(), 2 + 5);
+    }
+
+    proptest! {
+        /// Whatever is appended when: in the end every member was visited after the last message,
+        /// and nobody was visited of whom the room had not said so.
+        #[test]
+        fn everybody_is_visited_after_every_message(
+            members in proptest::collection::btree_set(0_u32..500, 1..40),
+            visits_before_each_message in proptest::collection::vec(0_usize..60, 1..12),
+        ) {
+            let members: Vec<u32> = members.into_iter().collect();
+            let mut room = room(&members);
+            let message = [Some(Bytes::from_static(b"x")), None];
+            let mut missing: BTreeSet<u32> = BTreeSet::new();
+            let mut version = 0;
+            let visit = |room: &mut LocalRoom, missing: &mut BTreeSet<u32>| {
+                for member in &*missing {
+                    assert!(room.will_visit(Lane::High, *member), "{member} is left behind");
+                }
+                if let Some(place) = room.next_in_sweep(Lane::High) {
+                    missing.remove(&place);
+                    return true;
+                }
+                room.is_sweeping(Lane::High) && room.sweep_again(Lane::High)
+            };
+            for visits in visits_before_each_message {
+                for _ in 0..visits {
+                    if !room.is_sweeping(Lane::High) || !visit(&mut room, &mut missing) {
+                        break;
+                    }
+                }
+                version += 1;
+                room.append(Lane::High, version, &message, true);
+                missing.extend(&members);
+            }
+            let mut steps = 0;
+            while visit(&mut room, &mut missing) {
+                steps += 1;
+                prop_assert!(steps < 10_000, "a sweep that never ends");
+            }
+            prop_assert!(missing.is_empty(), "left behind: {missing:?}");
+        }
+    }
+
+    /// Its home had sent it before this shard asked for the room again.
+    #[test]
+    fn what_a_copy_began_with_is_not_appended_again() {
+        let mut room = LocalRoom::default();
+        let frames = [vec![Bytes::from_static(b"five")], Vec::new(), Vec::new()];
+        room.begin_copy(0, &Backlog { epoch: 1, first_versions: [5, 1, 1], frames }, 4_096);
+        room.append(Lane::High, 5, &[Some(Bytes::from_static(b"five")), None], true);
+        assert_eq!(room.log(0, Lane::High).next_version(), 6);
     }
 
     #[test]
     fn a_sweep_of_an_empty_room_ends() {
         let mut room = room(&[]);
-        room.append(Lane::High, 1, &[Some(Bytes::from_static(b"x")), None]);
+        room.append(Lane::High, 1, &[Some(Bytes::from_static(b"x")), None], true);
         assert!(sweep(&mut room).is_empty());
         assert!(!room.is_sweeping(Lane::High));
     }

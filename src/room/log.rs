@@ -28,15 +28,17 @@ struct Extent {
 }
 
 /// What a reader at some version gets.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Read<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
     /// It has everything.
     UpToDate,
-    /// Whole frames, contiguous; the reader then stands at `next_version`.
+    /// Whole frames, contiguous, one or more; the reader then stands at `next_version`.
     Frames {
-        /// One frame or more.
-        bytes: &'a [u8],
-        /// The version that follows the last frame in `bytes`.
+        /// Where they stand, for [`LaneLog::bytes_at`].
+        place: usize,
+        /// How many bytes they have.
+        length: usize,
+        /// The version that follows the last of them.
         next_version: u64,
     },
     /// What it should get next is gone; this is the oldest version that is left.
@@ -76,19 +78,21 @@ impl LaneLog {
         self.bytes.len()
     }
 
-    /// Appends a finished frame. What no longer fits is forgotten, oldest first.
+    /// Appends a finished frame. What no longer fits is forgotten, oldest first; so it is instead
+    /// of growing, where `may_grow` is false and the frame fits the storage there is.
     ///
     /// # Panics
     /// If `version` is not the next one or the frame alone is larger than the log may be: both
     /// are checked before a frame is made.
-    pub fn append(&mut self, version: u64, frame: &[u8]) {
+    pub fn append(&mut self, version: u64, frame: &[u8], may_grow: bool) {
         assert_eq!(version, self.next_version(), "a lane has no holes");
         assert!(frame.len() <= self.bytes_max, "a frame of {} bytes in a lane", frame.len());
         if self.frames.len() == LANE_FRAMES_MAX {
             self.forget_oldest();
         }
         while !self.fits(frame.len()) {
-            if self.bytes.len() < self.bytes_max {
+            let must_grow = frame.len() > self.bytes.len();
+            if must_grow || may_grow && self.bytes.len() < self.bytes_max {
                 self.grow();
             } else {
                 self.forget_oldest();
@@ -106,7 +110,7 @@ impl LaneLog {
     /// # Panics
     /// If `version` lies beyond the next one: nobody can have seen what was not written.
     #[must_use]
-    pub fn read(&self, version: u64, bytes_max: usize) -> Read<'_> {
+    pub fn read(&self, version: u64, bytes_max: usize) -> Read {
         assert!(version <= self.next_version(), "a cursor runs ahead of its lane");
         if version < self.first_version {
             return Read::Lapped { oldest_version: self.first_version };
@@ -126,10 +130,13 @@ impl LaneLog {
         let last = self.frames[index + count - 1];
         let place = self.place(first.start);
         let length = usize_of(last.end - first.start);
-        Read::Frames {
-            bytes: &self.bytes[place..place + length],
-            next_version: version + count as u64,
-        }
+        Read::Frames { place, length, next_version: version + count as u64 }
+    }
+
+    /// The bytes that [`Self::read`] found, as long as nothing was appended since.
+    #[must_use]
+    pub fn bytes_at(&self, place: usize, length: usize) -> &[u8] {
+        &self.bytes[place..place + length]
     }
 
     /// The frames from `version` on, one by one, for a copy of this log.
@@ -240,8 +247,8 @@ mod tests {
         loop {
             match log.read(version, bytes_max) {
                 Read::UpToDate => return (all, version),
-                Read::Frames { bytes, next_version } => {
-                    all.extend_from_slice(bytes);
+                Read::Frames { place, length, next_version } => {
+                    all.extend_from_slice(log.bytes_at(place, length));
                     version = next_version;
                 }
                 Read::Lapped { oldest_version } => version = oldest_version,
@@ -253,12 +260,12 @@ mod tests {
     fn a_burst_is_one_read() {
         let mut log = LaneLog::new(1, 64 * 1024);
         for version in 1..=16 {
-            log.append(version, &[7; 100]);
+            log.append(version, &[7; 100], true);
         }
-        let Read::Frames { bytes, next_version } = log.read(1, usize::MAX >> 1) else {
+        let Read::Frames { length, next_version, .. } = log.read(1, usize::MAX >> 1) else {
             panic!("there is something to read");
         };
-        assert_eq!((bytes.len(), next_version), (1_600, 17));
+        assert_eq!((length, next_version), (1_600, 17));
         assert_eq!(log.whole_frames(1, 250), (2, 200));
         assert_eq!(log.whole_frames(3, 99), (0, 0));
     }
@@ -267,11 +274,22 @@ mod tests {
     fn who_is_too_late_is_told() {
         let mut log = LaneLog::new(1, LANE_BYTES_START);
         for version in 1..=100 {
-            log.append(version, &[0; 100]);
+            log.append(version, &[0; 100], true);
         }
         assert_eq!(log.read(1, 1_000), Read::Lapped { oldest_version: log.first_version() });
         assert_eq!(log.read(101, 1_000), Read::UpToDate);
         assert!(log.storage_bytes() <= LANE_BYTES_START);
+    }
+
+    #[test]
+    fn without_leave_to_grow_it_forgets_unless_a_frame_would_not_fit_at_all() {
+        let mut log = LaneLog::new(1, 64 * 1024);
+        for version in 1..=100 {
+            log.append(version, &[0; 100], false);
+        }
+        assert_eq!(log.storage_bytes(), LANE_BYTES_START);
+        log.append(101, &[0; LANE_BYTES_START + 1], false);
+        assert_eq!((log.storage_bytes(), log.next_version()), (2 * LANE_BYTES_START, 102));
     }
 
     #[test]
@@ -293,7 +311,7 @@ mod tests {
             let mut log = LaneLog::new(1, bytes_max);
             let frame = |version: u64, length| vec![low_bits(version % 251).to_le_bytes()[0]; length];
             for (version, length) in (1..).zip(&lengths) {
-                log.append(version, &frame(version, *length));
+                log.append(version, &frame(version, *length), true);
                 prop_assert!(log.storage_bytes() <= bytes_max);
                 prop_assert_eq!(log.frame(version), &frame(version, *length)[..]);
             }

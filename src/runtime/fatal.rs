@@ -22,6 +22,13 @@ pub fn end_process_on_panic() {
     }));
 }
 
+/// Says what is wrong and ends the process with [`PANIC_EXIT_STATUS`], for a fault of our own that
+/// no thread can unwind from.
+pub fn end_process(reason: &str) -> ! {
+    tracing::error!("ending the process: {reason}");
+    process::exit(PANIC_EXIT_STATUS);
+}
+
 fn log(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");

@@ -1,13 +1,13 @@
 //! A gateway in this process: its shards' threads, from start to stop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use core_affinity::CoreId;
-use flume::{Receiver, Sender};
-use glommio::{LocalExecutorBuilder, Placement as CorePlacement};
+use flume::{Receiver, RecvTimeoutError, Sender};
 use thiserror::Error;
 
 use crate::auth::ticket::TicketKey;
@@ -17,16 +17,18 @@ use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::ShardId;
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::base::metrics::ShardSnapshot;
+use crate::base::time::Time;
 use crate::net::{
     BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
 };
 use crate::runtime::clock::Clock;
+use crate::runtime::fatal;
 use crate::runtime::mailbox::{Address, Posts, mailbox};
 use crate::runtime::meter::Meter;
 use crate::runtime::operator::Call;
 pub use crate::runtime::operator::{CallError, Caller};
 use crate::runtime::pump::{Pump, Stop, run};
-use crate::runtime::reactor::{Cycle, Park};
+use crate::runtime::reactor::{Cycle, Park, make_executor};
 use crate::shard::config::{Admission, ShardConfig};
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
@@ -35,8 +37,9 @@ use crate::wire::message::{Decoder, Role};
 
 /// Requests of operators that may wait for a shard.
 const CALLS_MAX: usize = 256;
-/// glommio looks at its own rings at least this often, even if nothing asks it to.
-const PREEMPT_TIMER: Duration = Duration::from_millis(10);
+/// How long a shard may take to end after its clients had their time to leave. One that takes
+/// longer is stuck: it would never end.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long clients have to leave when a gateway stops.
 pub const GOODBYE_DEFAULT: Duration = Duration::from_secs(3);
@@ -102,7 +105,7 @@ pub enum StartError {
         /// Which shard.
         shard: ShardId,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// A shard's rings.
     #[error("shard {shard}: {error}")]
@@ -129,7 +132,7 @@ pub enum StartError {
         /// Which shard.
         shard: ShardId,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
 }
 
@@ -140,7 +143,7 @@ pub struct Gateway {
     caller: Caller,
     snapshots: Vec<Arc<ShardSnapshot>>,
     stop: Arc<Stop>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<ShardThread>,
 }
 
 /// What a shard's thread needs to begin.
@@ -193,9 +196,7 @@ impl Gateway {
                 ready: ready_sender,
                 addresses,
             };
-            let thread = std::thread::Builder::new()
-                .name(format!("shard-{me}"))
-                .spawn(move || begin(beginning))
+            let thread = ShardThread::spawn(me, move || begin(beginning))
                 .map_err(|error| StartError::Thread { shard: me, error })?;
             begun.push(Begun { mail_sender, call_sender, address_sender, ready, thread });
         }
@@ -256,21 +257,55 @@ impl Gateway {
         self.stop_within(GOODBYE_DEFAULT);
     }
 
-    /// Like [`Gateway::stop`], with `goodbye` for the clients to leave.
+    /// Like [`Gateway::stop`], with `goodbye` for the clients to leave. A shard that has not ended
+    /// [`STOP_PATIENCE`] later ends the process.
     ///
     /// # Panics
     /// If a shard has panicked.
     pub fn stop_within(self, goodbye: Duration) {
         self.stop.ask(goodbye);
         self.wake_all();
-        for (shard, thread) in self.threads.into_iter().enumerate() {
-            assert!(thread.join().is_ok(), "shard {shard} panicked");
+        let until = self.clock.now() + goodbye + STOP_PATIENCE;
+        for thread in self.threads {
+            thread.join_until(until, self.clock);
         }
     }
 }
 
+/// A shard's thread, and how to wait for its end with a limit.
+struct ShardThread {
+    shard: ShardId,
+    thread: JoinHandle<()>,
+    /// Its other half lives as long as the thread, and never sends.
+    ended: Receiver<()>,
+}
+
+impl ShardThread {
+    fn spawn(shard: ShardId, life: impl FnOnce() + Send + 'static) -> io::Result<ShardThread> {
+        let (alive, ended) = flume::bounded(0);
+        let builder = std::thread::Builder::new().name(format!("shard-{shard}"));
+        let thread = builder.spawn(move || {
+            let _alive: Sender<()> = alive;
+            life();
+        })?;
+        Ok(ShardThread { shard, thread, ended })
+    }
+
+    /// # Panics
+    /// If the shard has panicked.
+    fn join_until(self, until: Time, clock: Clock) {
+        let shard = self.shard;
+        if self.ended.recv_timeout(until.since(clock.now())) == Err(RecvTimeoutError::Timeout) {
+            fatal::end_process(&format!(
+                "shard {shard} was asked to stop and did not: it is stuck"
+            ));
+        }
+        assert!(self.thread.join().is_ok(), "shard {shard} panicked");
+    }
+}
+
 /// Gives every shard the addresses of all others; then they run.
-fn introduce(begun: Vec<Begun>, wakers: &[Waker]) -> Vec<JoinHandle<()>> {
+fn introduce(begun: Vec<Begun>, wakers: &[Waker]) -> Vec<ShardThread> {
     let mailboxes: Vec<_> = begun
         .iter()
         .zip(wakers)
@@ -293,7 +328,7 @@ struct Begun {
     call_sender: Sender<Call>,
     address_sender: Sender<Vec<Option<Address<Batch>>>>,
     ready: Receiver<Result<Waker, StartError>>,
-    thread: JoinHandle<()>,
+    thread: ShardThread,
 }
 
 impl Begun {
@@ -308,13 +343,7 @@ impl Begun {
 fn begin(beginning: Beginning) {
     core_affinity::set_for_current(beginning.core);
     let (me, ready) = (beginning.me, beginning.ready.clone());
-    // The thread is pinned already, and more shards than cores must be possible.
-    let executor = LocalExecutorBuilder::new(CorePlacement::Unbound)
-        .name(&format!("shard-{me}"))
-        .spin_before_park(Duration::ZERO)
-        .preempt_timer(PREEMPT_TIMER)
-        .make();
-    let executor = match executor {
+    let executor = match make_executor(&format!("shard-{me}")) {
         Ok(executor) => executor,
         Err(error) => {
             let error = StartError::Executor { shard: me, error: error.to_string() };
@@ -363,7 +392,7 @@ fn make_plane(
     let eventfd = |error| StartError::EventFd { shard: me, error };
     let plane = Plane::new(settings, Some(listener))
         .map_err(|error| StartError::Plane { shard: me, error })?;
-    let park = Park::new(plane.duplicate_eventfd().map_err(eventfd)?);
+    let park = plane.duplicate_eventfd().and_then(Park::new).map_err(eventfd)?;
     let cycle = new_eventfd().and_then(Cycle::new).map_err(eventfd)?;
     Ok((plane, park, cycle))
 }
@@ -389,7 +418,6 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
     };
     let verifier = TokenVerifier::new(&settings.token_secret);
     let secrets = Secrets {
-        placement_key: settings.placement_key,
         ticket_key: TicketKey::new(settings.ticket_key, clock.display()),
         verifier: match &settings.audience {
             Some(audience) => verifier.for_audience(audience),
@@ -398,4 +426,44 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         entropy,
     };
     Shard::new(config, secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::runtime::fatal::PANIC_EXIT_STATUS;
+
+    const CHILD: &str = "TIDEGATE_TEST_STUCK";
+
+    #[test]
+    fn a_stuck_shard_does_not_keep_the_process_from_ending() {
+        let output = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "runtime::gateway::tests::stuck_in_a_child", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(PANIC_EXIT_STATUS), "{text}");
+        assert!(text.contains("shard 1 was asked to stop and did not: it is stuck"), "{text}");
+    }
+
+    /// The child of the test above; by itself it does nothing.
+    #[test]
+    fn stuck_in_a_child() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
+        tracing_subscriber::fmt().init();
+        let clock = Clock::start();
+        let until = clock.now() + Duration::from_millis(100);
+        ShardThread::spawn(ShardId(0), || ()).expect("a thread").join_until(until, clock);
+        let (_nobody, never) = flume::bounded::<()>(0);
+        let stuck = ShardThread::spawn(ShardId(1), move || {
+            let _ = never.recv();
+        });
+        stuck.expect("a thread").join_until(until, clock);
+        unreachable!("the process has ended");
+    }
 }

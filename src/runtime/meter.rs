@@ -12,6 +12,7 @@ use crate::base::time::Time;
 use crate::net::PlaneCounters;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
+use crate::shard::counters::Counters as ShardCounters;
 use crate::wire::close::CloseReason;
 
 /// A longest time is remembered for one to two of these.
@@ -48,6 +49,11 @@ impl Meter {
     /// Mail was so old on arrival.
     pub(crate) fn note_mail_age(&mut self, now: Time, age: Duration) {
         self.mail_age.note(now, age);
+    }
+
+    /// Only the guard's timer brought a wake.
+    pub(crate) fn note_wake_late(&mut self) {
+        self.counters.increment(Metric::WakesLate);
     }
 
     /// The wall clock is off by `step_ms` against the monotonic one; says by how much it was stepped
@@ -115,6 +121,7 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
+        self.take_answer_times(counts);
         self.counters.set(Metric::ClosedOtherwise, 0);
         for reason in CloseReason::ALL {
             // Several reasons may share a series.
@@ -122,6 +129,25 @@ impl Meter {
             let others =
                 if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
             self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    /// Buckets of a histogram count all that was not longer.
+    fn take_answer_times(&mut self, counts: &ShardCounters) {
+        for (metric, place) in [
+            (Metric::AnswersWithin50us, 0),
+            (Metric::AnswersWithin100us, 1),
+            (Metric::AnswersWithin250us, 2),
+            (Metric::AnswersWithin500us, 3),
+            (Metric::AnswersWithin1ms, 4),
+            (Metric::AnswersWithin2ms, 5),
+            (Metric::AnswersWithin3ms, 6),
+            (Metric::AnswersWithin5ms, 7),
+            (Metric::AnswersWithin10ms, 8),
+            (Metric::AnswersWithin50ms, 9),
+            (Metric::AnswersWhenever, 10),
+        ] {
+            self.counters.set(metric, counts.answer_times[..=place].iter().sum());
         }
     }
 

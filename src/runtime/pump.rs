@@ -21,7 +21,7 @@ use crate::runtime::journal::MemoryJournal;
 use crate::runtime::mailbox::Posts;
 use crate::runtime::meter::Meter;
 use crate::runtime::operator::{Answer, Call};
-use crate::runtime::reactor::{Cycle, Park};
+use crate::runtime::reactor::{Cycle, Park, Wake};
 use crate::shard::Shard;
 use crate::shard::input::{Effect, Input, SendResult};
 use crate::shard::mail::{Batch, Mail};
@@ -38,11 +38,10 @@ const MAIL_BATCHES: usize = 64;
 /// While an arrival decides something, sleep is no longer than this: so old at most is the moment
 /// at which a ring was last seen empty.
 const OPEN_QUESTION_SLEEP: Duration = Duration::from_millis(10);
-/// A sleeping shard looks around this often even if nothing wakes it, because glommio has lost
-/// wakes (see [`Park`]); sooner while a question is open, later without connections.
-const SLEEP_MAX: Duration = Duration::from_millis(250);
-const SLEEP_MAX_ALONE: Duration = Duration::from_secs(2);
-const SLEEP_MAX_BUSY: Duration = Duration::from_millis(30);
+/// A sleeping shard looks around this often even if nothing wakes it: the guard should a wake be
+/// lost (see [`Wake`]). While a question is open the plane's own timer comes long before it.
+const SLEEP_GUARD: Duration = Duration::from_secs(2);
+const SLEEP_GUARD_OPEN: Duration = Duration::from_millis(100);
 /// How often a busy shard publishes its counters.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -144,7 +143,7 @@ pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
             continue;
         }
         if now.since(last_cycle) >= CYCLE_INTERVAL {
-            cycle.complete().await;
+            running.note_wake(cycle.complete().await);
             last_cycle = running.pump.clock.now();
         }
     }
@@ -269,7 +268,7 @@ impl Running {
         let mut worked = false;
         for _ in 0..SEND_BATCHES {
             if self.pump.shard.plan_sends(SEND_BATCH) == 0 {
-                return worked;
+                return worked || self.pump.shard.has_sends_due();
             }
             worked = true;
             self.send_planned();
@@ -343,14 +342,19 @@ impl Running {
         // Whoever posts after this look wakes us; whoever posted before is seen by it.
         let alone = self.pump.mailbox.is_empty() && self.pump.calls.is_empty();
         if idle && alone && !self.has_news_of_stopping() {
-            let longest = match self.pump.shard.gauges().connections {
-                0 => SLEEP_MAX_ALONE,
-                _ if awake.is_some() => SLEEP_MAX_BUSY,
-                _ => SLEEP_MAX,
-            };
-            park.sleep(longest).await;
+            let guard = if awake.is_some() { SLEEP_GUARD_OPEN } else { SLEEP_GUARD };
+            let wake = park.sleep(guard).await;
+            self.note_wake(wake);
         }
         self.pump.plane.unpark();
+    }
+
+    fn note_wake(&mut self, wake: Wake) {
+        if wake == Wake::Late {
+            let shard = self.pump.me.0;
+            tracing::warn!(shard, "a wake came late: glommio lost it, or the host stood still");
+            self.pump.meter.note_wake_late();
+        }
     }
 
     fn has_news_of_stopping(&self) -> bool {

@@ -73,6 +73,8 @@ impl Flags {
     pub(crate) const CLOSE_WHEN_SENT: Flags = Flags(32);
     /// Stands in the list of those whose spill is to be sent.
     pub(crate) const FLUSHING: Flags = Flags(64);
+    /// Stands in the list of those for whom the kernel had no memory.
+    pub(crate) const STARVED: Flags = Flags(128);
 
     pub(crate) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
@@ -117,6 +119,11 @@ impl Spill {
     pub(crate) fn advance(&mut self, sent: usize) {
         self.sent += sent;
         assert!(self.sent <= self.bytes.len(), "more was sent than there was");
+        // A reader that always leaves something would let what was sent pile up before it.
+        if self.sent > self.bytes.len() / 2 {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 }
 
@@ -220,4 +227,22 @@ pub(crate) fn clock_ms(now: Time) -> u32 {
 /// Milliseconds from `earlier` to `now`, both from [`clock_ms`].
 pub(crate) fn elapsed_ms(now: u32, earlier: u32) -> u32 {
     now.wrapping_sub(earlier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_never_catches_up_keeps_no_memory() {
+        let mut spill = Spill::default();
+        spill.append(&[1; 100]);
+        for round in 0..100_000_u32 {
+            let byte = u8::try_from(round % 251).unwrap();
+            spill.append(&[byte; 100]);
+            spill.advance(100);
+            assert_eq!(spill.unsent(), [byte; 100]);
+        }
+        assert!(spill.bytes.capacity() < 1_000, "{}", spill.bytes.capacity());
+    }
 }

@@ -1,6 +1,8 @@
 //! What a shard counts: plain numbers that only it writes; the runtime gives each its name as a
 //! metric and publishes copies.
 
+use std::time::Duration;
+
 use crate::wire::close::CloseReason;
 
 /// Counts since the shard began.
@@ -62,4 +64,27 @@ pub struct Counters {
     pub show_events: u64,
     /// Connections that the shard closed, by [`CloseReason`].
     pub closes: [u64; CloseReason::ALL.len()],
+    /// Answers by the time from their arrival stamp to the moment at which their reply had been
+    /// handed to the socket: up to each of [`ANSWER_TIMES_US`], and longer.
+    pub answer_times: [u64; ANSWER_TIMES_US.len() + 1],
+}
+
+/// Bounds of [`Counters::answer_times`], microseconds.
+pub const ANSWER_TIMES_US: [u64; 10] =
+    [50, 100, 250, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 50_000];
+
+/// The place of such a time in [`Counters::answer_times`].
+pub(crate) fn answer_time_place(took: Duration) -> usize {
+    ANSWER_TIMES_US.iter().filter(|bound| took > Duration::from_micros(**bound)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_on_a_bound_is_within_it() {
+        let place = |micros| answer_time_place(Duration::from_micros(micros));
+        assert_eq!([0, 50, 51, 3_000, 50_000, 50_001].map(place), [0, 0, 1, 6, 9, 10]);
+    }
 }

@@ -16,6 +16,8 @@ use crate::wire::close::CloseReason;
 /// The whole table is looked over once in this time: a deadline in every connection's own timer
 /// would cost more memory than the connection.
 const ROUND: Duration = Duration::from_secs(1);
+/// Without connections there are only rooms to be forgotten.
+const ROUND_ALONE: Duration = Duration::from_secs(60);
 /// Places that are looked at in one go, some 100 µs of work; a larger table is looked over in parts.
 const PART_PLACES: u32 = 8_192;
 /// How long a peer has to answer our close frame.
@@ -75,12 +77,18 @@ impl Shard {
         let end = self.conns.places_end();
         let parts = end.div_ceil(PART_PLACES).max(1);
         self.patrol.part = (self.patrol.part + 1) % parts;
+        if self.patrol.part == 0 {
+            self.free_idle_rooms();
+        }
         let start = self.patrol.part * PART_PLACES;
         for place in start..(start + PART_PLACES).min(end) {
             self.look_at(place);
         }
-        self.free_idle_rooms();
-        self.patrol.due = (self.conns.open_count() > 0).then(|| self.now + ROUND / parts);
+        self.patrol.due = if self.conns.open_count() > 0 {
+            Some(self.now + ROUND / parts)
+        } else {
+            self.has_rooms().then(|| self.now + ROUND_ALONE)
+        };
     }
 
     /// When [`Self::patrol`] has something to do.
@@ -90,8 +98,8 @@ impl Shard {
 
     /// There is somebody to look after.
     pub(crate) fn begin_patrol(&mut self) {
-        let now = self.now;
-        self.patrol.due.get_or_insert(now + ROUND);
+        let soon = self.now + ROUND;
+        self.patrol.due = Some(self.patrol.due.map_or(soon, |due| due.min(soon)));
     }
 
     fn look_at(&mut self, place: u32) {
@@ -107,6 +115,13 @@ impl Shard {
         };
         let silent_ms = elapsed_ms(clock_ms(self.now), conn.clock_ms);
         let expires_s = i64::from(conn.token_expires_s);
+        // While the host stood still, or clients were left unread, nobody was silent.
+        let unread_ms = elapsed_ms(clock_ms(self.now), clock_ms(self.received_until));
+        let silent_ms = if conn.state == State::Closing {
+            silent_ms
+        } else {
+            silent_ms.saturating_sub(unread_ms)
+        };
         match conn.state {
             State::Connecting if silent_ms > self.config.handshake_timeout_ms => {
                 self.counters.timeouts += 1;
@@ -123,7 +138,7 @@ impl Shard {
                 if silent_ms > self.config.idle_timeout_ms {
                     self.counters.timeouts += 1;
                     self.close(id, CloseReason::HeartbeatTimeout);
-                } else if expires_s < self.clock.unix_ms(self.now) / 1_000 {
+                } else if expires_s < self.clock.unix_ms(self.received_until) / 1_000 {
                     self.close(id, CloseReason::TokenRefused);
                 }
             }
@@ -154,8 +169,10 @@ impl Shard {
         let Some(conn) = self.conns.get(id) else {
             return;
         };
+        let is_closing = conn.state == State::Closing;
         if !conn.flags.has(Flags::REPLYING) && conn.spill.is_none() {
-            return self.end(id, frame);
+            // RFC 6455 §5.5.1: one close frame is sent.
+            return self.end(id, if is_closing { Bytes::new() } else { frame });
         }
         self.close_with(id, &frame);
         if let Some(conn) = self.conns.get_mut(id) {

@@ -62,14 +62,7 @@ pub enum Mail {
         encoding: EncodingIndex,
     },
     /// Room's home → member's shard: what is kept, and from here on everything.
-    Subscribed {
-        /// Which room.
-        room: RoomId,
-        /// Which encoding.
-        encoding: EncodingIndex,
-        /// Nothing if the home has no room for another room.
-        backlog: Option<Box<Backlog>>,
-    },
+    Subscribed(SubscribedMail),
     /// Member's shard → room's home: no member is left here; the copies are dropped.
     Unsubscribe {
         /// Which room.
@@ -98,6 +91,19 @@ pub enum Mail {
     Quiz(QuizMail),
 }
 
+/// A home's answer to a shard that wants a room.
+#[derive(Clone, Debug)]
+pub struct SubscribedMail {
+    /// Which room.
+    pub room: RoomId,
+    /// Which encoding.
+    pub encoding: EncodingIndex,
+    /// Nothing if the home has no room for another room.
+    pub backlog: Option<Box<Backlog>>,
+    /// The newest show event that the backlog tells of.
+    pub after: Option<(ShowId, EventNumber)>,
+}
+
 /// A member says something.
 #[derive(Clone, Debug)]
 pub struct PublishMail {
@@ -113,6 +119,17 @@ pub struct PublishMail {
     pub conn: ConnId,
     /// Of the request.
     pub sequence: Box<str>,
+}
+
+/// What the service says in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceMessages {
+    /// Where.
+    pub room: RoomId,
+    /// In which lane.
+    pub lane: Lane,
+    /// What, in this order; opaque.
+    pub messages: Vec<Bytes>,
 }
 
 /// A message of a room, ordered and encoded.

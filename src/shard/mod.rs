@@ -60,8 +60,6 @@ use crate::wire::close::CloseReason;
 
 /// What a shard is given beside its settings.
 pub struct Secrets {
-    /// Places users, rooms and shows; the same on every shard of the deployment.
-    pub placement_key: PlacementKey,
     /// Signs retry tickets; the same on every shard, and kept over restarts.
     pub ticket_key: TicketKey,
     /// Checks access tokens.
@@ -80,6 +78,10 @@ pub struct Shard {
     check_key: PlacementKey,
     entropy: Box<dyn Entropy>,
     now: Time,
+    /// What reached the host before this moment has been handled.
+    received_until: Time,
+    /// Nobody is let in any more.
+    is_stopping: bool,
     conns: ConnTable,
     rooms: Rooms,
     registry: Registry,
@@ -98,22 +100,25 @@ impl Shard {
     /// A shard without connections, rooms or shows.
     #[must_use]
     pub fn new(config: ShardConfig, secrets: Secrets) -> Shard {
-        let Secrets { placement_key, ticket_key, verifier, mut entropy } = secrets;
+        let Secrets { ticket_key, verifier, mut entropy } = secrets;
+        let registry = Registry::new(config.placement);
         let mut check_key = PlacementKey([0; 16]);
         entropy.fill(&mut check_key.0);
         Shard {
             placement: config.placement,
             clock: config.clock,
-            quiz: QuizBridge::new(&config, placement_key),
+            quiz: QuizBridge::new(&config),
             config,
             verifier,
             ticket_key,
             check_key,
             entropy,
             now: Time::ZERO,
+            received_until: Time::ZERO,
+            is_stopping: false,
             conns: ConnTable::default(),
             rooms: Rooms::default(),
-            registry: Registry::new(placement_key),
+            registry,
             outbox: Outbox::default(),
             push: Push::default(),
             held: Held::default(),
@@ -138,7 +143,10 @@ impl Shard {
             Input::Writable { conn } => self.unblock(conn),
             Input::Ended { conn } => self.end(conn, bytes::Bytes::new()),
             Input::ReadOut { conn } => self.read_out(conn),
-            Input::ReceivedAll { until } => self.quiz_received_all(until),
+            Input::ReceivedAll { until } => {
+                self.received_until = until;
+                self.quiz_received_all(until);
+            }
             Input::Mail(batch) => self.mail_batch(batch),
             Input::Durable { record } => self.durable(record),
             Input::Tick => self.tick(),
@@ -238,9 +246,7 @@ impl Shard {
                 }
             }
             Mail::Subscribe { room, encoding } => self.subscribe(from, room, encoding),
-            Mail::Subscribed { room, encoding, backlog } => {
-                self.subscribed(room, encoding, backlog);
-            }
+            Mail::Subscribed(mail) => self.subscribed(mail),
             Mail::Unsubscribe { room } => self.unsubscribe(from, room),
             Mail::Publish(publish) => self.publish_at_home(from, *publish),
             Mail::Published { conn, room, epoch, lane, version, sequence } => {
@@ -285,6 +291,7 @@ impl Shard {
     }
 
     fn shutdown(&mut self) {
+        self.is_stopping = true;
         for place in 0..self.conns.places_end() {
             if let Some((id, _)) = self.conns.at(place) {
                 self.close(id, CloseReason::GoingAway);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use thiserror::Error;
 
 use crate::base::hash::Placement;
@@ -10,7 +9,7 @@ use crate::base::ids::{RoomId, ShardId, ShowId, UserId};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::GrantError;
-use crate::room::lane::Lane;
+use crate::shard::mail::ServiceMessages;
 pub use crate::shard::quiz_bridge::{OpenedQuestion, ShowStatus};
 
 /// A request, to be put to the shard that [`OperatorRequest::home`] names.
@@ -38,14 +37,7 @@ pub enum OperatorRequest {
         user: UserId,
     },
     /// Say something in a room, in the service's name.
-    Publish {
-        /// Where.
-        room: RoomId,
-        /// In which lane.
-        lane: Lane,
-        /// What, in this order; opaque.
-        messages: Vec<Bytes>,
-    },
+    Publish(ServiceMessages),
 }
 
 /// What an operator is told.
@@ -118,7 +110,7 @@ impl OperatorRequest {
             }
             OperatorRequest::Shows => None,
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
-            OperatorRequest::Publish { room, .. } => Some(placement.room_home(*room)),
+            OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The pump pulls: it asks for a batch of sends, submits it, and returns what became of each.
 //! Within a batch a connection occurs once. For one connection the order is: spill, replies,
-//! high, mid, low; a frame that was begun is finished first, from the spill.
+//! high, mid, low; a frame that was begun is finished first, from the spill. Among connections
+//! those who wait for something in the high lane go first; rooms take turns, batch by batch.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,12 +15,16 @@ use crate::room::lane::Lane;
 use crate::room::log::{Read, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Flags, NO_ROOM, Spill};
+use crate::shard::counters::answer_time_place;
 use crate::shard::input::{Effect, SendResult};
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
 
 /// Bytes of one send from a lane: what a socket's send buffer is sure to have room for twice.
 const LANE_SEND_BYTES_MAX: usize = 32 * 1024;
+/// Members that sweeps look at for one batch, whether they are behind or not: some 200 µs if none
+/// is, so that answers are still read.
+const VISITS_MAX: usize = 4_096;
 
 /// One send that the pump is to submit; [`Shard::bytes_of`] has the bytes.
 #[derive(Clone, Debug)]
@@ -43,9 +48,12 @@ struct LaneSend {
     room: u32,
     version: u64,
     next_version: u64,
+    /// Where the bytes stand in the log's storage.
+    place: usize,
     length: usize,
-    /// The log has more, which this send could not carry.
-    more: bool,
+    /// Nobody else looks whether the connection needs more: it was not a sweep that came by, or the
+    /// log has more than this send could carry.
+    look_again: bool,
 }
 
 /// Who waits to be served.
@@ -56,17 +64,29 @@ pub(crate) struct Push {
     flushing: VecDeque<ConnId>,
     /// Connections that are served from their cursors outside a sweep.
     catching_up: VecDeque<ConnId>,
+    /// Those of them that have everything in the high lane.
+    lagging: VecDeque<ConnId>,
     /// Local rooms with an active sweep, per lane.
     pub(crate) sweeping: [VecDeque<u32>; 3],
     /// Connections to be tried again because the kernel had no memory.
     starved: VecDeque<(Time, ConnId)>,
+    /// Arrival stamps of answers whose replies are in the outbox.
+    answered: Vec<Time>,
+}
+
+impl Push {
+    /// The reply to an answer that arrived then is about to be sent.
+    pub(crate) fn note_answered(&mut self, arrived: Time) {
+        self.answered.push(arrived);
+    }
 }
 
 /// How long a send waits that failed for want of kernel memory.
 const STARVED_RETRY_MS: u64 = 50;
 
 impl Shard {
-    /// Plans at most `max` sends; [`Self::plans`] has them. None: nothing is due.
+    /// Plans at most `max` sends; [`Self::plans`] has them. None: nothing is due, or
+    /// [`Self::has_sends_due`] says that it was only a long way to the next one.
     pub fn plan_sends(&mut self, max: usize) -> usize {
         assert!(self.push.plans.is_empty(), "the last batch's results are still to come");
         while self.push.plans.len() < max {
@@ -81,16 +101,30 @@ impl Shard {
         if self.push.plans.is_empty() {
             self.plan_catch_ups(max);
         }
-        // Planning from cursors may have made replies (a gap): those go first.
+        let mut visits = VISITS_MAX;
         for lane in Lane::ALL {
+            // Planning from cursors may have made replies (a gap): those go first.
             if self.push.plans.is_empty() && self.outbox.is_empty() {
-                self.plan_sweeps(lane, max);
+                self.plan_sweeps(lane, max, &mut visits);
+            }
+            if lane == Lane::High && self.push.plans.is_empty() {
+                self.plan_lagging(max);
             }
         }
         if self.push.plans.is_empty() && !self.outbox.is_empty() {
             return self.plan_sends(max);
         }
         self.push.plans.len()
+    }
+
+    /// True if somebody waits to be looked at for a send.
+    #[must_use]
+    pub fn has_sends_due(&self) -> bool {
+        let Push { flushing, catching_up, lagging, sweeping, .. } = &self.push;
+        let lists = [flushing, catching_up, lagging];
+        !self.outbox.is_empty()
+            || lists.into_iter().any(|list| !list.is_empty())
+            || sweeping.iter().any(|rooms| !rooms.is_empty())
     }
 
     /// The sends planned last.
@@ -111,10 +145,7 @@ impl Shard {
             Source::Lane(send) => {
                 let encoding = self.conns.get(plan.conn).map_or(0, |conn| conn.encoding);
                 let log = self.rooms.local(send.room).log(usize::from(encoding), send.lane);
-                match log.read(send.version, send.length) {
-                    Read::Frames { bytes, .. } => &bytes[..send.length],
-                    Read::UpToDate | Read::Lapped { .. } => &[],
-                }
+                log.bytes_at(send.place, send.length)
             }
         }
     }
@@ -135,6 +166,12 @@ impl Shard {
             }
         }
         self.push.plans = plans;
+        if self.outbox.is_empty() {
+            // All replies are on their way, those of answers among them.
+            for arrived in self.push.answered.drain(..) {
+                self.counters.answer_times[answer_time_place(now.since(arrived))] += 1;
+            }
+        }
         self.outbox.recycle();
     }
 
@@ -203,6 +240,9 @@ impl Shard {
                 break;
             }
             self.push.starved.pop_front();
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.flags.clear(Flags::STARVED);
+            }
             self.unblock(id);
         }
     }
@@ -223,9 +263,7 @@ impl Shard {
         if waits.into_iter().any(|flag| conn.flags.has(flag)) {
             return false;
         }
-        let swept = conn.state == State::InRoom
-            && Lane::ALL.into_iter().any(|lane| self.rooms.local(conn.room).is_sweeping(lane));
-        conn.spill.is_some() || !swept && self.is_behind(id)
+        conn.spill.is_some() || self.is_behind(id)
     }
 
     /// True if nothing that was made for a connection alone waits to be sent to it.
@@ -259,6 +297,7 @@ impl Shard {
         }
     }
 
+    /// Those who miss something in the high lane; who does not goes to the lagging.
     fn plan_catch_ups(&mut self, max: usize) {
         // Those that are planned return to the list when their result comes; each is looked at
         // once in this batch.
@@ -269,38 +308,76 @@ impl Shard {
             let Some(id) = self.push.catching_up.pop_front() else {
                 return;
             };
-            let Some(conn) = self.conns.get_mut(id) else {
+            if self.conns.get(id).is_none() {
                 continue;
-            };
-            conn.flags.clear(Flags::CATCHING_UP);
-            let plan = Lane::ALL.into_iter().find_map(|lane| self.plan_lane(id.place, lane));
-            self.push.plans.extend(plan);
-        }
-    }
-
-    fn plan_sweeps(&mut self, lane: Lane, max: usize) {
-        while self.push.plans.len() < max {
-            let Some(room) = self.push.sweeping[lane.index()].front().copied() else {
-                return;
-            };
-            match self.rooms.local_mut(room).next_in_sweep(lane) {
-                Some(place) => {
-                    let plan = self.plan_lane(place, lane);
-                    self.push.plans.extend(plan);
+            }
+            match self.plan_lane(id.place, Lane::High, true) {
+                Some(plan) => {
+                    self.arrive(id);
+                    self.push.plans.push(plan);
                 }
-                // Another sweep might serve a member of this batch a second time.
-                None if !self.push.plans.is_empty() => return,
-                None => {
-                    if !self.rooms.local_mut(room).sweep_again(lane) {
-                        self.push.sweeping[lane.index()].pop_front();
-                    }
-                }
+                None => self.push.lagging.push_back(id),
             }
         }
     }
 
-    /// A send from one lane to the connection at `place`, if it is behind and can be served.
-    fn plan_lane(&mut self, place: u32, lane: Lane) -> Option<SendPlan> {
+    fn plan_lagging(&mut self, max: usize) {
+        for _ in 0..self.push.lagging.len() {
+            if self.push.plans.len() == max {
+                return;
+            }
+            let Some(id) = self.push.lagging.pop_front() else {
+                return;
+            };
+            if self.conns.get(id).is_some() {
+                self.arrive(id);
+                let mut lanes = Lane::ALL.into_iter();
+                let plan = lanes.find_map(|lane| self.plan_lane(id.place, lane, true));
+                self.push.plans.extend(plan);
+            }
+        }
+    }
+
+    /// A connection leaves the lists of those who catch up.
+    fn arrive(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.flags.clear(Flags::CATCHING_UP);
+        }
+    }
+
+    /// Lets the rooms' sweeps go on, each room's at most once: another one might serve a member of
+    /// this batch a second time.
+    fn plan_sweeps(&mut self, lane: Lane, max: usize, visits: &mut usize) {
+        for _ in 0..self.push.sweeping[lane.index()].len() {
+            let Some(room) = self.push.sweeping[lane.index()].pop_front() else {
+                return;
+            };
+            let came_round = self.sweep_on(room, lane, max, visits);
+            if !came_round || self.rooms.local_mut(room).sweep_again(lane) {
+                self.push.sweeping[lane.index()].push_back(room);
+            }
+            if !came_round {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with a room's sweep; true if it came round.
+    fn sweep_on(&mut self, room: u32, lane: Lane, max: usize, visits: &mut usize) -> bool {
+        while self.push.plans.len() < max && *visits > 0 {
+            let Some(place) = self.rooms.local_mut(room).next_in_sweep(lane) else {
+                return true;
+            };
+            *visits -= 1;
+            let plan = self.plan_lane(place, lane, false);
+            self.push.plans.extend(plan);
+        }
+        false
+    }
+
+    /// A send from one lane to the connection at `place`, if it is behind and can be served;
+    /// `alone` if this is no sweep.
+    fn plan_lane(&mut self, place: u32, lane: Lane, alone: bool) -> Option<SendPlan> {
         let (id, conn) = self.conns.at(place)?;
         // A reply that was made while this batch is planned (a gap) goes before what follows it.
         let waits = conn.flags.has(Flags::BLOCKED)
@@ -314,10 +391,10 @@ impl Shard {
         let version = log.widen(conn.cursors[lane.index()]);
         match log.read(version, LANE_SEND_BYTES_MAX) {
             Read::UpToDate => None,
-            Read::Frames { bytes, next_version } => {
-                let length = bytes.len();
-                let more = next_version < log.next_version();
-                let send = LaneSend { lane, room, version, next_version, length, more };
+            Read::Frames { place, length, next_version } => {
+                let look_again = alone || next_version < log.next_version();
+                let send =
+                    LaneSend { lane, room, version, next_version, place, length, look_again };
                 Some(SendPlan { conn: id, source: Source::Lane(send) })
             }
             Read::Lapped { oldest_version } => {
@@ -341,6 +418,9 @@ impl Shard {
             conn.spill.get_or_insert_default().prepend(rest);
         }
         self.after_send(id, result, sent == length);
+        if sent == length && self.is_behind(id) {
+            self.catch_up(id);
+        }
     }
 
     fn spill_done(&mut self, id: ConnId, result: SendResult) {
@@ -389,13 +469,13 @@ impl Shard {
         conn.cursors[send.lane.index()] = low_bits(next_version);
         self.counters.room_frames_sent += next_version - send.version;
         self.counters.room_sends += u64::from(sent > 0);
-        if send.more && sent == send.length {
+        if send.look_again && sent == send.length {
             self.catch_up(id);
         }
         self.after_send(id, result, sent == send.length);
     }
 
-    /// What follows a send for the connection: rest, wait, close, or look for more.
+    /// What follows a send for the connection: rest, wait, or close.
     fn after_send(&mut self, id: ConnId, result: SendResult, whole: bool) {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(id) else {
@@ -405,23 +485,24 @@ impl Shard {
             SendResult::Gone => {}
             SendResult::NoMemory => {
                 conn.flags.set(Flags::BLOCKED);
-                let due = now + std::time::Duration::from_millis(STARVED_RETRY_MS);
-                self.push.starved.push_back((due, id));
+                if !conn.flags.has(Flags::STARVED) {
+                    conn.flags.set(Flags::STARVED);
+                    let due = now + std::time::Duration::from_millis(STARVED_RETRY_MS);
+                    self.push.starved.push_back((due, id));
+                }
             }
             SendResult::Sent(_) if whole => {
                 if conn.spill.is_some() {
                     self.flush(id);
                 } else if conn.flags.has(Flags::CLOSE_WHEN_SENT) {
                     self.end(id, bytes::Bytes::new());
-                } else if self.is_behind(id) {
-                    self.catch_up(id);
                 }
             }
             SendResult::Sent(_) | SendResult::Blocked => conn.flags.set(Flags::BLOCKED),
         }
     }
 
-    /// True if a lane without a running sweep has something for the connection.
+    /// True if a lane has something for the connection and its sweep will not come by.
     fn is_behind(&self, id: ConnId) -> bool {
         let Some(conn) = self.conns.get(id).filter(|conn| conn.state == State::InRoom) else {
             return false;
@@ -429,7 +510,7 @@ impl Shard {
         let room = self.rooms.local(conn.room);
         Lane::ALL.into_iter().any(|lane| {
             let head = room.log(usize::from(conn.encoding), lane).next_version();
-            !room.is_sweeping(lane) && low_bits(head) != conn.cursors[lane.index()]
+            low_bits(head) != conn.cursors[lane.index()] && !room.will_visit(lane, id.place)
         })
     }
 

@@ -148,6 +148,8 @@ pub struct AnswerReply {
     pub question: QuestionIndex,
     /// Of the request.
     pub sequence: Box<str>,
+    /// When the answer had come, by its own stamp.
+    pub arrived: Time,
     /// How it ended.
     pub verdict: AnswerVerdict,
 }

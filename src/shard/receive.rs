@@ -54,6 +54,10 @@ impl Shard {
                 self.counters.upgrades_refused += 1;
                 self.end(id, Bytes::from(response));
             }
+            Upgrade::Complete { .. } if self.is_stopping => {
+                self.counters.upgrades_refused += 1;
+                self.end(id, Bytes::from(upgrade::UpgradeError::Stopping.response()));
+            }
             Upgrade::Complete { request: upgrade, consumed } => {
                 self.upgraded(id, &upgrade);
                 let mut rest = request.split_off(consumed);
@@ -66,10 +70,12 @@ impl Shard {
 
     fn upgraded(&mut self, id: ConnId, request: &UpgradeRequest) {
         self.counters.upgrades += 1;
+        let now_ms = clock_ms(self.now);
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         conn.state = conn.state.next(Event::Upgrade).unwrap_or(conn.state);
+        conn.clock_ms = now_ms;
         conn.encoding = u8::from(request.encoding == Encoding::Json);
         self.reply(id, |out| out.extend_from_slice(&upgrade::accept_response(request)));
         if let Some(token) = &request.token {

@@ -6,15 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
-use crate::base::limits::{ROOM_MESSAGE_BYTES_MAX, ROOMS_MAX};
+use crate::base::limits::{ROOM_MESSAGE_BYTES_MAX, ROOMS_MAX, SHARD_LANES_BYTES_MAX};
 use crate::base::time::Time;
-use crate::room::home::{Backlog, HomeRoom};
+use crate::room::home::HomeRoom;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Versions};
 use crate::room::local::LocalRoom;
 use crate::room::log::low_bits;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
-use crate::shard::mail::{Mail, PublishMail, RoomFrames};
+use crate::shard::mail::{Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail};
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 use crate::shard::session::Event;
@@ -34,11 +34,15 @@ pub(crate) struct Rooms {
     free: Vec<u32>,
     by_id: BTreeMap<RoomId, u32>,
     homes: BTreeMap<RoomId, Home>,
+    /// Storage of all lanes.
+    lanes_bytes: usize,
 }
 
 /// A room that is ordered here.
 struct Home {
     room: HomeRoom,
+    /// The newest show event that one of its messages tells of.
+    after: Option<(ShowId, EventNumber)>,
     used_at: Time,
 }
 
@@ -51,9 +55,24 @@ struct Local {
     asked: [bool; ENCODING_COUNT],
     /// Connections that wait for the home's answer.
     waiting: Vec<ConnId>,
-    /// Messages that tell of a show event which has not come here.
-    early: VecDeque<RoomFrames>,
+    /// What tells of a show event that has not come here, and what came after it.
+    early: VecDeque<Early>,
     used_at: Time,
+}
+
+/// Mail of a room's home, in its order.
+enum Early {
+    Frames(RoomFrames),
+    Subscribed(SubscribedMail),
+}
+
+impl Early {
+    fn after(&self) -> Option<(ShowId, EventNumber)> {
+        match self {
+            Early::Frames(mail) => mail.after,
+            Early::Subscribed(mail) => mail.after,
+        }
+    }
 }
 
 impl Rooms {
@@ -77,39 +96,57 @@ impl Rooms {
         self.by_id.len()
     }
 
-    /// The index of a local room, made if there is room for another one.
-    fn local_index(&mut self, id: RoomId) -> Option<u32> {
-        if let Some(index) = self.by_id.get(&id) {
-            return Some(*index);
-        }
-        if self.by_id.len() >= ROOMS_MAX {
-            return None;
-        }
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                self.locals.push(Local::default());
-                u32::try_from(self.locals.len() - 1).ok()?
-            }
-        };
+    /// Makes a local room.
+    fn make_local(&mut self, id: RoomId) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.locals.push(Local::default());
+            u32::try_from(self.locals.len() - 1).unwrap_or(NO_ROOM)
+        });
         self.locals[index as usize] = Local { id, ..Local::default() };
         self.by_id.insert(id, index);
-        Some(index)
+        index
     }
 
-    /// Local rooms that nobody has used for a while.
-    fn idle_locals(&self, now: Time) -> Vec<RoomId> {
-        let idle = |local: &Local| {
+    /// Forgets a local room.
+    fn drop_local(&mut self, id: RoomId) {
+        if let Some(index) = self.by_id.remove(&id) {
+            let local = std::mem::take(&mut self.locals[index as usize]);
+            self.lanes_bytes -= local.room.storage_bytes();
+            self.free.push(index);
+        }
+    }
+
+    /// Local rooms without members that nothing is under way for, and since when.
+    fn empty_locals(&self) -> impl Iterator<Item = (RoomId, Time)> {
+        let is_empty = |local: &&Local| {
             let empty = local.room.members.count() == 0
                 && local.waiting.is_empty()
                 && local.early.is_empty();
             let answered = (0..ENCODING_COUNT)
                 .all(|encoding| local.asked[encoding] == local.room.has_copy(encoding));
             let resting = Lane::ALL.into_iter().all(|lane| !local.room.is_sweeping(lane));
-            empty && answered && resting && now.since(local.used_at) >= LOCAL_IDLE
+            empty && answered && resting
         };
-        let rooms = self.by_id.iter();
-        rooms.filter(|(_, index)| idle(&self.locals[**index as usize])).map(|(id, _)| *id).collect()
+        let locals = self.by_id.values().map(|index| &self.locals[*index as usize]);
+        locals.filter(is_empty).map(|local| (local.id, local.used_at))
+    }
+
+    /// Homes that no shard wants anything of, and since when.
+    fn unwanted_homes(&self) -> impl Iterator<Item = (RoomId, Time)> {
+        let homes = self.homes.iter();
+        let unwanted = homes.filter(|(_, home)| home.room.subscribers().count() == 0);
+        unwanted.map(|(id, home)| (*id, home.used_at))
+    }
+
+    fn drop_home(&mut self, id: RoomId) {
+        if let Some(home) = self.homes.remove(&id) {
+            self.lanes_bytes -= home.room.storage_bytes();
+        }
+    }
+
+    /// Whether a lane may grow. The high lane always may: clients don't write to it.
+    fn may_grow(&self, lane: Lane) -> bool {
+        lane == Lane::High || self.lanes_bytes < SHARD_LANES_BYTES_MAX
     }
 }
 
@@ -120,7 +157,7 @@ impl Shard {
             let failure = messages::failure(proto::Reason::NoSuchRoom, "room 0 is no room");
             return self.refuse(id, &wish.sequence, failure);
         }
-        let Some(index) = self.rooms.local_index(wish.room) else {
+        let Some(index) = self.local_room(wish.room) else {
             let failure = messages::failure(proto::Reason::RoomFull, "this host has no more rooms");
             return self.refuse(id, &wish.sequence, failure);
         };
@@ -147,6 +184,29 @@ impl Shard {
             let home = self.placement.room_home(room);
             self.post(home, Mail::Subscribe { room, encoding });
         }
+    }
+
+    /// The index of a local room, made if there is none. Where there are too many, the empty one
+    /// that was used longest ago makes way; a show's room is made in any case.
+    fn local_room(&mut self, room: RoomId) -> Option<u32> {
+        if let Some(index) = self.rooms.by_id.get(&room) {
+            return Some(*index);
+        }
+        if self.rooms.by_id.len() >= ROOMS_MAX {
+            match self.rooms.empty_locals().min_by_key(|(_, used_at)| *used_at) {
+                Some((oldest, _)) => self.drop_local(oldest),
+                None if self.carries_show(room) => {}
+                None => return None,
+            }
+        }
+        Some(self.rooms.make_local(room))
+    }
+
+    /// Forgets a local room, and tells its home.
+    fn drop_local(&mut self, room: RoomId) {
+        self.rooms.drop_local(room);
+        let home = self.placement.room_home(room);
+        self.post(home, Mail::Unsubscribe { room });
     }
 
     /// A wish that was not fulfilled yet gives way to a newer one; its request gets its answer.
@@ -247,7 +307,6 @@ impl Shard {
         let local = &mut self.rooms.locals[index as usize];
         local.room.members.remove(id.place);
         local.used_at = self.now;
-        local.waiting.retain(|waiting| *waiting != id);
         let (user, room) = (conn.user, local.id);
         self.quiz_left_room(id, user, room);
     }
@@ -277,20 +336,26 @@ impl Shard {
         self.post(home, Mail::Publish(Box::new(mail)));
     }
 
-    /// Drops copies without members, and homes without subscribers.
+    /// Drops copies without members, and homes without subscribers. The rooms of shows stay.
     pub(crate) fn free_idle_rooms(&mut self) {
         let now = self.now;
-        for room in self.rooms.idle_locals(now) {
-            if let Some(index) = self.rooms.by_id.remove(&room) {
-                self.rooms.locals[index as usize] = Local::default();
-                self.rooms.free.push(index);
-                let home = self.placement.room_home(room);
-                self.post(home, Mail::Unsubscribe { room });
+        let idle =
+            self.rooms.empty_locals().filter(|(_, used_at)| now.since(*used_at) >= LOCAL_IDLE);
+        for (room, _) in idle.collect::<Vec<_>>() {
+            self.drop_local(room);
+        }
+        let idle =
+            self.rooms.unwanted_homes().filter(|(_, used_at)| now.since(*used_at) >= HOME_IDLE);
+        for (room, _) in idle.collect::<Vec<_>>() {
+            if !self.carries_show(room) {
+                self.rooms.drop_home(room);
             }
         }
-        self.rooms.homes.retain(|_, home| {
-            home.room.subscribers().count() > 0 || now.since(home.used_at) < HOME_IDLE
-        });
+    }
+
+    /// True if [`Self::free_idle_rooms`] will have something to do one day.
+    pub(crate) fn has_rooms(&self) -> bool {
+        !self.rooms.by_id.is_empty() || !self.rooms.homes.is_empty()
     }
 
     /// At the home: a shard has no members left.
@@ -309,22 +374,25 @@ impl Shard {
     /// At the home: a shard wants a room.
     pub(crate) fn subscribe(&mut self, from: ShardId, room: RoomId, encoding: EncodingIndex) {
         let backlog = self.home_room(room).map(|home| Box::new(home.subscribe(from, encoding)));
-        self.post(from, Mail::Subscribed { room, encoding, backlog });
+        let after = self.rooms.homes.get(&room).and_then(|home| home.after);
+        let mail = SubscribedMail { room, encoding, backlog, after };
+        self.post(from, Mail::Subscribed(mail));
     }
 
-    /// The home has answered: whoever waited becomes a member.
-    pub(crate) fn subscribed(
-        &mut self,
-        room: RoomId,
-        encoding: EncodingIndex,
-        backlog: Option<Box<Backlog>>,
-    ) {
-        let Some(index) = self.rooms.by_id.get(&room).copied() else {
-            return;
-        };
+    /// The home has answered. Its backlog may tell of a show event that has not come here.
+    pub(crate) fn subscribed(&mut self, mail: SubscribedMail) {
+        if let Some(index) = self.rooms.by_id.get(&mail.room).copied() {
+            self.take_from_home(index, Early::Subscribed(mail));
+        }
+    }
+
+    /// Whoever waited for the home's answer becomes a member.
+    fn begin_copy(&mut self, index: u32, mail: SubscribedMail) {
+        let SubscribedMail { encoding, backlog, .. } = mail;
         let local = &mut self.rooms.locals[index as usize];
         let (waiting, others) = std::mem::take(&mut local.waiting).into_iter().partition(|id| {
-            self.conns.get(*id).is_some_and(|c| usize::from(c.encoding) == encoding)
+            let conn = self.conns.get(*id).filter(|conn| conn.room == index);
+            conn.is_some_and(|conn| usize::from(conn.encoding) == encoding)
         });
         local.waiting = others;
         let waiting: Vec<ConnId> = waiting;
@@ -335,7 +403,9 @@ impl Shard {
             }
             return;
         };
+        let before = local.room.storage_bytes();
         local.room.begin_copy(encoding, &backlog, self.config.lane_bytes_max);
+        self.rooms.lanes_bytes += local.room.storage_bytes() - before;
         for id in waiting {
             self.enter(id);
         }
@@ -354,10 +424,9 @@ impl Shard {
     /// At the home: the service says something.
     pub(crate) fn publish_for_service(
         &mut self,
-        room: RoomId,
-        lane: Lane,
-        messages: Vec<Bytes>,
+        messages: ServiceMessages,
     ) -> Result<OperatorAnswer, OperatorError> {
+        let ServiceMessages { room, lane, messages } = messages;
         let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
         let (epoch, first_version) = (home.epoch(), home.next_version(lane));
         for data in messages {
@@ -381,11 +450,16 @@ impl Shard {
     ) -> Option<(u64, u64)> {
         let server_time_ms = self.clock.unix_ms(self.now);
         let home = self.home_room(room)?;
+        let before = home.storage_bytes();
         let (epoch, version) = (home.epoch(), home.next_version(lane));
         let stamp = messages::stamp(room, epoch, lane, version);
         let frame = messages::notification(server_time_ms, Some(stamp), payload);
         let frames = Encoding::ALL.map(|encoding| messages::room_frame(encoding, &frame));
-        home.append(lane, &frames);
+        let may_grow = self.rooms.may_grow(lane);
+        let Home { room: home, after: told, .. } = self.rooms.homes.get_mut(&room)?;
+        home.append(lane, &frames, may_grow);
+        *told = after.or(*told);
+        self.rooms.lanes_bytes += home.storage_bytes() - before;
         let subscribers: Vec<_> = home.subscribers().collect();
         self.counters.room_messages += 1;
         for (shard, wanted) in subscribers {
@@ -397,40 +471,53 @@ impl Shard {
         Some((epoch, version))
     }
 
-    /// A room's message has come, once for all its members here. It waits for the show event that
-    /// it tells of, and what comes after it in the room waits too.
+    /// A room's message has come, once for all its members here.
     pub(crate) fn room_frames(&mut self, mail: RoomFrames) {
-        let Some(index) = self.rooms.by_id.get(&mail.room).copied() else {
-            return;
-        };
-        let may_pass = self.quiz_has_applied(mail.after);
-        let local = &mut self.rooms.locals[index as usize];
-        if !may_pass || !local.early.is_empty() {
-            self.counters.mail_waited += 1;
-            local.early.push_back(mail);
-            return;
+        if let Some(index) = self.rooms.by_id.get(&mail.room).copied() {
+            self.take_from_home(index, Early::Frames(mail));
         }
-        self.append_frames(index, &mail);
+    }
+
+    /// What tells of a show event waits for it, and what comes after it in the room waits too.
+    fn take_from_home(&mut self, index: u32, mail: Early) {
+        let may_pass = self.quiz_has_applied(mail.after());
+        let local = &mut self.rooms.locals[index as usize];
+        if may_pass && local.early.is_empty() {
+            return self.take_in(index, mail);
+        }
+        self.counters.mail_waited += 1;
+        local.early.push_back(mail);
+    }
+
+    fn take_in(&mut self, index: u32, mail: Early) {
+        match mail {
+            Early::Frames(mail) => self.append_frames(index, &mail),
+            Early::Subscribed(mail) => self.begin_copy(index, mail),
+        }
     }
 
     /// A show event was applied: messages that tell of it may go out now.
     pub(crate) fn release_room_frames(&mut self) {
         for index in self.rooms.by_id.values().copied().collect::<Vec<_>>() {
             while let Some(mail) = self.rooms.locals[index as usize].early.pop_front() {
-                if !self.quiz_has_applied(mail.after) {
+                if !self.quiz_has_applied(mail.after()) {
                     self.rooms.locals[index as usize].early.push_front(mail);
                     break;
                 }
-                self.append_frames(index, &mail);
+                self.take_in(index, mail);
             }
         }
     }
 
     fn append_frames(&mut self, index: u32, mail: &RoomFrames) {
+        let may_grow = self.rooms.may_grow(mail.lane);
         let room = self.rooms.local_mut(index);
-        if room.append(mail.lane, mail.version, &mail.frames) {
+        let before = room.storage_bytes();
+        if room.append(mail.lane, mail.version, &mail.frames, may_grow) {
             self.push.sweeping[mail.lane.index()].push_back(index);
         }
+        let room = self.rooms.local(index);
+        self.rooms.lanes_bytes += room.storage_bytes() - before;
         self.quiz_queued(mail.after);
     }
 
@@ -468,17 +555,27 @@ impl Shard {
         self.refuse(id, &sequence, failure);
     }
 
-    /// The home's room, made if there is room for another one.
+    /// The home's room, made if there is none. Where there are too many, the one that makes way is
+    /// that which no shard has wanted for longest; a show's room is made in any case.
     fn home_room(&mut self, room: RoomId) -> Option<&mut HomeRoom> {
         if !self.rooms.homes.contains_key(&room) {
             if self.rooms.homes.len() >= ROOMS_MAX {
-                return None;
+                let unwanted = self.rooms.unwanted_homes();
+                let unwanted = unwanted.filter(|(room, _)| !self.carries_show(*room));
+                match unwanted.min_by_key(|(_, used_at)| *used_at) {
+                    Some((oldest, _)) => self.rooms.drop_home(oldest),
+                    None if self.carries_show(room) => {}
+                    None => return None,
+                }
             }
             // JSON readers keep 53 bits exactly; an epoch is never used twice.
             let epoch = 1 + self.entropy.below((1 << 53) - 1);
             let lane_bytes_max = self.config.lane_bytes_max;
             let home = HomeRoom::new(epoch, self.placement.shard_count(), lane_bytes_max);
-            self.rooms.homes.insert(room, Home { room: home, used_at: self.now });
+            let home = Home { room: home, after: None, used_at: self.now };
+            self.rooms.homes.insert(room, home);
+            // There may be no connection that had it begun.
+            self.begin_patrol();
         }
         let home = self.rooms.homes.get_mut(&room)?;
         home.used_at = self.now;

@@ -17,8 +17,10 @@ use crate::base::ids::{ConnId, OptionIndex, RoomId, ShowId, UserId};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::director::Command;
 use crate::quiz::money::Cents;
+use crate::room::lane::Lane;
 use crate::shard::config::Admission;
 use crate::shard::input::SendResult;
+use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::OperatorRequest;
 use crate::wire::close::CloseReason;
 use crate::wire::codec::{
@@ -88,7 +90,12 @@ impl Stage {
 
     /// Sends what is planned until nothing is.
     fn send(&mut self) {
-        while self.shard.plan_sends(16) > 0 {
+        while self.send_batch() {}
+    }
+
+    /// Sends one batch; false if there was nothing to send.
+    fn send_batch(&mut self) -> bool {
+        if self.shard.plan_sends(16) > 0 {
             let mut results = Vec::new();
             for plan in self.shard.plans() {
                 let bytes = self.shard.bytes_of(plan);
@@ -100,6 +107,15 @@ impl Stage {
             }
             self.shard.sends_done(self.now, &results);
             self.carry_out();
+        }
+        self.shard.has_sends_due()
+    }
+
+    /// Lets the patrol walk for some seconds.
+    fn patrol(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.now = self.now + Duration::from_secs(1);
+            self.step(Input::Tick);
         }
     }
 
@@ -115,9 +131,20 @@ impl Stage {
     }
 
     fn enter(&mut self, user: u64) -> ConnId {
-        let conn = self.upgrade(&format!("/?token={}&room={ROOM}", token(user)));
+        self.enter_room(user, ROOM)
+    }
+
+    fn enter_room(&mut self, user: u64, room: RoomId) -> ConnId {
+        let conn = self.upgrade(&format!("/?token={}&room={room}", token(user)));
         self.send();
         conn
+    }
+
+    /// The service says something in a room.
+    fn say(&mut self, room: RoomId) {
+        let messages = vec![Bytes::from_static(&[b'x'; 20])];
+        let messages = ServiceMessages { room, lane: Lane::High, messages };
+        self.step(Input::Operator { ticket: 1, request: OperatorRequest::Publish(messages) });
     }
 
     fn receive(&mut self, conn: ConnId, mut bytes: Vec<u8>) {
@@ -224,7 +251,6 @@ fn a_shard(me: ShardId, shard_count: u16, force_retry_percent: u8) -> Shard {
         },
     };
     let secrets = Secrets {
-        placement_key: key,
         ticket_key: TicketKey::new([9; 32], CLOCK),
         verifier: TokenVerifier::new(SECRET),
         entropy: Box::new(SeededEntropy::new(1, 1)),
@@ -390,4 +416,78 @@ fn a_slow_reader_is_closed_behind_the_frame_that_was_begun() {
     stage.send();
     assert_eq!(stage.heard(conn).closed, Some(CloseReason::TooSlow.code()));
     assert_eq!(stage.ended, [conn]);
+}
+
+#[test]
+fn a_busy_room_leaves_others_their_turn() {
+    let mut stage = Stage::new();
+    for user in 1..=200 {
+        stage.enter_room(user, RoomId(1));
+    }
+    let quiet = stage.enter_room(201, RoomId(2));
+    stage.say(RoomId(1));
+    stage.say(RoomId(2));
+    let heard = stage.heard(quiet).frames.len();
+    // Room 1 never comes to rest: it is said something more in before each batch.
+    for _ in 0..4 {
+        stage.say(RoomId(1));
+        assert!(stage.send_batch());
+    }
+    assert_eq!(stage.heard(quiet).frames.len(), heard + 1);
+}
+
+#[test]
+fn whatever_rooms_clients_enter_a_show_has_its_place() {
+    let mut stage = Stage::new();
+    let wanderer = stage.enter(1);
+    let first_room = RoomId(100);
+    let members = crate::base::limits::ROOMS_MAX as u64 + 10;
+    for room in first_room.0..first_room.0 + members {
+        let join = proto::Join { room_id: room, epoch: 0, positions: Vec::new() };
+        stage.receive(wanderer, request("j", proto::request::Payload::Join(join)));
+        stage.send();
+        stage.sent.clear();
+    }
+    stage.announce();
+    stage.order(Command::OpenLobby);
+    let player = stage.enter(2);
+    stage.order(Command::Publish);
+    stage.send();
+    let heard = format!("{:?}", stage.heard(player));
+    assert!(heard.contains("Some(Question("), "{heard}");
+}
+
+#[test]
+fn while_the_host_stood_still_nobody_was_silent() {
+    let mut stage = Stage::new();
+    let conn = stage.enter(1);
+    stage.step(Input::ReceivedAll { until: stage.now });
+    stage.patrol(70);
+    stage.send();
+    assert_eq!(stage.heard(conn).closed, None, "what it said may not have been read");
+    stage.step(Input::ReceivedAll { until: stage.now });
+    stage.patrol(1);
+    stage.send();
+    assert_eq!(stage.heard(conn).closed, Some(CloseReason::HeartbeatTimeout.code()));
+}
+
+/// RFC 6455 §5.5.1.
+#[test]
+fn one_close_frame_is_sent() {
+    let mut stage = Stage::new();
+    let conn = stage.enter(1);
+    stage.shard.close(conn, CloseReason::Replaced);
+    stage.send();
+    stage.receive(conn, vec![0xFF; 20]);
+    assert_eq!(stage.ended, [conn]);
+    assert_eq!(stage.heard(conn).closed, Some(CloseReason::Replaced.code()));
+}
+
+#[test]
+fn who_comes_while_the_gateway_stops_is_told_so() {
+    let mut stage = Stage::new();
+    stage.step(Input::Shutdown);
+    let conn = stage.upgrade("/");
+    assert_eq!(stage.ended, [conn]);
+    assert!(stage.sent[&conn.place].starts_with(b"HTTP/1.1 503 "));
 }

@@ -289,7 +289,7 @@ impl World {
     fn send(&mut self, host: usize) -> bool {
         for _ in 0..SEND_BATCHES {
             if self.hosts[host].shard.plan_sends(SEND_BATCH) == 0 {
-                return false;
+                return self.hosts[host].shard.has_sends_due();
             }
             self.send_planned(host);
         }

@@ -134,7 +134,7 @@ impl World {
         let placement = Placement::new(key, setup.bucket_count, setup.shard_count);
         let shards = usize::from(setup.shard_count);
         let hosts = ShardId::all(setup.shard_count)
-            .map(|me| Host::new(shard(&setup, placement, key, me), shards))
+            .map(|me| Host::new(shard(&setup, placement, me), shards))
             .collect();
         let players = (0..setup.player_count).map(|place| Player::new(&setup, place, token(place)));
         let mut world = World {
@@ -279,7 +279,7 @@ impl World {
     }
 }
 
-fn shard(setup: &Setup, placement: Placement, key: PlacementKey, me: ShardId) -> Shard {
+fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
     let config = ShardConfig {
         me,
         placement,
@@ -294,7 +294,6 @@ fn shard(setup: &Setup, placement: Placement, key: PlacementKey, me: ShardId) ->
         admission: setup.admission,
     };
     let secrets = Secrets {
-        placement_key: key,
         ticket_key: TicketKey::new([9; 32], CLOCK),
         verifier: TokenVerifier::new(SECRET),
         entropy: Box::new(SeededEntropy::new(setup.seed, 100 + u64::from(me.0))),

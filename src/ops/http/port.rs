@@ -1,13 +1,12 @@
 //! What the operator's HTTP asks of the running shows and rooms.
 
-use bytes::Bytes;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::base::ids::{RoomId, ShowId, UserId};
+use crate::base::ids::{ShowId, UserId};
 use crate::quiz::director::{Command, CommandKind};
-use crate::room::lane::Lane;
+use crate::shard::mail::ServiceMessages;
 
 /// Takes requests of operators and answers each when it can.
 pub trait OperatorPort: Send + Sync + 'static {
@@ -41,14 +40,7 @@ pub enum OperatorRequest {
     },
     /// Say something in a room, in the service's name: answered by an object with the place of
     /// each message in the room.
-    Publish {
-        /// Where.
-        room: RoomId,
-        /// How it is treated when bandwidth is short.
-        lane: Lane,
-        /// What, in this order; opaque.
-        messages: Vec<Bytes>,
-    },
+    Publish(ServiceMessages),
 }
 
 /// A command as it is written in a path.

@@ -14,6 +14,7 @@ use crate::base::limits::{SERVICE_MESSAGE_BYTES_MAX, SERVICE_MESSAGES_MAX};
 use crate::ops::http::api::{ApiError, Shared, ask, whole_number};
 use crate::ops::http::port::OperatorRequest;
 use crate::room::lane::Lane;
+use crate::shard::mail::ServiceMessages;
 
 /// As many messages as a request may have, of the greatest size, in base64 and in quotes.
 const BODY_BYTES_MAX: usize = SERVICE_MESSAGES_MAX * (SERVICE_MESSAGE_BYTES_MAX / 3 * 4 + 16) + 256;
@@ -60,7 +61,7 @@ pub(super) async fn publish(
         ApiError::new(rejection.status(), "bad_body", rejection.body_text())
     })?;
     let (lane, messages) = read_body(&body)?;
-    ask(&view, OperatorRequest::Publish { room, lane, messages }).await
+    ask(&view, OperatorRequest::Publish(ServiceMessages { room, lane, messages })).await
 }
 
 fn read_body(body: &[u8]) -> Result<(Lane, Vec<Bytes>), ApiError> {

@@ -9,6 +9,7 @@ use super::*;
 use crate::base::ids::ShowId;
 use crate::base::metrics::{Counters, Metric};
 use crate::quiz::director::{Command, CommandKind};
+use crate::shard::mail::ServiceMessages;
 
 /// Knows show 1; answers with what it was asked.
 struct Echo;
@@ -33,7 +34,7 @@ impl OperatorPort for Echo {
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
-            OperatorRequest::Publish { room, lane, messages } => Ok(
+            OperatorRequest::Publish(ServiceMessages { room, lane, messages }) => Ok(
                 json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
             ),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {

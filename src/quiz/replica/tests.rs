@@ -40,7 +40,7 @@ impl Stage {
         let setup = Setup::new(1, 1);
         let bucket_count = placement.bucket_count();
         let mut stage = Stage {
-            local: LocalQuiz::new(ShardId(0), placement, PlacementKey([1; 16])),
+            local: LocalQuiz::new(ShardId(0), placement),
             director: Director::new(Arc::new(setup.definition()), 1, bucket_count, Time::ZERO),
             now: Time::ZERO,
             entropy: SeededEntropy::new(1, 1),
@@ -274,7 +274,7 @@ fn silence_waits_for_the_drained_mark_of_every_shard() {
     let placement = setup.placement();
     let definition = Arc::new(setup.definition());
     let mut director = Director::new(definition, 3, placement.bucket_count(), Time::ZERO);
-    let mut local = LocalQuiz::new(ShardId(0), placement, PlacementKey([1; 16]));
+    let mut local = LocalQuiz::new(ShardId(0), placement);
     let user = (1..).map(UserId).find(|user| placement.user_home(*user) == ShardId(0)).unwrap();
     let mut entropy = SeededEntropy::new(1, 1);
     for command in [Command::OpenLobby, Command::Publish] {

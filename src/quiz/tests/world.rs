@@ -203,7 +203,7 @@ impl World {
         World {
             director,
             locals: ShardId::all(setup.shard_count)
-                .map(|shard| LocalQuiz::new(shard, placement, PlacementKey([9; 16])))
+                .map(|shard| LocalQuiz::new(shard, placement))
                 .collect(),
             now: Time::ZERO,
             seen: Vec::new(),

@@ -131,9 +131,7 @@ impl Shard {
                 Ok(OperatorAnswer::Shows(shows.collect()))
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user),
-            OperatorRequest::Publish { room, lane, messages } => {
-                self.publish_for_service(room, lane, messages)
-            }
+            OperatorRequest::Publish(messages) => self.publish_for_service(messages),
         };
         self.effects.push(Effect::Answer { ticket, answer });
     }

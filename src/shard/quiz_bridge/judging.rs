@@ -10,7 +10,7 @@ use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::judge::RefusalReason;
 use crate::quiz::local::JoinError;
 use crate::quiz::phase::Phase;
-use crate::quiz::replica::{AnswerOutcome, Applied, PlayerResult};
+use crate::quiz::replica::{AnswerInput, AnswerOutcome, Applied, PlayerResult};
 use crate::shard::Shard;
 use crate::shard::held::Post;
 use crate::shard::mail::Mail;
@@ -215,13 +215,13 @@ impl Shard {
             AnswerOutcome::Repeated(sealed) => {
                 self.counters.answers_acknowledged += 1;
                 let verdict = AnswerVerdict::Recorded(sealed);
-                return self.reply_answer(show, user, input.question, sequence, verdict);
+                return self.reply_answer(show, user, &input, sequence, verdict);
             }
             AnswerOutcome::Deferred => AnswerVerdict::Late,
             AnswerOutcome::StillDeferred => {
                 self.counters.answers_acknowledged += 1;
                 let verdict = AnswerVerdict::Late;
-                return self.reply_answer(show, user, input.question, sequence, verdict);
+                return self.reply_answer(show, user, &input, sequence, verdict);
             }
             AnswerOutcome::Ahead => {
                 let mail = AnswerMail { show, user, input, sequence };
@@ -230,13 +230,13 @@ impl Shard {
             AnswerOutcome::Refused(reason) => {
                 self.counters.answers_refused += 1;
                 let verdict = AnswerVerdict::Refused(reason);
-                return self.reply_answer(show, user, input.question, sequence, verdict);
+                return self.reply_answer(show, user, &input, sequence, verdict);
             }
         };
         let applied = self.quiz.applied(show);
         self.journal(Record::Answer { show, user, input, applied }, Vec::new());
         self.counters.answers_acknowledged += 1;
-        self.reply_answer(show, user, input.question, sequence, verdict);
+        self.reply_answer(show, user, &input, sequence, verdict);
     }
 
     /// An answer of this user and some repeats wait already: only the first passes all limits.
@@ -244,7 +244,7 @@ impl Shard {
         self.counters.answers_refused += 1;
         let AnswerMail { show, user, input, sequence } = mail;
         let verdict = AnswerVerdict::Refused(RefusalReason::TooManyRepeats);
-        self.reply_answer(*show, *user, input.question, sequence.clone(), verdict);
+        self.reply_answer(*show, *user, input, sequence.clone(), verdict);
     }
 
     /// Replies to the session that exists when everything recorded so far is durable.
@@ -252,12 +252,13 @@ impl Shard {
         &mut self,
         show: ShowId,
         user: UserId,
-        question: crate::base::ids::QuestionIndex,
+        input: &AnswerInput,
         sequence: Box<str>,
         verdict: AnswerVerdict,
     ) {
         let conn = ConnId::default();
-        let reply = AnswerReply { conn, show, question, sequence, verdict };
+        let AnswerInput { question, arrived, .. } = *input;
+        let reply = AnswerReply { conn, show, question, sequence, arrived, verdict };
         self.post_when_durable(Post::ToSession(user, Box::new(reply)));
     }
 

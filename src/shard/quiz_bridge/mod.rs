@@ -18,7 +18,6 @@ use std::time::Duration;
 
 pub use status::{OpenedQuestion, ShowStatus};
 
-use crate::base::hash::PlacementKey;
 use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
@@ -70,10 +69,10 @@ pub(crate) struct QuizBridge {
 }
 
 impl QuizBridge {
-    pub(crate) fn new(config: &ShardConfig, key: PlacementKey) -> QuizBridge {
+    pub(crate) fn new(config: &ShardConfig) -> QuizBridge {
         let shard_count = usize::from(config.placement.shard_count());
         QuizBridge {
-            local: LocalQuiz::new(config.me, config.placement, key),
+            local: LocalQuiz::new(config.me, config.placement),
             directors: BTreeMap::new(),
             by_room: BTreeMap::new(),
             waiting: BTreeMap::new(),

@@ -91,7 +91,13 @@ impl Shard {
             | ShowEvent::Cancelled
             | ShowEvent::Ended => Notice::ShowState(show_state(&definition, phase)),
         };
-        self.publish_to_room(room, Lane::High, notice, Some((show, event.number)));
+        let told = self.publish_to_room(room, Lane::High, notice, Some((show, event.number)));
+        assert!(told.is_some(), "a show's room always has a place");
+    }
+
+    /// True if the room carries a show that has not ended.
+    pub(crate) fn carries_show(&self, room: RoomId) -> bool {
+        self.quiz.by_room.contains_key(&room)
     }
 
     /// True once this shard has applied the event that a room's message tells of.
@@ -278,6 +284,7 @@ impl Shard {
     /// The user's home says what became of an answer.
     pub(super) fn tell_answer(&mut self, reply: &AnswerReply) {
         let (show, question) = (reply.show, reply.question);
+        self.push.note_answered(reply.arrived);
         let result = match reply.verdict {
             AnswerVerdict::Recorded(sealed) => Some(sealed_result(show, question, &sealed)),
             AnswerVerdict::Late => None,

@@ -86,6 +86,9 @@ pub enum UpgradeError {
         /// What has to stand there too.
         missing: &'static str,
     },
+    /// The gateway is about to stop.
+    #[error("This gateway is stopping. Connect to another one, or to this one in a while.")]
+    Stopping,
 }
 
 impl UpgradeError {
@@ -115,6 +118,7 @@ impl UpgradeError {
             UpgradeError::HeadersTooLarge
             | UpgradeError::TooManyHeaders
             | UpgradeError::TokenTooLong => 431,
+            UpgradeError::Stopping => 503,
             UpgradeError::HttpVersion => 505,
         }
     }
@@ -130,6 +134,7 @@ impl UpgradeError {
             // RFC 9110 §15.5.22 wants the first, RFC 6455 §4.4 the second.
             426 => ("Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
             431 => ("Request Header Fields Too Large", ""),
+            503 => ("Service Unavailable", "Retry-After: 1\r\n"),
             505 => ("HTTP Version Not Supported", ""),
             _ => ("Bad Request", ""),
         };

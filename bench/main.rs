@@ -1,0 +1,113 @@
+//! `tidegate-bench`: measures what the gateway exists for, beside the physical floor.
+//!
+//! One subcommand per subject. The server under test is always a process of its own on cores of its
+//! own, the load is this process on another; what is compared is CPU time of the server divided by
+//! work done, because throughput on shared machines lies.
+
+mod answers;
+mod common;
+mod connect;
+mod fanout;
+mod floors;
+mod idle;
+mod million;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use answers::AnswersArguments;
+use common::gateway::{self, serve_under_test};
+use common::machine::Machine;
+use common::problem::{Doing as _, Problem};
+use connect::ConnectArguments;
+use fanout::FanoutArguments;
+use idle::IdleArguments;
+use million::MillionArguments;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-bench", version, about = "Measures the gateway beside the physical floor", long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subject {
+    /// CPU per delivery of a broadcast, one at a time and in bursts, beside a plain send() loop
+    Fanout(FanoutArguments),
+    /// CPU per connect with token and room, beside accept, read and write; and a storm of connects
+    Connect(ConnectArguments),
+    /// CPU per answer, judged and acknowledged, beside an io_uring echo
+    Answers(AnswersArguments),
+    /// Memory of connections while nothing happens, and how fast they come
+    Idle(IdleArguments),
+    /// A million connections to one gateway process: a question to all of them, and their answers
+    Million(MillionArguments),
+    /// The gateway that is measured
+    #[command(name = gateway::SUBCOMMAND, hide = true)]
+    GatewayUnderTest {
+        #[arg(long)]
+        show: Vec<PathBuf>,
+    },
+    /// The floor of fan-out: a send() loop
+    #[command(hide = true)]
+    FloorFanout(FloorArguments),
+    /// The floor of fan-out beyond the limit of descriptors
+    #[command(hide = true)]
+    FloorFanoutRing(FloorArguments),
+    /// The floor of answers: an echo, whose replies are so long
+    #[command(hide = true)]
+    FloorEcho(FloorArguments),
+    /// The floor of connects
+    #[command(hide = true)]
+    FloorConnect {
+        connections: u32,
+        #[arg(default_value_t = 0)]
+        port: u16,
+    },
+}
+
+/// What floors of fan-out are told.
+#[derive(Debug, clap::Args)]
+struct FloorArguments {
+    connections: u32,
+    frame_bytes: usize,
+    #[arg(default_value_t = 0)]
+    port: u16,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().subject) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(subject: Subject) -> Result<(), Problem> {
+    match subject {
+        Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
+        Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),
+        Subject::Answers(arguments) => answers::run(&arguments, &Machine::look()),
+        Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
+        Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
+        Subject::GatewayUnderTest { show } => serve_under_test(show),
+        Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {
+            floors::fanout::run(connections, frame_bytes, port).doing("the fan-out floor")
+        }
+        Subject::FloorFanoutRing(FloorArguments { connections, frame_bytes, port }) => {
+            floors::fanout_ring::run(connections, frame_bytes, port).doing("the fan-out floor")
+        }
+        Subject::FloorEcho(FloorArguments { connections, frame_bytes, port }) => {
+            floors::echo::run(connections, frame_bytes, port).doing("the floor of answers")
+        }
+        Subject::FloorConnect { connections, port } => {
+            floors::connect::run(connections, port).doing("the floor of connects")
+        }
+    }
+}

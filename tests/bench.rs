@@ -1,0 +1,158 @@
+//! The bench runs small: every subject works, and what it reports fits together. Speed is not looked
+//! at.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(line: &str) -> Output {
+    // Where there is one core only, server and load share it.
+    let cores = core_affinity::get_core_ids().unwrap();
+    let (first, last) = (cores[0].id.to_string(), cores[cores.len() - 1].id.to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-bench"));
+    command.args(line.split_whitespace());
+    if !line.contains("-core") {
+        command.args(["--server-core", &first, "--client-core", &last]);
+    }
+    command.output().unwrap()
+}
+
+fn report(line: &str) -> Value {
+    let output = bench(&format!("{line} --json"));
+    let (text, complaints) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{line}: {complaints}");
+    let report: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(report["subject"], line.split(' ').next().unwrap());
+    for field in ["cpu", "cores", "memory_mib", "kernel", "file_limit", "version", "commit"] {
+        assert!(!report["machine"][field].is_null(), "the machine's {field}");
+    }
+    report
+}
+
+fn positive(report: &Value, fields: &[&str]) {
+    for field in fields {
+        assert!(report[field].as_f64().unwrap() > 0.0, "{field} of {report}");
+    }
+}
+
+fn rises(coverage: &Value) {
+    let at = |field: &str| coverage[field].as_f64().unwrap();
+    assert!(at("p50") > 0.0, "{coverage}");
+    assert!(
+        at("p50") <= at("p99") && at("p99") <= at("p999") && at("p999") <= at("p100"),
+        "{coverage}"
+    );
+}
+
+#[test]
+fn fanout_reaches_everybody() {
+    for floor in ["send", "ring"] {
+        let report = report(&format!("fanout --connections 200 --repetitions 2 --floor {floor}"));
+        // Two repetitions of twenty broadcasts.
+        assert_eq!(report["deliveries"], 2 * 20 * 200, "{report}");
+        // No message of the protocol has exactly 138 bytes.
+        assert_eq!((&report["payload_bytes"], &report["frame_bytes"]), (&138.into(), &139.into()));
+        positive(&report, &["server_cpu_us_per_delivery", "floor_cpu_us_per_delivery"]);
+        positive(
+            &report,
+            &[
+                "burst_cpu_us_per_delivery",
+                "floor_burst_cpu_us_per_delivery",
+                "client_cpu_us_per_delivery",
+            ],
+        );
+        let of = |field: &str| report[field].as_f64().unwrap();
+        assert!(of("ratio_min") <= of("ratio") && of("ratio") <= of("ratio_max"), "{report}");
+        assert!(of("fairness_rank_p99_to_p50") >= 1.0, "{report}");
+        rises(&report["coverage_ms"]);
+        rises(&report["floor_coverage_ms"]);
+    }
+}
+
+#[test]
+fn idle_connections_are_players() {
+    let report = report("idle --connections 200 --repetitions 1");
+    assert_eq!((&report["connected"], &report["players"]), (&200.into(), &200.into()));
+    positive(
+        &report,
+        &["server_rss_bytes_per_connection", "connects_per_s", "floor_connects_per_s"],
+    );
+}
+
+#[test]
+fn no_answer_is_lost() {
+    let report = report("million --connections 200 --countdown-ms 20000");
+    for field in [
+        "connected",
+        "delivered",
+        "answers",
+        "answers_counted_by_gateway",
+        "players_counted_by_gateway",
+    ] {
+        assert_eq!(report[field], 200, "{field} of {report}");
+    }
+    for field in ["lost", "late", "refused", "closed"] {
+        assert_eq!(report[field], 0, "{field} of {report}");
+    }
+    rises(&report["coverage_ms"]);
+    rises(&report["acknowledged_ms"]);
+    rises(&report["answer_ms"]);
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_before_anything_starts() {
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let taken = taken.local_addr().unwrap().port();
+    for (line, expected) in [
+        ("fanout --server-core 4096", "there is no such core for this process; choose from ["),
+        ("idle --client-core 4096", "--client-core 4096: there is no such core"),
+        ("fanout --connections 0", "0 is not in 1..=1000000"),
+        ("million --connections 1000001", "1000001 is not in 1..=1000000"),
+        ("million --repetitions 2", "million runs once"),
+        ("fanout --connections 1000000 --floor send", "use --floor ring, or raise the limit"),
+        ("idle --gateway /nowhere/tidegate", "no such file; build it, or leave it out"),
+    ] {
+        let output = bench(line);
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && complaints.contains(expected), "{line}: {complaints}");
+        assert!(output.stdout.is_empty());
+    }
+    let output = bench(&format!("fanout --port {taken}"));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "somebody else's server was measured");
+    assert!(complaints.contains("stop what listens there"), "{complaints}");
+}
+
+#[test]
+fn answers_are_all_acknowledged() {
+    let report = report("answers --connections 100 --rate 2000 --repetitions 2");
+    assert_eq!((&report["lost"], &report["refused"]), (&0.into(), &0.into()), "{report}");
+    // Two repetitions of as many questions as a show has room for, and three among broadcasts.
+    let answers = report["answers"].as_u64().unwrap();
+    assert!(answers >= 500 && answers % 100 == 0, "{report}");
+    positive(&report, &["server_cpu_us_per_answer", "floor_cpu_us_per_answer", "ratio"]);
+    for times in ["ack_ms", "floor_ack_ms", "busy_ack_ms"] {
+        let at = |share: &str| report[times][share].as_f64().unwrap();
+        assert!(0.0 < at("p50") && at("p50") <= at("p99") && at("p99") <= at("p999"), "{report}");
+    }
+    // The gateway's own histogram has seen them.
+    positive(&report, &["server_ack_p99_ms", "busy_server_ack_p99_ms"]);
+}
+
+#[test]
+fn after_a_storm_everybody_is_back() {
+    let report = report("connect --connections 100 --repetitions 1 --storm 300");
+    let paths: Vec<&Value> =
+        report["paths"].as_array().unwrap().iter().map(|it| &it["path"]).collect();
+    assert_eq!(paths, ["one_round_trip", "separate_frames"], "{report}");
+    positive(&report, &["server_cpu_us_per_connect", "floor_cpu_us_per_connect", "ratio"]);
+    let storm = &report["storm"];
+    positive(storm, &["in_ms", "gone_ms", "back_ms"]);
+    assert_eq!(
+        (&storm["connections_at_end"], &storm["sessions_at_end"]),
+        (&300.into(), &300.into())
+    );
+}
