@@ -4,6 +4,7 @@ use crate::base::ids::QuestionIndex;
 use crate::base::time::Time;
 use crate::sim::checkers::Promise;
 use crate::sim::checkers::promises::Times;
+use crate::sim::network::Asked;
 use crate::sim::world::World;
 
 impl World {
@@ -30,7 +31,12 @@ impl World {
     fn waiting_in_room(&self, player: usize, show: usize, times: &Times) -> Option<usize> {
         let link = self.steady_link(player, times)?;
         let (in_show, since) = self.links[link].in_show?;
-        (in_show == show && since <= times.opened_at).then_some(link)
+        // Whoever asked to leave may have left, although it has not heard so.
+        let leaves = self.links[link]
+            .asked
+            .values()
+            .any(|(asked, _)| matches!(asked, Asked::Leave | Asked::Join { .. }));
+        (in_show == show && since <= times.opened_at && !leaves).then_some(link)
     }
 
     /// A home has settled its silent players: what it says of their sessions is true.
