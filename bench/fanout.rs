@@ -190,14 +190,24 @@ fn start_gateway(
     let gateway = Gateway::start(&settings, &arguments.options)?;
     let mut contender = Contender::new(gateway, connections, machine.file_limit())?;
     progress.stage("connecting to the gateway", u64::from(connections));
-    // Versions, and with them frames, grow at the beginning: while nobody but one client listens.
+    let frame_bytes = prepare(&mut contender, usize::from(arguments.payload), progress)?;
+    contender.fill(connections, progress)?;
+    Ok((contender, frame_bytes))
+}
+
+/// Connects the first client and makes messages as long as they are wanted, if there are such:
+/// returns how long they will be. Versions, and with them frames, grow at the beginning: while nobody
+/// but one client listens.
+pub(crate) fn prepare(
+    contender: &mut Contender<Gateway>,
+    wanted: usize,
+    progress: &Progress,
+) -> Result<usize, Problem> {
     contender.fill(1, progress)?;
     for _ in 0..VERSIONS_SKIPPED.div_ceil(BURST) {
         contender.broadcast(BURST)?;
     }
-    let frame_bytes = lengthen(&mut contender, usize::from(arguments.payload))?;
-    contender.fill(connections, progress)?;
-    Ok((contender, frame_bytes))
+    lengthen(contender, wanted)
 }
 
 /// Makes messages as long as they are wanted, or longer by as little as can be: where a length inside

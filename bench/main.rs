@@ -11,6 +11,7 @@ mod fanout;
 mod floors;
 mod idle;
 mod million;
+mod peers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use connect::ConnectArguments;
 use fanout::FanoutArguments;
 use idle::IdleArguments;
 use million::MillionArguments;
+use peers::PeersArguments;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ enum Subject {
     Idle(IdleArguments),
     /// A million connections to one gateway process: a question to all of them, and their answers
     Million(MillionArguments),
+    /// The same work by servers that others wrote: CPU, memory, connects, time to everybody
+    Peers(PeersArguments),
     /// The gateway that is measured
     #[command(name = gateway::SUBCOMMAND, hide = true)]
     GatewayUnderTest {
@@ -96,6 +100,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
         Subject::Answers(arguments) => answers::run(&arguments, &Machine::look()),
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
         Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
+        Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),
         Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {
             floors::fanout::run(connections, frame_bytes, port).doing("the fan-out floor")

@@ -132,14 +132,16 @@ fn answers_are_all_acknowledged() {
     assert_eq!((&report["lost"], &report["refused"]), (&0.into(), &0.into()), "{report}");
     // Two repetitions of as many questions as a show has room for, and three among broadcasts.
     let answers = report["answers"].as_u64().unwrap();
-    assert!(answers >= 500 && answers % 100 == 0, "{report}");
+    assert!(answers >= 500 && answers.is_multiple_of(100), "{report}");
     positive(&report, &["server_cpu_us_per_answer", "floor_cpu_us_per_answer", "ratio"]);
     for times in ["ack_ms", "floor_ack_ms", "busy_ack_ms"] {
         let at = |share: &str| report[times][share].as_f64().unwrap();
         assert!(0.0 < at("p50") && at("p50") <= at("p99") && at("p99") <= at("p999"), "{report}");
     }
-    // The gateway's own histogram has seen them.
-    positive(&report, &["server_ack_p99_ms", "busy_server_ack_p99_ms"]);
+    // By the gateway's own histogram; nothing if they took longer than that tells apart.
+    for field in ["server_ack_p99_ms", "busy_server_ack_p99_ms"] {
+        assert!(report[field].is_null() || report[field].as_f64().unwrap() > 0.0, "{report}");
+    }
 }
 
 #[test]

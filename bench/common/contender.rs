@@ -82,6 +82,11 @@ impl<S: Server> Contender<S> {
         Ok(now_ns() - from_ns)
     }
 
+    /// CPU of the server so far, nanoseconds.
+    pub(crate) fn cpu_ns(&self) -> Result<u64, Problem> {
+        self.cpu.ns()
+    }
+
     /// Sends `messages` to everybody at once, and waits until everybody has them.
     pub(crate) fn broadcast(&mut self, messages: u16) -> Result<Broadcast, Problem> {
         let connections = self.clients.connected();

@@ -2,6 +2,7 @@
 //! order.
 
 use tidegate::wire::codec::{Encoding, decode_server};
+use tidegate::wire::frame::{Data, OpCode, encode_masked_frame};
 use tidegate::wire::message::Message;
 use tidegate::wire::proto::{business, response, server_frame};
 
@@ -23,6 +24,9 @@ pub(crate) enum Greeting {
     Joined,
     /// When, besides, the snapshot of a show has come: a player record exists.
     Snapshot,
+    /// Peers with a protocol of their own within WebSocket: when a frame with `word` in it has
+    /// answered `hello`. A frame may hold several messages, each `message_bytes` long.
+    Subscribed { hello: &'static [u8], word: &'static [u8], message_bytes: usize },
 }
 
 /// The audience.
@@ -123,6 +127,9 @@ impl Counting {
     fn greeted(&mut self, heard: Heard<'_>) {
         let is_greeting = match self.greeting {
             Greeting::Upgraded => true,
+            Greeting::Subscribed { word, .. } => {
+                heard.payload.windows(word.len()).any(|window| window == word)
+            }
             greeting => greets(heard.payload, greeting),
         };
         if is_greeting {
@@ -142,9 +149,13 @@ impl Audience for Counting {
         (self.request)(index, request);
     }
 
-    fn upgraded(&mut self, index: u32, _: u16, _: &mut Outgoing) {
-        if self.greeting == Greeting::Upgraded {
-            self.enter(index);
+    fn upgraded(&mut self, index: u32, _: u16, outgoing: &mut Outgoing) {
+        match self.greeting {
+            Greeting::Upgraded => self.enter(index),
+            Greeting::Subscribed { hello, .. } => outgoing.push(index, |bytes| {
+                encode_masked_frame(OpCode::Data(Data::Binary), hello, [7; 4], bytes);
+            }),
+            Greeting::Joined | Greeting::Snapshot => {}
         }
     }
 
@@ -158,14 +169,19 @@ impl Audience for Counting {
         if self.due == 0 {
             return;
         }
-        self.messages += 1;
+        let messages = match self.greeting {
+            Greeting::Subscribed { message_bytes, .. } => heard.payload.len() / message_bytes,
+            Greeting::Upgraded | Greeting::Joined | Greeting::Snapshot => 1,
+        };
+        self.messages += messages as u64;
         if self.frame_bytes == 0 {
             self.frame_bytes = heard.frame_bytes;
         }
         self.others += u64::from(self.frame_bytes != heard.frame_bytes);
         let got = &mut self.got[heard.index as usize];
-        *got += 1;
-        if *got == self.due {
+        let had = *got;
+        *got = had.saturating_add(u16::try_from(messages).unwrap_or(u16::MAX));
+        if had < self.due && *got >= self.due {
             self.times_ns.push(heard.at_ns);
             self.order.push(heard.index);
         }

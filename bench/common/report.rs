@@ -35,22 +35,33 @@ pub(crate) fn print<R: Serialize>(
     json: bool,
     table: Table,
 ) -> Result<(), Problem> {
+    print_text(subject, machine, report, json, &laid_out(&table))
+}
+
+/// Prints a report whose table is laid out already.
+pub(crate) fn print_text<R: Serialize>(
+    subject: &'static str,
+    machine: &Machine,
+    report: &R,
+    json: bool,
+    table: &str,
+) -> Result<(), Problem> {
     let mut out = stdout().lock();
     let written = if json {
         let printed = Printed { subject, report, machine };
         let line = serde_json::to_string(&printed).doing("writing the report as JSON")?;
         writeln!(out, "{line}")
     } else {
-        write!(out, "{}", laid_out(subject, machine, &table))
+        write!(out, "{subject} on {}\n{table}", machine.line())
     };
     written.and_then(|()| out.flush()).doing("writing to standard output")
 }
 
-fn laid_out(subject: &str, machine: &Machine, Table(rows): &Table) -> String {
+fn laid_out(Table(rows): &Table) -> String {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (what_width, figure_width) = (width(0), width(1));
-    let mut text = format!("{subject} on {}\n", machine.line());
+    let mut text = String::new();
     for [what, figure, note] in rows {
         let line = format!("  {what:what_width$}  {figure:>figure_width$}  {note}");
         text.push_str(line.trim_end());

@@ -33,6 +33,9 @@ const IDLE_SPIN: Duration = Duration::from_micros(50);
 /// Sends in one batch, and batches in one turn.
 const SEND_BATCH: usize = 128;
 const SEND_BATCHES: usize = 4;
+/// Batches while clients wait to be read: a turn of so many sends and as many receives is about a
+/// millisecond, and that is how long an answer waits for another look at the sockets.
+const SEND_BATCHES_CROWDED: usize = 1;
 /// Batches of mail taken in one turn.
 const MAIL_BATCHES: usize = 64;
 /// While an arrival decides something, sleep is no longer than this: so old at most is the moment
@@ -102,6 +105,8 @@ struct Running {
     callers: BTreeMap<u64, flume::Sender<Answer>>,
     next_ticket: u64,
     received_all: Time,
+    /// The last look at the sockets left some unread.
+    clients_wait: bool,
     /// How old the mail was that was taken in last.
     mail_age: Duration,
     status_due: Time,
@@ -120,6 +125,7 @@ pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
         callers: BTreeMap::new(),
         next_ticket: 0,
         received_all: Time::ZERO,
+        clients_wait: false,
         mail_age: Duration::ZERO,
         status_due: Time::ZERO,
         goodbye_until: None,
@@ -187,6 +193,7 @@ impl Running {
             };
             shard.step(clock.now(), input);
         });
+        self.clients_wait = report.more;
         let until = plane.received_all_until();
         if until > self.received_all {
             self.received_all = until;
@@ -266,7 +273,8 @@ impl Running {
 
     fn send(&mut self) -> bool {
         let mut worked = false;
-        for _ in 0..SEND_BATCHES {
+        let batches = if self.clients_wait { SEND_BATCHES_CROWDED } else { SEND_BATCHES };
+        for _ in 0..batches {
             if self.pump.shard.plan_sends(SEND_BATCH) == 0 {
                 return worked || self.pump.shard.has_sends_due();
             }

@@ -11,9 +11,10 @@ pub(super) struct Addresses(Box<[libc::sockaddr_in]>);
 impl Addresses {
     /// Enough for so many connections.
     pub(super) fn new(port: u16, connections: u32) -> Addresses {
+        const FAMILY: libc::sa_family_t = 2; // AF_INET
         let count = connections.div_ceil(CONNECTIONS_PER_ADDRESS).max(1);
         let address = |number: u32| libc::sockaddr_in {
-            sin_family: libc::AF_INET.unsigned_abs() as libc::sa_family_t,
+            sin_family: FAMILY,
             sin_port: port.to_be(),
             sin_addr: libc::in_addr { s_addr: (0x7F01_0001_u32 + number).to_be() },
             sin_zero: [0; 8],
