@@ -57,6 +57,7 @@ mod planted {
             (Bug::OptionLeakedInSnapshot, Promise::Secrecy),
             (Bug::StaleSessionReply, Promise::Sessions),
             (Bug::HoleInLane, Promise::Lanes),
+            (Bug::AcknowledgeUnqueued, Promise::Offers),
         ] {
             let seed = caught(bug, promise);
             println!("{bug:?}: {promise:?} at seed {seed:?}");

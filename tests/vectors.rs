@@ -236,19 +236,22 @@ fn replies() -> Vec<(&'static str, ServerFrame)> {
     ]
 }
 
-/// Notifications of the quiz.
-fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
-    use notification::Payload;
-    let high = stamp(Lane::High, 3);
-    let in_lane = |kind, payload| notification(kind, TIME_MS, high, payload);
-    let direct = |kind, payload| notification(kind, TIME_MS, None, payload);
-    let reveal = Reveal {
+fn reveal() -> Reveal {
+    Reveal {
         show_id: 9,
         question: 2,
         result_key: count_up(0, 32),
         correct_option: 1,
         option_counts: vec![0, 127, 128, 300_000],
         in_play: 299_999,
+    }
+}
+
+/// What a player gets on joining the room of a show.
+fn snapshots() -> Vec<(&'static str, ServerFrame)> {
+    let direct = |snapshot| {
+        let payload = notification::Payload::Snapshot(snapshot);
+        notification(BusinessType::Snapshot, TIME_MS, None, payload)
     };
     let snapshot = Snapshot {
         show: Some(show_state()),
@@ -259,6 +262,18 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
         recorded_option: Some(3),
         recorded_result: Some(sealed(9)),
         prize_cents: 123_456,
+        last_reveal: None,
+        recorded_question: None,
+    };
+    let with_reveal = Snapshot {
+        show: Some(show_state()),
+        standing: Standing::Out.into(),
+        last_revealed: Some(2),
+        recorded_option: Some(1),
+        recorded_result: Some(sealed(9)),
+        recorded_question: Some(0),
+        last_reveal: Some(reveal()),
+        ..Snapshot::default()
     };
     let zeros = Snapshot {
         standing: Standing::Spectator.into(),
@@ -266,6 +281,21 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
         recorded_option: Some(0),
         ..Snapshot::default()
     };
+    let absent = notification::Payload::Snapshot(Snapshot::default());
+    vec![
+        ("server_snapshot", direct(snapshot)),
+        ("server_snapshot_with_reveal", direct(with_reveal)),
+        ("server_snapshot_zero_is_not_absent", direct(zeros)),
+        ("server_snapshot_absent", notification(BusinessType::Snapshot, 0, None, absent)),
+    ]
+}
+
+/// Notifications of the quiz.
+fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
+    use notification::Payload;
+    let high = stamp(Lane::High, 3);
+    let in_lane = |kind, payload| notification(kind, TIME_MS, high, payload);
+    let direct = |kind, payload| notification(kind, TIME_MS, None, payload);
     let settled = Settled {
         show_id: 9,
         winners: 3,
@@ -283,16 +313,9 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
     let extended = QuestionExtended { show_id: 9, question: 2, show_by_ms: 1, answer_by_ms: 2 };
     let voided = Payload::QuestionVoided(QuestionVoided { show_id: 9, question: 0 });
     let rejudged = Rejudged { show_id: 9, question: 2, correct_option: 0, in_play: 5 };
-    let absent = Payload::Snapshot(Snapshot::default());
     vec![
         ("server_question", in_lane(BusinessType::Question, Payload::Question(question()))),
-        ("server_reveal", in_lane(BusinessType::Reveal, Payload::Reveal(reveal))),
-        ("server_snapshot", direct(BusinessType::Snapshot, Payload::Snapshot(snapshot))),
-        (
-            "server_snapshot_zero_is_not_absent",
-            direct(BusinessType::Snapshot, Payload::Snapshot(zeros)),
-        ),
-        ("server_snapshot_absent", notification(BusinessType::Snapshot, 0, None, absent)),
+        ("server_reveal", in_lane(BusinessType::Reveal, Payload::Reveal(reveal()))),
         ("server_result", direct(BusinessType::Result, Payload::Result(sealed(50)))),
         ("server_show_state", in_lane(BusinessType::ShowState, Payload::ShowState(show_state()))),
         ("server_settled", in_lane(BusinessType::Settled, Payload::Settled(settled))),
@@ -329,7 +352,7 @@ fn room_notifications() -> Vec<(&'static str, ServerFrame)> {
 }
 
 fn server_frames() -> Vec<(&'static str, ServerFrame)> {
-    [replies(), room_notifications(), quiz_notifications()].concat()
+    [replies(), room_notifications(), quiz_notifications(), snapshots()].concat()
 }
 
 /// The vector is this frame, and this frame is the vector, in both encodings.

@@ -65,7 +65,7 @@ impl Stage {
         stage.carry();
         stage.order(Command::OpenLobby);
         for user in shuffled(player_count, &mut stage.entropy) {
-            stage.local.join(SHOW, user).unwrap();
+            stage.local.join(SHOW, user, stage.now).unwrap();
             stage.local.present(SHOW, user, ME, stage.now);
         }
         stage

@@ -81,6 +81,11 @@ def sealed(first):
                 ciphertext=bytes(range(200, 240)))
 
 
+def reveal():
+    return make("Reveal", show_id=9, question=2, result_key=bytes(range(32)), correct_option=1,
+                option_counts=[0, 127, 128, 300_000], in_play=299_999)
+
+
 def show_state():
     return make("ShowState", show_id=9, room_id=42, title="Abendshow", phase="PHASE_OPEN",
                 question_count=12, prize_pool_cents=10_000_000, starts_at_ms=1_700_000_000_000)
@@ -143,13 +148,14 @@ def vectors():
     yield "server_gap", notification("GAP", "gap", make(
         "Gap", room_id=42, epoch=7, lane="LANE_MID", first_missing=4, last_missing=1_000_000))
     yield "server_question", notification("QUESTION", "question", question(), stamp())
-    yield "server_reveal", notification("REVEAL", "reveal", make(
-        "Reveal", show_id=9, question=2, result_key=bytes(range(32)), correct_option=1,
-        option_counts=[0, 127, 128, 300_000], in_play=299_999), stamp())
+    yield "server_reveal", notification("REVEAL", "reveal", reveal(), stamp())
     yield "server_snapshot", notification("SNAPSHOT", "snapshot", make(
         "Snapshot", show=show_state(), standing="STANDING_IN_PLAY", last_revealed=1,
         revive_cards=2, open_question=question(), recorded_option=3, recorded_result=sealed(9),
         prize_cents=123_456))
+    yield "server_snapshot_with_reveal", notification("SNAPSHOT", "snapshot", make(
+        "Snapshot", show=show_state(), standing="STANDING_OUT", last_revealed=2,
+        recorded_option=1, recorded_result=sealed(9), recorded_question=0, last_reveal=reveal()))
     yield "server_snapshot_zero_is_not_absent", notification("SNAPSHOT", "snapshot", make(
         "Snapshot", standing="STANDING_SPECTATOR", last_revealed=0, recorded_option=0))
     yield "server_snapshot_absent", notification("SNAPSHOT", "snapshot", make("Snapshot"), time=0)

@@ -23,11 +23,13 @@ pub enum Bug {
     StaleSessionReply,
     /// After a short send of a lane, the next frame is skipped without a word.
     HoleInLane,
+    /// A shard acknowledges a question that is not queued for those who are in the room.
+    AcknowledgeUnqueued,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 8] = [
+    pub const ALL: [Bug; 9] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -36,6 +38,7 @@ impl Bug {
         Bug::OptionLeakedInSnapshot,
         Bug::StaleSessionReply,
         Bug::HoleInLane,
+        Bug::AcknowledgeUnqueued,
     ];
 }
 

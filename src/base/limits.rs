@@ -63,6 +63,8 @@ pub const OPTIONS_MAX: usize = 6;
 pub const QUESTIONS_MAX: usize = 100;
 /// Shows that are loaded at the same time.
 pub const SHOWS_MAX: usize = 64;
+/// Cents of one show's prize pool; sums over many shows must fit into a balance.
+pub const PRIZE_POOL_CENTS_MAX: i64 = 10_000_000_000_000;
 /// Bytes of a question's text or of one option.
 pub const QUESTION_TEXT_BYTES_MAX: usize = 1_024;
 /// Bytes of a show's title or of the name of an account.
@@ -79,7 +81,7 @@ pub const SHARD_USERS_MAX: usize = (1 << 24) - 1;
 /// "not yet announced here".
 pub const ENDED_SHOWS_MAX: usize = 1_024;
 /// Revive cards that a user can hold.
-pub const REVIVE_CARDS_MAX: u8 = 250;
+pub const REVIVE_CARDS_MAX: u8 = 190;
 
 /// Records that may wait for durability on one shard before sockets are left unread.
 pub const HELD_EFFECTS_MAX: usize = 1 << 20;
@@ -95,6 +97,12 @@ const _: () = assert!(BUCKET_COUNT_DEFAULT <= BUCKET_COUNT_MAX);
 // One bit per option in a byte, and an index that fits in one.
 const _: () = assert!(OPTIONS_MAX <= 8 && OPTIONS_MIN >= 2);
 const _: () = assert!(SHARD_CONNECTIONS_MAX as u64 <= 1 << 32);
+// Cards are counted in a byte. One card can be spent in each show, and a void gives it back to
+// somebody who was granted others meanwhile.
+const _: () = assert!(REVIVE_CARDS_MAX as usize + SHOWS_MAX <= u8::MAX as usize);
+// Some 900,000 such prizes fit into one balance, and JSON readers keep 53 bits exactly.
+const _: () = assert!(PRIZE_POOL_CENTS_MAX <= i64::MAX / 900_000);
+const _: () = assert!(PRIZE_POOL_CENTS_MAX < 1 << 53);
 // A player record keeps "question + 1" in a byte.
 const _: () = assert!(QUESTIONS_MAX < u8::MAX as usize);
 const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);

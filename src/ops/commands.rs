@@ -193,7 +193,7 @@ mod tests {
             78
             config.toml:1: shrads: unknown key; did you mean `shards`?
             environment TIDEGATE_LSITEN: unknown variable; did you mean `TIDEGATE_LISTEN`?
-            a.toml:3: prize_pool_cents: -1 is negative: expects at least 0; the nearest valid one is 0
+            a.toml:3: prize_pool_cents: -1 is negative: expects 0 to 10000000000000; the nearest valid one is 0
             a.toml:4: questions: a show has at least one question
             b.toml:1: not TOML: string values must be quoted, expected literal string
         "#]].assert_eq(&shown);

@@ -12,7 +12,8 @@ use toml::de::DeValue;
 
 use crate::base::ids::{OptionIndex, RoomId, ShowId};
 use crate::base::limits::{
-    NAME_BYTES_MAX, OPTIONS_MAX, OPTIONS_MIN, QUESTION_TEXT_BYTES_MAX, QUESTIONS_MAX, SHOWS_MAX,
+    NAME_BYTES_MAX, OPTIONS_MAX, OPTIONS_MIN, PRIZE_POOL_CENTS_MAX, QUESTION_TEXT_BYTES_MAX,
+    QUESTIONS_MAX, SHOWS_MAX,
 };
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
@@ -136,7 +137,7 @@ fn read(name: &str, text: &str, problems: &mut Problems) -> (ShowFile, Places) {
 
     let title = required_text(&mut root, "title", NAME_BYTES_MAX, problems);
     let starts_at_unix_ms = read_starts_at(&mut root, problems);
-    let pool = root.integer("prize_pool_cents", 0..=i64::MAX, problems);
+    let pool = root.integer("prize_pool_cents", 0..=PRIZE_POOL_CENTS_MAX, problems);
     if !root.has("prize_pool_cents") {
         root.missing("prize_pool_cents", problems);
     }

@@ -275,6 +275,15 @@ impl Record {
                 .violations
                 .check(told == prize, || format!("user {user}: won {prize}, was told {told}"));
         }
+        if let Some(reveal) = &snapshot.last_reveal
+            && let Some(index) = checks.index(reveal.question)
+            && let Some(first) = &checks.sums(index).reveal
+        {
+            let same = first == reveal;
+            checks.violations.check(same, || {
+                format!("user {user}: the snapshot's reveal of question {index} is another")
+            });
+        }
         self.recorded(snapshot, checks);
     }
 

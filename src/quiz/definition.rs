@@ -16,7 +16,7 @@ pub struct ShowDefinition {
     pub title: String,
     /// When the show is planned to start, Unix milliseconds. The director only displays it.
     pub starts_at_unix_ms: i64,
-    /// What the winners share; not negative.
+    /// What the winners share: 0 to [`crate::base::limits::PRIZE_POOL_CENTS_MAX`].
     pub prize_pool: Cents,
     /// The account that gets the remainder of the split.
     pub remainder_account: String,

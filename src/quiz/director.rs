@@ -31,7 +31,7 @@ pub use self::figures::LiveFigures;
 
 use self::question::QuestionState;
 use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId};
-use crate::base::limits::{OPTIONS_MAX, OPTIONS_MIN, QUESTIONS_MAX};
+use crate::base::limits::{OPTIONS_MAX, OPTIONS_MIN, PRIZE_POOL_CENTS_MAX, QUESTIONS_MAX};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, Settlement, ShowEvent};
@@ -143,7 +143,10 @@ impl Director {
             );
             assert!(question.correct.index() < options, "the correct option exists");
         }
-        assert!(definition.prize_pool >= Cents::ZERO, "a prize pool is never negative");
+        assert!(
+            (0..=PRIZE_POOL_CENTS_MAX).contains(&definition.prize_pool.0),
+            "a prize pool has 0 to {PRIZE_POOL_CENTS_MAX} cents"
+        );
         let shards = usize::from(shard_count);
         let mut director = Director {
             definition: definition.clone(),

@@ -93,6 +93,9 @@ pub enum RefusalReason {
     /// A retry ticket binds this player to another option.
     #[error("a retry ticket binds the answer to another option")]
     AnswerBound,
+    /// The player's answer and some repeats of it wait already; they will get their replies.
+    #[error("too many repeats of one answer wait for their replies")]
+    TooManyRepeats,
 }
 
 impl CardFacts {

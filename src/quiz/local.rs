@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use crate::base::hash::Placement;
-use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, ShowId, UserId};
-use crate::base::limits::{ENDED_SHOWS_MAX, REVIVE_CARDS_MAX, SHOWS_MAX};
+use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId, UserId};
+use crate::base::limits::{ENDED_SHOWS_MAX, REVIVE_CARDS_MAX};
 use crate::base::time::Time;
 use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::judge::RefusalReason;
@@ -17,6 +17,7 @@ use crate::quiz::phase::{Phase, Step};
 use crate::quiz::replica::snapshot::PlayerSnapshot;
 use crate::quiz::replica::{
     AnswerInput, AnswerOutcome, Applied, ApplyError, ShardFull, ShowReplica, SliceProgress,
+    TicketStamp,
 };
 use crate::quiz::users::Users;
 
@@ -48,7 +49,8 @@ pub enum JoinError {
 /// All of the quiz on one shard, apart from the directors that live there.
 pub struct LocalQuiz {
     users: Users,
-    /// Ascending by show.
+    /// Ascending by show. [`crate::base::limits::SHOWS_MAX`] are admitted by one shard for all;
+    /// here an ended one may linger until its last event comes.
     shows: Vec<ShowReplica>,
     /// Shows that are forgotten, oldest first.
     ended: VecDeque<ShowId>,
@@ -87,9 +89,6 @@ impl LocalQuiz {
             let step = numbered.event.step().unwrap_or(Step::OpenLobby);
             return Err(ApplyError::Impossible { show, phase: Phase::Announced, step });
         };
-        if self.shows.len() == SHOWS_MAX {
-            return Err(ApplyError::TooManyShows { show });
-        }
         assert_eq!(definition.id, show, "an announcement of another show");
         let replica = ShowReplica::new(definition.clone(), numbered.number, &self.users);
         self.shows.insert(at, replica);
@@ -125,13 +124,14 @@ impl LocalQuiz {
         }
     }
 
-    /// A user enters a show, or returns to it: to be called when it joins the show's room.
+    /// A user enters a show, or returns to it: to be called when it has joined the show's room, at
+    /// `since`.
     ///
     /// # Errors
     /// If the show is not known here or the shard is full.
-    pub fn join(&mut self, show: ShowId, user: UserId) -> Result<(), JoinError> {
+    pub fn join(&mut self, show: ShowId, user: UserId, since: Time) -> Result<(), JoinError> {
         let place = self.place(show).map_err(|_| JoinError::NoSuchShow(show))?;
-        Ok(self.shows[place].join(user, &mut self.users)?)
+        Ok(self.shows[place].join(user, since, &mut self.users)?)
     }
 
     /// See [`ShowReplica::present`]; join first; of an unknown show or player nothing changes.
@@ -142,9 +142,21 @@ impl LocalQuiz {
     }
 
     /// See [`ShowReplica::absent`]; of an unknown show or player nothing changes.
-    pub fn absent(&mut self, show: ShowId, user: UserId, at: Time) {
+    pub fn absent(&mut self, show: ShowId, user: UserId, at: Time) -> bool {
+        self.place(show).is_ok_and(|place| self.shows[place].absent(user, at, &mut self.users))
+    }
+
+    /// See [`ShowReplica::visited`]; join first; of an unknown show or player nothing changes.
+    pub fn visited(
+        &mut self,
+        show: ShowId,
+        user: UserId,
+        shard: ShardId,
+        since: Time,
+        until: Time,
+    ) {
         if let Ok(place) = self.place(show) {
-            self.shows[place].absent(user, at, &mut self.users);
+            self.shows[place].visited(user, shard, since, until, &mut self.users);
         }
     }
 
@@ -167,11 +179,11 @@ impl LocalQuiz {
         show: ShowId,
         user: UserId,
         question: QuestionIndex,
-        option: OptionIndex,
-    ) {
-        if let Ok(place) = self.place(show) {
-            self.shows[place].ticket_issued(user, question, option, &mut self.users);
-        }
+        ticket: TicketStamp,
+    ) -> bool {
+        self.place(show).is_ok_and(|place| {
+            self.shows[place].ticket_issued(user, question, ticket, &mut self.users)
+        })
     }
 
     /// See [`ShowReplica::drained`].

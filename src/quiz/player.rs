@@ -20,6 +20,7 @@ const FLAG_BY_TICKET: u8 = 2;
 const FLAG_CARD_HELD: u8 = 4;
 const FLAG_OFFERED: u8 = 8;
 const FLAG_PAID: u8 = 16;
+const FLAG_FROZEN: u8 = 32;
 
 /// A question's place plus one in a byte, so that 0 is "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +64,8 @@ impl At {
 pub(crate) struct Player {
     /// Since when the present session exists; meaningless without one.
     session_since: Time,
-    /// The arrival stamp that the recorded answer is judged by.
+    /// The arrival stamp that the recorded answer is judged by. Without an answer, the stamp of the
+    /// ticket that binds the option.
     pub(crate) arrived: Time,
     /// When the current question was offered; meaningful with `FLAG_OFFERED`.
     offered_at: Time,
@@ -128,19 +130,28 @@ impl Player {
         (self.option != NO_OPTION).then_some(OptionIndex(self.option))
     }
 
-    pub(crate) fn bound(&self) -> Option<OptionIndex> {
-        (self.bound != NO_OPTION).then_some(OptionIndex(self.bound))
+    /// Whether a ticket binds the player, who has no answer on record, to another option than
+    /// `option` given at `stamp`: only what came after the ticket's own answer.
+    pub(crate) fn is_bound_against(&self, option: OptionIndex, stamp: Time) -> bool {
+        self.option == NO_OPTION
+            && self.bound != NO_OPTION
+            && self.bound != option.0
+            && self.arrived <= stamp
     }
 
-    pub(crate) fn bind(&mut self, option: OptionIndex) {
-        if self.bound == NO_OPTION {
+    /// A ticket was issued for an answer that arrived at `stamp`: the earliest binds. After the
+    /// answer it changes nothing.
+    pub(crate) fn bind(&mut self, option: OptionIndex, stamp: Time) {
+        if self.option == NO_OPTION && (self.bound == NO_OPTION || stamp < self.arrived) {
             self.bound = option.0;
+            self.arrived = stamp;
         }
     }
 
     pub(crate) fn record_answer(&mut self, option: OptionIndex, arrived: Time, by_ticket: bool) {
         assert!(
-            self.option == NO_OPTION || self.verdict_code == 0 && arrived < self.arrived,
+            self.option == NO_OPTION
+                || self.option == option.0 && self.verdict_code == 0 && arrived < self.arrived,
             "the first answer binds"
         );
         self.option = option.0;
@@ -191,20 +202,36 @@ impl Player {
         self.set(FLAG_PAID, true);
     }
 
-    /// When and on which shard the current question was offered, if it was.
-    pub(crate) fn offered(&self) -> Option<(Time, ShardId)> {
-        (self.flags & FLAG_OFFERED != 0).then_some((self.offered_at, ShardId(self.offered_shard)))
+    /// When and on which shard the current question was offered, if it was by `show_by`: whoever
+    /// came later got it too, but was not offered it in time.
+    pub(crate) fn offered(&self, show_by: Time) -> Option<(Time, ShardId)> {
+        let offered = self.flags & FLAG_OFFERED != 0 && self.offered_at <= show_by;
+        offered.then_some((self.offered_at, ShardId(self.offered_shard)))
     }
 
     /// Notes that the current question was offered to the session that exists, if that one lived
-    /// within `opened_at..=answer_by`. The first offer counts.
-    pub(crate) fn note_offer(&mut self, opened_at: Time, answer_by: Time, until: Time) {
-        let open =
-            self.session_shard != NO_SHARD && self.session_since <= answer_by && until > opened_at;
-        if open && self.flags & FLAG_OFFERED == 0 {
+    /// at some time in `opened_at..until`. The first offer counts.
+    pub(crate) fn note_offer(&mut self, opened_at: Time, until: Time) {
+        if self.session_shard != NO_SHARD {
+            let (shard, since) = (ShardId(self.session_shard), self.session_since);
+            self.note_offer_on(shard, since, opened_at, until);
+        }
+    }
+
+    /// The same of a session on `shard` that lived from `since` to `until`.
+    pub(crate) fn note_offer_on(
+        &mut self,
+        shard: ShardId,
+        since: Time,
+        opened_at: Time,
+        until: Time,
+    ) {
+        let offered_at = since.max(opened_at);
+        let is_first = self.flags & FLAG_OFFERED == 0 || offered_at < self.offered_at;
+        if until > opened_at && is_first {
             self.set(FLAG_OFFERED, true);
-            self.offered_at = self.session_since.max(opened_at);
-            self.offered_shard = self.session_shard;
+            self.offered_at = offered_at;
+            self.offered_shard = shard.0;
         }
     }
 
@@ -229,7 +256,13 @@ impl Player {
 
     /// Makes the current question history: it cannot be undone any more.
     pub(crate) fn fold(&mut self, user: &mut UserEntry) {
-        if let Some(verdict) = self.verdict() {
+        self.freeze(user);
+        self.drop_current();
+    }
+
+    /// Makes the last question history, but keeps what it brought: a repeat gets the same reply.
+    pub(crate) fn freeze(&mut self, user: &mut UserEntry) {
+        if let Some(verdict) = self.verdict().filter(|_| !self.is_frozen()) {
             match verdict {
                 Verdict::Passed => {}
                 Verdict::Revived(_) => self.card = At::new(self.current, verdict),
@@ -241,7 +274,17 @@ impl Player {
                 user.best_passed = user.best_passed.max(self.passed);
             }
         }
-        self.drop_current();
+        self.set(FLAG_FROZEN, true);
+    }
+
+    /// Questions passed by now, the current one included.
+    pub(crate) fn passed_by_now(&self) -> u8 {
+        let current = self.verdict().is_some_and(Verdict::passes) && !self.is_frozen();
+        self.passed + u8::from(current)
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.flags & FLAG_FROZEN != 0
     }
 
     /// Undoes the current question; a card that it used comes back.

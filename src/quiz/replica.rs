@@ -31,7 +31,7 @@ use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId}
 use crate::base::slots::push_tightly;
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
-use crate::quiz::event::Settlement;
+use crate::quiz::event::{Reveal, Settlement};
 use crate::quiz::judge::Eligibility;
 use crate::quiz::phase::Phase;
 use crate::quiz::player::{Mark, Player};
@@ -94,6 +94,11 @@ pub struct ShowReplica {
     /// Players in the game before the current question.
     in_play_before: u64,
     settlement: Option<Settlement>,
+    /// What was released last and counts.
+    reveal: Option<Reveal>,
+    /// Who joined the open question after the `answer_by` that is known, and when: an extension
+    /// may let them in.
+    late_joins: Vec<(UserPlace, Time)>,
 }
 
 impl ShowReplica {
@@ -114,6 +119,8 @@ impl ShowReplica {
             joined: 0,
             in_play_before: 0,
             settlement: None,
+            reveal: None,
+            late_joins: Vec::new(),
         }
     }
 
@@ -157,6 +164,12 @@ impl ShowReplica {
         self.settlement.as_ref()
     }
 
+    /// What was released last, as it was then; nothing of a question that was voided since.
+    #[must_use]
+    pub fn last_reveal(&self) -> Option<&Reveal> {
+        self.reveal.as_ref()
+    }
+
     /// Live figures of this shard, for the director.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -171,19 +184,19 @@ impl ShowReplica {
         }
     }
 
-    /// A user joins the show's room, or returns to it. Returning changes nothing.
+    /// A user joined the show's room at `since`, or returned to it. Returning changes nothing.
     ///
     /// # Errors
     /// If this shard keeps as many users as it can.
-    pub fn join(&mut self, user: UserId, users: &mut Users) -> Result<(), ShardFull> {
+    pub fn join(&mut self, user: UserId, since: Time, users: &mut Users) -> Result<(), ShardFull> {
         let place = users.enter(user).ok_or(ShardFull)?;
         if self.player_place(place).is_some() {
             return Ok(());
         }
-        // A join during the closing may have been on the way: the door is open until its bucket is
-        // settled.
-        let open_here = self.phase == Phase::Open
-            || (self.phase == Phase::Closing && !self.bucket_is_settled(place.bucket));
+        let open_here = self.admits_joins_of(since, place.bucket);
+        if self.phase == Phase::Open && !open_here {
+            self.late_joins.push((place, since));
+        }
         let closed = self.voided.len() - usize::from(open_here);
         let joined_after = u8::try_from(closed).expect("a show has at most 100 questions");
         let player = Player::new(place.slot, joined_after);
@@ -201,6 +214,47 @@ impl ShowReplica {
         Ok(())
     }
 
+    /// Whether the door to the current question was open at `since`. Neither the way of the mail
+    /// nor the order of the slices may decide it: every join until `answer_by` is here before any
+    /// silence is settled, because it was posted before its shard's drained mark.
+    fn admits_joins_of(&self, since: Time, bucket: usize) -> bool {
+        let open = match self.phase {
+            Phase::Open => true,
+            Phase::Closing => !self.bucket_is_settled(bucket),
+            Phase::Announced
+            | Phase::Lobby
+            | Phase::Closed
+            | Phase::Revealed
+            | Phase::Rejudging
+            | Phase::Voided
+            | Phase::PausedInLobby
+            | Phase::PausedInClosed
+            | Phase::PausedInRevealed
+            | Phase::PausedInVoided
+            | Phase::Settling
+            | Phase::Settled
+            | Phase::Ended
+            | Phase::Cancelled => false,
+        };
+        open && self.current.as_ref().is_some_and(|current| since <= current.shown.answer_by)
+    }
+
+    /// The current question was extended: whoever joined within the new time came in time.
+    fn admit_late_joins(&mut self) {
+        for (place, since) in std::mem::take(&mut self.late_joins) {
+            if !self.admits_joins_of(since, place.bucket) {
+                self.late_joins.push((place, since));
+                continue;
+            }
+            let Some(index) = self.player_place(place) else { continue };
+            let before = self.buckets[place.bucket].players[index];
+            self.buckets[place.bucket].players[index].joined_after -= 1;
+            let after = self.buckets[place.bucket].players[index];
+            let plays = |player: &Player| self.eligibility(player) == Eligibility::InPlay;
+            self.in_play_before += u64::from(plays(&after)) - u64::from(plays(&before));
+        }
+    }
+
     /// The user's one session now lives on `shard`, since `since`: when its connection was
     /// authenticated there, or began to read again.
     pub fn present(&mut self, user: UserId, shard: ShardId, since: Time, users: &mut Users) {
@@ -208,28 +262,48 @@ impl ShowReplica {
     }
 
     /// The user has no session that reads since `at`. To be called only when the session that
-    /// counts ended, not when an older one was replaced.
-    pub fn absent(&mut self, user: UserId, at: Time, users: &mut Users) {
-        self.with_session(user, at, users, Player::end_session);
+    /// counts ended, not when an older one was replaced. Says whether the user is a player here.
+    pub fn absent(&mut self, user: UserId, at: Time, users: &mut Users) -> bool {
+        self.with_session(user, at, users, Player::end_session)
     }
 
-    /// Notes what the session that exists was offered until `until`, then changes it.
+    /// Notes what the session that exists was offered until `until`, then changes it. False if the
+    /// user is no player here.
     fn with_session(
         &mut self,
         user: UserId,
         until: Time,
         users: &mut Users,
         change: impl FnOnce(&mut Player),
-    ) {
-        let Some(place) = users.find(user) else { return };
-        let Some(index) = self.player_place(place) else { return };
+    ) -> bool {
+        let found = users.find(user).and_then(|place| Some((place, self.player_place(place)?)));
+        let Some((place, index)) = found else { return false };
         let current = self.current.as_ref();
         let player = &mut self.buckets[place.bucket].players[index];
         if let Some(current) = current {
             player.turn_to(current.shown.question, users.entry_mut(place));
-            player.note_offer(current.opened_at, current.shown.answer_by, until);
+            player.note_offer(current.opened_at, until);
         }
         change(player);
+        true
+    }
+
+    /// A session on `shard` lived from `since` to `until` and is over: what it was offered counts.
+    pub fn visited(
+        &mut self,
+        user: UserId,
+        shard: ShardId,
+        since: Time,
+        until: Time,
+        users: &mut Users,
+    ) {
+        let Some(place) = users.find(user) else { return };
+        let (Some(index), Some(current)) = (self.player_place(place), &self.current) else {
+            return;
+        };
+        let player = &mut self.buckets[place.bucket].players[index];
+        player.turn_to(current.shown.question, users.entry_mut(place));
+        player.note_offer_on(shard, since, current.opened_at, until);
     }
 
     /// Shard `from` has posted everything that it received in time for `question`.

@@ -150,10 +150,7 @@ impl Shard {
             Input::Mail(batch) => self.mail_batch(batch),
             Input::Durable { record } => self.durable(record),
             Input::Tick => self.tick(),
-            Input::Operator { ticket, request } => {
-                let answer = self.operator(request);
-                self.effects.push(Effect::Answer { ticket, answer });
-            }
+            Input::Operator { ticket, request } => self.operator(ticket, request),
             Input::Shutdown => self.shutdown(),
         }
         while let Some(mail) = self.loopback.pop_front() {
@@ -236,15 +233,16 @@ impl Shard {
                 let session = Session { shard: from, conn };
                 if let Some(older) = self.registry.open(user, session) {
                     self.post(older.shard, Mail::SessionReplaced { conn: older.conn });
-                    self.quiz_absent(user);
+                    self.quiz_absent(user, older);
                 }
                 self.post(from, Mail::SessionConfirmed { conn });
             }
             Mail::SessionConfirmed { conn } => self.session_confirmed(conn),
             Mail::SessionReplaced { conn } => self.session_replaced(conn),
             Mail::SessionClosed { user, conn } => {
-                if self.registry.close(user, Session { shard: from, conn }) {
-                    self.quiz_absent(user);
+                let session = Session { shard: from, conn };
+                if self.registry.close(user, session) {
+                    self.quiz_absent(user, session);
                 }
             }
             Mail::Subscribe { room, encoding } => self.subscribe(from, room, encoding),

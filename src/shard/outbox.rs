@@ -38,6 +38,11 @@ impl Outbox {
         }
     }
 
+    /// Entries that were not planned yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.entries.len() - self.planned
+    }
+
     /// True if everything was planned.
     pub(crate) fn is_empty(&self) -> bool {
         self.planned == self.entries.len()

@@ -1,26 +1,41 @@
 //! What shards say to each other about shows.
 
-use crate::base::ids::{ConnId, EventNumber, OptionIndex, QuestionIndex, ShowId, UserId};
+use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
 use crate::quiz::judge::RefusalReason;
 use crate::quiz::replica::snapshot::PlayerSnapshot;
-use crate::quiz::replica::{AnswerInput, PlayerResult};
+use crate::quiz::replica::{AnswerInput, PlayerResult, TicketStamp};
 use crate::quiz::report::{Report, Tally};
 use crate::quiz::seal::SealedResult;
+use crate::shard::operator::OperatorError;
 
 /// One message about a show.
 #[derive(Clone, Debug)]
 pub enum QuizMail {
     /// Director → every shard: decided, and durable.
     Event(Box<NumberedEvent>),
-    /// Every shard → director: applied.
+    /// Director's home → the shard that admits shows: may this one be announced?
+    Reserve {
+        /// Which show.
+        show: ShowId,
+        /// The room that is to carry it.
+        room: RoomId,
+    },
+    /// The shard that admits shows → director's home.
+    Reserved {
+        /// Which show.
+        show: ShowId,
+        /// Whether it may be announced, or why not.
+        outcome: Result<(), OperatorError>,
+    },
+    /// Every shard → director: applied, and a question is queued for everybody who is in the room.
     Acknowledged {
         /// Which show.
         show: ShowId,
         /// Which event.
         event: EventNumber,
-        /// When it was applied.
+        /// When it was applied and queued.
         applied_at: Time,
     },
     /// Connection's shard → user's home: the user is in the show's room. Waits for the event.
@@ -61,7 +76,8 @@ pub enum QuizMail {
     },
     /// Connection's shard → user's home. Waits for the event that the sender has applied.
     Answer(Box<AnswerMail>),
-    /// Connection's shard → user's home: the user holds a ticket, which binds the option. Waits.
+    /// Connection's shard → user's home: the user holds a ticket, which binds the option of what
+    /// arrived later. Waits.
     TicketIssued {
         /// Which show.
         show: ShowId,
@@ -69,8 +85,8 @@ pub enum QuizMail {
         user: UserId,
         /// Which question.
         question: QuestionIndex,
-        /// Bound to this.
-        option: OptionIndex,
+        /// Bound to this, from when its answer arrived.
+        ticket: TicketStamp,
         /// The last event that the sender has applied.
         applied: EventNumber,
     },

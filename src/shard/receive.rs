@@ -305,6 +305,10 @@ impl Shard {
         } else {
             return true;
         };
+        let sequence = frame.business.as_ref().map_or("", |business| &business.sequence);
+        let known = sequence.len() <= crate::base::limits::SEQUENCE_BYTES_MAX;
+        let sequence = if known { sequence.to_owned() } else { String::new() };
+        let failure = proto::Failure { sequence, ..failure };
         self.send(id, &messages::failed(frame.r#type, ERROR_TOKEN_REFUSED, failure));
         false
     }

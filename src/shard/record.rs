@@ -1,8 +1,9 @@
 //! What a shard makes durable: commands together with what became of them.
 
-use crate::base::ids::{EventNumber, ShowId, UserId};
+use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId, UserId};
+use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
-use crate::quiz::replica::AnswerInput;
+use crate::quiz::replica::{AnswerInput, TicketStamp};
 use crate::quiz::report::Report;
 
 /// One record of a shard's journal.
@@ -21,12 +22,53 @@ pub enum Record {
         /// The last event that this shard had applied.
         applied: EventNumber,
     },
-    /// A user joined a show.
+    /// A user joined a show, or returned to it: present from here on.
     Joined {
         /// Which show.
         show: ShowId,
         /// Who.
         user: UserId,
+        /// The shard of the connection.
+        shard: ShardId,
+        /// When it entered the room.
+        since: Time,
+        /// If the session was over before this was taken up: since when.
+        until: Option<Time>,
+        /// The last event that this shard had applied.
+        applied: EventNumber,
+    },
+    /// A player's session ended, or left the show's room.
+    Absent {
+        /// Which show.
+        show: ShowId,
+        /// Who.
+        user: UserId,
+        /// When.
+        at: Time,
+        /// The last event that this shard had applied.
+        applied: EventNumber,
+    },
+    /// A player holds a ticket, which binds the option of what arrived later.
+    TicketIssued {
+        /// Which show.
+        show: ShowId,
+        /// Who.
+        user: UserId,
+        /// Which question.
+        question: QuestionIndex,
+        /// Bound to this, from when its answer arrived.
+        ticket: TicketStamp,
+        /// The last event that this shard had applied.
+        applied: EventNumber,
+    },
+    /// A shard has posted everything that it received in time: silence is settled behind these.
+    Drained {
+        /// Which show.
+        show: ShowId,
+        /// Which question.
+        question: QuestionIndex,
+        /// Which shard.
+        from: ShardId,
         /// The last event that this shard had applied.
         applied: EventNumber,
     },

@@ -288,6 +288,12 @@ impl Shard {
         found
     }
 
+    /// Whether a room has members here.
+    pub(crate) fn has_members(&self, room: RoomId) -> bool {
+        let index = self.rooms.by_id.get(&room);
+        index.is_some_and(|index| self.rooms.local(*index).members.count() > 0)
+    }
+
     /// Takes a connection out of its room, if it is in one.
     pub(crate) fn leave_room(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else {
@@ -512,6 +518,7 @@ impl Shard {
         }
         let room = self.rooms.local(index);
         self.rooms.lanes_bytes += room.storage_bytes() - before;
+        self.quiz_queued(mail.after);
     }
 
     /// A connection missed versions for good: it is told, and goes on with the oldest that is

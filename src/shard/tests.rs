@@ -1,6 +1,8 @@
 //! What was broken once: a shard that is its own home, its clients, and a socket each that takes
 //! as much as the test lets it.
 
+mod several;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -52,31 +54,7 @@ struct Heard {
 
 impl Stage {
     fn new() -> Stage {
-        let key = PlacementKey([3; 16]);
-        let config = ShardConfig {
-            me: ShardId(0),
-            placement: Placement::new(key, 8, 1),
-            clock: CLOCK,
-            decoder: Decoder { role: Role::Server, message_bytes_max: 4_096 },
-            spill_bytes_max: 2_000,
-            lane_bytes_max: 1_500,
-            handshake_timeout_ms: 1_000,
-            heartbeat_interval_ms: 1_000,
-            idle_timeout_ms: 60_000,
-            echo: false,
-            admission: Admission {
-                mailbox_age_ms: 1_000,
-                turn_ms: 1_000,
-                force_retry_percent: 0,
-                retry_after_max_ms: 0,
-            },
-        };
-        let secrets = Secrets {
-            ticket_key: TicketKey::new([9; 32], CLOCK),
-            verifier: TokenVerifier::new(SECRET),
-            entropy: Box::new(SeededEntropy::new(1, 1)),
-        };
-        let shard = Shard::new(config, secrets);
+        let shard = a_shard(ShardId(0), 1, 0);
         let now = Time::from_millis(1_000);
         let sent = BTreeMap::new();
         Stage { shard, now, places: 0, sent, takes: usize::MAX, ended: Vec::new() }
@@ -195,23 +173,27 @@ impl Stage {
     }
 
     fn heard(&self, conn: ConnId) -> Heard {
-        let bytes = &self.sent[&conn.place];
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let mut frames = bytes[end + 4..].to_vec();
-        let decoder = Decoder { role: Role::Client, message_bytes_max: 1 << 20 };
-        let mut heard = Heard::default();
-        let mut pending = None;
-        let decoded = decoder.decode(&mut pending, &mut frames, |message| {
-            assert_eq!(heard.closed, None, "{message:?} follows a close frame");
-            match &message {
-                Message::Close(close) => heard.closed = close.map(|close| close.code),
-                message => heard.frames.push(decode_server(Encoding::Proto, message).unwrap()),
-            }
-            ControlFlow::Continue(())
-        });
-        decoded.unwrap();
-        heard
+        heard_in(&self.sent[&conn.place])
     }
+}
+
+/// What a client got, of all bytes that were sent to it.
+fn heard_in(bytes: &[u8]) -> Heard {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let mut frames = bytes[end + 4..].to_vec();
+    let decoder = Decoder { role: Role::Client, message_bytes_max: 1 << 20 };
+    let mut heard = Heard::default();
+    let mut pending = None;
+    let decoded = decoder.decode(&mut pending, &mut frames, |message| {
+        assert_eq!(heard.closed, None, "{message:?} follows a close frame");
+        match &message {
+            Message::Close(close) => heard.closed = close.map(|close| close.code),
+            message => heard.frames.push(decode_server(Encoding::Proto, message).unwrap()),
+        }
+        ControlFlow::Continue(())
+    });
+    decoded.unwrap();
+    heard
 }
 
 impl Heard {
@@ -245,6 +227,35 @@ impl Heard {
         }
         found
     }
+}
+
+/// A shard of several; `force_retry_percent` of answers are asked to come again.
+fn a_shard(me: ShardId, shard_count: u16, force_retry_percent: u8) -> Shard {
+    let key = PlacementKey([3; 16]);
+    let config = ShardConfig {
+        me,
+        placement: Placement::new(key, 8, shard_count),
+        clock: CLOCK,
+        decoder: Decoder { role: Role::Server, message_bytes_max: 4_096 },
+        spill_bytes_max: 2_000,
+        lane_bytes_max: 1_500,
+        handshake_timeout_ms: 1_000,
+        heartbeat_interval_ms: 1_000,
+        idle_timeout_ms: 60_000,
+        echo: false,
+        admission: Admission {
+            mailbox_age_ms: 1_000,
+            turn_ms: 1_000,
+            force_retry_percent,
+            retry_after_max_ms: 0,
+        },
+    };
+    let secrets = Secrets {
+        ticket_key: TicketKey::new([9; 32], CLOCK),
+        verifier: TokenVerifier::new(SECRET),
+        entropy: Box::new(SeededEntropy::new(1, 1)),
+    };
+    Shard::new(config, secrets)
 }
 
 fn token(user: u64) -> String {

@@ -365,6 +365,7 @@ impl World {
             }
         }
         self.see_applied(host, None);
+        self.see_queued(host);
     }
 
     fn make_durable(&mut self, host: usize, number: u64) {

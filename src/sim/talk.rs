@@ -414,6 +414,9 @@ impl World {
             }
             Some(Payload::Question(question)) => self.hear_question(link, &question),
             Some(Payload::Snapshot(snapshot)) => {
+                if let Some(reveal) = &snapshot.last_reveal {
+                    self.hear_reveal(reveal);
+                }
                 if let Some(question) = &snapshot.open_question {
                     self.hear_question(link, question);
                 }

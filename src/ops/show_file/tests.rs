@@ -34,7 +34,7 @@ id = 7
 room = 8
 title = " A show "
 starts_at = "2030-01-31T20:00:00+01:00"
-prize_pool_cents = 9_223_372_036_854_775_807
+prize_pool_cents = 10_000_000_000_000
 remainder_account = "charity"
 revive = { wrong = false, late = true, unreachable = true }
 [timing]
@@ -55,7 +55,7 @@ correct = 5
 "#,
     )
     .expect("a show");
-    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(9223372036854775807), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }) }"#]].assert_eq(&format!("{show:?}"));
+    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }) }"#]].assert_eq(&format!("{show:?}"));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn the_prize_and_the_title() {
             "prize_pool_cents = 100",
             "prize_pool_cents = -1",
             expect![
-                "show.toml:3: prize_pool_cents: -1 is negative: expects at least 0; the nearest valid one is 0"
+                "show.toml:3: prize_pool_cents: -1 is negative: expects 0 to 10000000000000; the nearest valid one is 0"
             ],
         ),
         (
@@ -184,7 +184,7 @@ fn the_prize_and_the_title() {
             "prize_pool_cents = 100",
             "prize_pool_cents = 9_223_372_036_854_775_808",
             expect![
-                "show.toml:3: prize_pool_cents: 9223372036854775808 is out of range: expects at least 0; the nearest valid one is 9223372036854775807"
+                "show.toml:3: prize_pool_cents: 9223372036854775808 is out of range: expects 0 to 10000000000000; the nearest valid one is 10000000000000"
             ],
         ),
         ("title = \"A show\"", "title = \"\"", expect!["show.toml:2: title: is empty"]),
@@ -373,7 +373,7 @@ hint = "b"
         &expect![[r#"
             show.toml:1: title: missing: this key is required
             show.toml:3: titel: unknown key; did you mean `title`?
-            show.toml:4: prize_pool_cents: -5 is negative: expects at least 0; the nearest valid one is 0
+            show.toml:4: prize_pool_cents: -5 is negative: expects 0 to 10000000000000; the nearest valid one is 0
             show.toml:7: timing.countdown_ms: expects a whole number, got a string
             show.toml:12: questions[0].correct: option index 3 is out of range: options are counted from 0 to 1
             show.toml:15: questions[1].text: duplicate question: the same text is at show.toml:10
@@ -388,7 +388,7 @@ fn what_is_not_toml_hides_no_other_problem() {
         "id = 7\nid = 8\nprize_pool_cents = -1\n[[questions]\ntext = \"x\"",
         &expect![[r#"
         show.toml:2: not TOML: duplicate key
-        show.toml:3: prize_pool_cents: -1 is negative: expects at least 0; the nearest valid one is 0
+        show.toml:3: prize_pool_cents: -1 is negative: expects 0 to 10000000000000; the nearest valid one is 0
         show.toml:4: not TOML: unclosed array table, expected `]`
         show.toml:5: text: unknown key; did you mean `questions.text`?"#]],
     );

@@ -1,6 +1,6 @@
 //! Answers: recorded once, judged at once, sealed at once.
 
-use super::{Current, ShowReplica};
+use super::{Current, OpenQuestion, ShowReplica};
 use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
@@ -140,10 +140,12 @@ impl ShowReplica {
             }
             return Some(AnswerOutcome::Repeated(sealed));
         }
-        player.option()?;
-        // The first to arrive at the host binds. A late one from another shard may overtake it:
-        // then it is not judged yet, and gives way.
-        let overtaken = input.stamp() < player.arrived && self.may_answer(&player, input).is_ok();
+        let recorded = player.option()?;
+        // The first on record binds the option. The same answer, given again on another shard, may
+        // have overtaken the one in time: it is not judged yet, and gives way.
+        let overtaken = input.option == recorded
+            && input.stamp() < player.arrived
+            && self.may_answer(&player, input).is_ok();
         (!overtaken).then_some(AnswerOutcome::StillDeferred)
     }
 
@@ -186,8 +188,7 @@ impl ShowReplica {
         if input.option.index() >= current.option_count {
             return Err(RefusalReason::NoSuchOption);
         }
-        let bound = player.bound().or(input.ticket.map(|ticket| ticket.option));
-        if bound.is_some_and(|bound| bound != input.option)
+        if player.is_bound_against(input.option, input.stamp())
             || input.ticket.is_some_and(|ticket| ticket.option != input.option)
         {
             return Err(RefusalReason::AnswerBound);
@@ -248,23 +249,25 @@ impl ShowReplica {
         }
     }
 
-    /// A retry ticket was issued to this player: it binds the option. The first one counts, and
-    /// one that comes after the answer changes nothing.
+    /// A retry ticket was issued to this player: it binds the option of everything that arrived
+    /// after its stamp. The earliest stamp counts, however the mail came, and what comes after the
+    /// answer is on record changes nothing. Says whether the ticket is for the current question.
     pub fn ticket_issued(
         &mut self,
         user: UserId,
         question: QuestionIndex,
-        option: OptionIndex,
+        ticket: TicketStamp,
         users: &mut Users,
-    ) {
-        let Some(place) = users.find(user) else { return };
-        let Some(index) = self.player_place(place) else { return };
-        let Some(current) = &self.current else { return };
-        if current.shown.question == question && option.index() < current.option_count {
-            let player = &mut self.buckets[place.bucket].players[index];
-            player.turn_to(question, users.entry_mut(place));
-            player.bind(option);
+    ) -> bool {
+        let found = users.find(user).and_then(|place| Some((place, self.player_place(place)?)));
+        let (Some((place, index)), Some(current)) = (found, &self.current) else { return false };
+        if current.shown.question != question || ticket.option.index() >= current.option_count {
+            return false;
         }
+        let player = &mut self.buckets[place.bucket].players[index];
+        player.turn_to(question, users.entry_mut(place));
+        player.bind(ticket.option, ticket.arrived);
+        true
     }
 
     /// What is on record of a player at the current question.
@@ -272,13 +275,13 @@ impl ShowReplica {
     pub fn record(&self, user: UserId, users: &Users) -> Option<AnswerRecord> {
         let place = users.find(user)?;
         let player = &self.buckets[place.bucket].players[self.player_place(place)?];
-        let question = self.current.as_ref()?.shown.question;
+        let OpenQuestion { question, show_by, .. } = self.current.as_ref()?.shown;
         if !player.is_about(question) || self.eligibility(player) != Eligibility::InPlay {
             return None;
         }
         Some(AnswerRecord {
             question,
-            offered: player.offered(),
+            offered: player.offered(show_by),
             answer: player.option().map(|option| (option, player.arrived)),
             by_ticket: player.is_by_ticket(),
             verdict: player.verdict(),
@@ -299,7 +302,7 @@ impl Current {
             new_record: player.is_new_record(),
             by_ticket: player.is_by_ticket(),
             option: player.option(),
-            passed: player.passed + u8::from(verdict.passes()),
+            passed: player.passed_by_now(),
         };
         Some(self.sealer.seal(user, player.revision, record))
     }

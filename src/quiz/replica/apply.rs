@@ -59,12 +59,6 @@ pub enum ApplyError {
         /// The one it named.
         got: QuestionIndex,
     },
-    /// More shows than [`crate::base::limits::SHOWS_MAX`].
-    #[error("show {show} is one too many for this process: end and forget others first")]
-    TooManyShows {
-        /// Which show.
-        show: ShowId,
-    },
 }
 
 impl ShowReplica {
@@ -142,18 +136,23 @@ impl ShowReplica {
                 let shown = &mut self.current_mut().shown;
                 shown.show_by = *show_by;
                 shown.answer_by = *answer_by;
+                self.admit_late_joins();
             }
             ShowEvent::QuestionClosing { answer_by, .. } => {
                 self.current_mut().shown.answer_by = *answer_by;
                 self.work = Some(Work::silence());
+                self.admit_late_joins();
+                self.late_joins = Vec::new();
             }
             ShowEvent::QuestionClosed { .. } => {
                 assert!(self.work.is_none(), "closed before this shard had settled");
             }
-            ShowEvent::QuestionVoided { .. } => {
+            ShowEvent::Revealed(reveal) => self.reveal = Some(reveal.clone()),
+            ShowEvent::QuestionVoided { question } => {
                 if let Some(last) = self.voided.last_mut() {
                     *last = true;
                 }
+                self.reveal = self.reveal.take().filter(|reveal| reveal.question != *question);
                 self.undo_current(users);
             }
             ShowEvent::Rejudging { correct, revision, .. } => {
@@ -180,7 +179,6 @@ impl ShowReplica {
             }
             ShowEvent::Announced(_)
             | ShowEvent::LobbyOpened
-            | ShowEvent::Revealed(_)
             | ShowEvent::Rejudged { .. }
             | ShowEvent::Paused
             | ShowEvent::Resumed => {}
@@ -216,6 +214,7 @@ impl ShowReplica {
     fn undo_current(&mut self, users: &mut Users) {
         self.work = None;
         self.current = None;
+        self.late_joins = Vec::new();
         let mut in_play = 0;
         for bucket in 0..self.buckets.len() {
             for place in 0..self.buckets[bucket].players.len() {

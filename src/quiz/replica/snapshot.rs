@@ -55,10 +55,8 @@ impl ShowReplica {
         let player = place.and_then(|place| self.player(place));
         let current = self.current.as_ref();
         // What is on record is the current question's or nothing.
-        let recorded = player.zip(current).filter(|(player, current)| {
-            player.is_about(current.shown.question)
-                && self.eligibility(player) == Eligibility::InPlay
-        });
+        let recorded =
+            player.zip(current).filter(|(player, current)| player.is_about(current.shown.question));
         let mut recorded_option = recorded.and_then(|(player, _)| player.option());
         if bugs::active(Bug::OptionLeakedInSnapshot) && self.phase.hides_verdicts() {
             recorded_option = recorded_option.or(current.map(|current| current.correct));

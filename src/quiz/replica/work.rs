@@ -1,10 +1,13 @@
 //! What concerns all players of a shard, bucket by bucket: settling silence, judging again,
 //! freezing, paying.
 //!
-//! A slice takes whole buckets, so a bucket is either settled or not. The shard layer asks for
-//! slices between other work; a piece of work that is complete yields its report exactly once.
+//! A slice takes so many players, across buckets or within one; only freezing, whose digest wants
+//! the users of a bucket in order, takes whole buckets. The shard layer asks for slices between
+//! other work; a piece of work that is complete yields its report exactly once.
 
-use super::{ShowReplica, u16_of};
+use std::ops::Range;
+
+use super::{OpenQuestion, ShowReplica, u16_of};
 use crate::base::ids::{BucketId, QuestionIndex, UserId};
 use crate::quiz::judge::{Eligibility, Merits, assess, judge_silence};
 use crate::quiz::money::Cents;
@@ -51,6 +54,8 @@ pub(super) struct Work {
     task: Task,
     /// The bucket to take next, by its place.
     next: usize,
+    /// The player of that bucket to take next.
+    next_player: usize,
     frozen: Vec<FrozenBucket>,
     winners: u64,
     paid: Cents,
@@ -58,7 +63,8 @@ pub(super) struct Work {
 
 impl Work {
     fn new(task: Task) -> Work {
-        Work { task, next: 0, frozen: Vec::new(), winners: 0, paid: Cents::ZERO }
+        let frozen = Vec::new();
+        Work { task, next: 0, next_player: 0, frozen, winners: 0, paid: Cents::ZERO }
     }
 
     pub(super) fn silence() -> Work {
@@ -87,25 +93,30 @@ impl ShowReplica {
             .is_some_and(|work| work.task != Task::Silence || self.barrier_is_passed())
     }
 
-    /// Works on the next buckets until about `players_max` players are done: at least one bucket,
-    /// always whole ones. Does nothing while the closing barrier is not passed.
+    /// Works on the next `players_max` players, or, freezing, on whole buckets until so many are
+    /// done. Does nothing while the closing barrier is not passed.
     pub fn settle_slice(&mut self, players_max: usize, users: &mut Users) -> SliceProgress {
         let mut progress = SliceProgress::default();
         if !self.has_work() {
             return progress;
         }
         let Some(mut work) = self.work.take() else { return progress };
-        let mut done = 0;
-        while work.next < self.buckets.len() && (done == 0 || done < players_max) {
+        let mut left = players_max.max(1);
+        while work.next < self.buckets.len() && left > 0 {
             let bucket = work.next;
+            let count = self.buckets[bucket].players.len();
+            let start = work.next_player;
+            let end = if work.task == Task::Freeze { count } else { count.min(start + left) };
+            let players = start..end;
+            left = left.saturating_sub(players.len());
             match work.task {
-                Task::Silence => self.settle_silence(bucket, users, &mut progress.results),
-                Task::Rejudge => self.rejudge(bucket, users, &mut progress.results),
+                Task::Silence => self.settle_silence(bucket, players, users, &mut progress.results),
+                Task::Rejudge => self.rejudge(bucket, players, users, &mut progress.results),
                 Task::Freeze => work.frozen.push(self.freeze(bucket, users)),
-                Task::Pay => self.pay(bucket, users, &mut work),
+                Task::Pay => self.pay(bucket, players, users, &mut work),
             }
-            done += self.buckets[bucket].players.len();
-            work.next += 1;
+            (work.next, work.next_player) =
+                if end < count { (bucket, end) } else { (bucket + 1, 0) };
         }
         if work.next == self.buckets.len() {
             progress.report = Some(self.report(work));
@@ -116,9 +127,10 @@ impl ShowReplica {
         progress
     }
 
-    /// Whether silence in the bucket at `place` is settled at the current question.
+    /// Whether silence in the bucket at `place` is settled at the current question, or begun to be.
     pub(super) fn bucket_is_settled(&self, place: usize) -> bool {
-        self.phase == Phase::Closing && self.work.as_ref().is_none_or(|work| place < work.next)
+        let reached = |work: &Work| (place, 0) < (work.next, work.next_player);
+        self.phase == Phase::Closing && self.work.as_ref().is_none_or(reached)
     }
 
     fn report(&self, work: Work) -> Report {
@@ -142,21 +154,22 @@ impl ShowReplica {
         }
     }
 
-    /// Gives a verdict to everybody in a bucket who has none.
+    /// Gives a verdict to everybody among some players of a bucket who has none.
     fn settle_silence(
         &mut self,
         bucket: usize,
+        players: Range<usize>,
         users: &mut Users,
         results: &mut Vec<PlayerResult>,
     ) {
         let current = self.current_mut();
-        let (opened_at, answer_by) = (current.opened_at, current.shown.answer_by);
-        let question = current.shown.question;
-        for index in 0..self.buckets[bucket].players.len() {
+        let opened_at = current.opened_at;
+        let OpenQuestion { question, show_by, answer_by, .. } = current.shown;
+        for index in players {
             let player = &mut self.buckets[bucket].players[index];
             let place = UserPlace { bucket, slot: player.slot };
             player.turn_to(question, users.entry_mut(place));
-            player.note_offer(opened_at, answer_by, answer_by);
+            player.note_offer(opened_at, answer_by);
             let player = *player;
             if player.verdict().is_some() || self.eligibility(&player) != Eligibility::InPlay {
                 continue;
@@ -167,17 +180,23 @@ impl ShowReplica {
             } else {
                 let entry = users.entry_mut(place);
                 let card = self.card_facts(&player, entry.cards > 0);
-                let verdict = judge_silence(player.offered().is_some(), &card);
+                let verdict = judge_silence(player.offered(show_by).is_some(), &card);
                 self.enter_verdict(place, index, verdict, entry);
             }
             self.push_result(place, index, users, results);
         }
     }
 
-    /// Judges again, in one bucket, everybody who answered in time; all else does not depend on
-    /// which option is correct.
-    fn rejudge(&mut self, bucket: usize, users: &mut Users, results: &mut Vec<PlayerResult>) {
-        for index in 0..self.buckets[bucket].players.len() {
+    /// Judges again, among some players of a bucket, everybody who answered in time; all else does
+    /// not depend on which option is correct.
+    fn rejudge(
+        &mut self,
+        bucket: usize,
+        players: Range<usize>,
+        users: &mut Users,
+        results: &mut Vec<PlayerResult>,
+    ) {
+        for index in players {
             let player = self.buckets[bucket].players[index];
             let place = UserPlace { bucket, slot: player.slot };
             let (Some(before), Some(option)) = (player.verdict(), player.option()) else {
@@ -218,7 +237,7 @@ impl ShowReplica {
         let mut order = Vec::with_capacity(self.buckets[bucket].players.len());
         for (index, player) in self.buckets[bucket].players.iter_mut().enumerate() {
             let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
-            player.fold(entry);
+            player.freeze(entry);
             order.push((entry.user, index));
         }
         order.sort_unstable();
@@ -241,23 +260,24 @@ impl ShowReplica {
         FrozenBucket { bucket: BucketId(id.0), winners, digest: digest.finish() }
     }
 
-    /// Pays the winners of a bucket, each once.
-    fn pay(&mut self, bucket: usize, users: &mut Users, work: &mut Work) {
+    /// Pays the winners among some players of a bucket, each once.
+    fn pay(&mut self, bucket: usize, players: Range<usize>, users: &mut Users, work: &mut Work) {
         let per_head = self.settlement.as_ref().expect("the prize is split").per_head;
-        for index in 0..self.buckets[bucket].players.len() {
+        for index in players {
             let player = self.buckets[bucket].players[index];
             if !self.is_winner(&player) || player.is_paid() {
                 continue;
             }
             self.buckets[bucket].players[index].set_paid();
             let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
+            // A pool is at most `PRIZE_POOL_CENTS_MAX`: nobody wins that often.
             entry.balance = entry.balance.checked_add(per_head).expect("a balance fits in 64 bits");
             work.paid = work.paid.checked_add(per_head).expect("payouts are at most the pool");
             work.winners += 1;
         }
     }
 
-    /// Whether a player, whose record is folded, passed every question that counts, and at least
+    /// Whether a player, whose record is frozen, passed every question that counts, and at least
     /// one did.
     pub(super) fn is_winner(&self, player: &super::Player) -> bool {
         let winner = self.eligibility(player) == Eligibility::InPlay && player.passed > 0;

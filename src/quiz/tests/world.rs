@@ -148,7 +148,7 @@ enum Mail {
     Event(NumberedEvent),
     Acknowledged(ShardId, EventNumber, Time),
     Answer(UserId, AnswerInput),
-    TicketIssued(UserId, QuestionIndex, OptionIndex),
+    TicketIssued(UserId, QuestionIndex, TicketStamp),
     Present(UserId, ShardId),
     Absent(UserId),
     Drained(ShardId, QuestionIndex),
@@ -305,7 +305,7 @@ impl World {
     pub(crate) fn join(&mut self, user: UserId) {
         let (shard, now) = (self.connection_shard(user), self.now);
         let local = self.local_mut(user);
-        local.join(SHOW, user).unwrap();
+        local.join(SHOW, user, now).unwrap();
         local.present(SHOW, user, shard, now);
     }
 
@@ -352,11 +352,13 @@ impl World {
                 self.director.acknowledged(now, from, number, applied_at);
             }
             Mail::Answer(user, input) => self.judge(user, input),
-            Mail::TicketIssued(user, question, option) => {
-                self.local_mut(user).ticket_issued(SHOW, user, question, option);
+            Mail::TicketIssued(user, question, ticket) => {
+                self.local_mut(user).ticket_issued(SHOW, user, question, ticket);
             }
             Mail::Present(user, on) => self.local_mut(user).present(SHOW, user, on, now),
-            Mail::Absent(user) => self.local_mut(user).absent(SHOW, user, now),
+            Mail::Absent(user) => {
+                self.local_mut(user).absent(SHOW, user, now);
+            }
             Mail::Drained(from, question) => {
                 self.locals[shard.index()].drained(SHOW, from, question);
                 self.drained.insert((question, shard, from));
@@ -420,8 +422,8 @@ impl World {
         let (now, to) = (self.now, self.placement.user_home(user));
         let sender_applied = replica.last_event();
         if retry {
-            self.post(shard, to, Mail::TicketIssued(user, question, option));
             let stamp = TicketStamp { option, arrived: now };
+            self.post(shard, to, Mail::TicketIssued(user, question, stamp));
             let back = shown.answer_by + Duration::from_millis(200);
             self.at(back, shard, Mail::Tap(user, place, option, Some(stamp), false));
             return;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::{EventNumber, ShardId, ShowId, UserId};
+use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ENDED_SHOWS_MAX, SHOWS_MAX};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
@@ -11,6 +11,7 @@ use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::phase::Phase;
 use crate::quiz::report::{Report, Tally};
 use crate::shard::Shard;
+use crate::shard::input::Effect;
 use crate::shard::mail::Mail;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
 use crate::shard::quiz_bridge::QuizBridge;
@@ -18,6 +19,8 @@ use crate::shard::quiz_bridge::status::{OpenedQuestion, ShowStatus};
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
 
+/// Admits the shows of all directors.
+const ADMITTING_SHARD: ShardId = ShardId(0);
 /// Notices that are kept for the operator, per show.
 const NOTICES_MAX: usize = 64;
 
@@ -114,12 +117,13 @@ impl QuizBridge {
 
 impl Shard {
     /// An operator asks for something.
-    pub(crate) fn operator(
-        &mut self,
-        request: OperatorRequest,
-    ) -> Result<OperatorAnswer, OperatorError> {
-        match request {
-            OperatorRequest::Announce(definition) => self.announce(&definition),
+    pub(crate) fn operator(&mut self, ticket: u64, request: OperatorRequest) {
+        let answer = match request {
+            OperatorRequest::Announce(definition) => match self.ask_to_announce(ticket, definition)
+            {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             OperatorRequest::Command { show, command } => self.command(show, command),
             OperatorRequest::Status { show } => self.status(show),
             OperatorRequest::Shows => {
@@ -128,31 +132,65 @@ impl Shard {
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user),
             OperatorRequest::Publish(messages) => self.publish_for_service(messages),
-        }
+        };
+        self.effects.push(Effect::Answer { ticket, answer });
     }
 
-    fn announce(
+    /// One shard admits the shows of all directors: two that are announced at the same moment on
+    /// two shards can neither be one too many nor share a room.
+    fn ask_to_announce(
         &mut self,
-        definition: &Arc<ShowDefinition>,
-    ) -> Result<OperatorAnswer, OperatorError> {
-        let show = definition.id;
-        if self.quiz.directors.contains_key(&show) {
+        ticket: u64,
+        definition: Arc<ShowDefinition>,
+    ) -> Result<(), OperatorError> {
+        let (show, room) = (definition.id, definition.room);
+        let exists =
+            self.quiz.directors.contains_key(&show) || self.quiz.announcing.contains_key(&show);
+        if exists {
             return Err(OperatorError::ShowExists(show));
         }
-        if self.quiz.local.shows().count() >= SHOWS_MAX {
-            return Err(OperatorError::TooManyShows);
-        }
+        self.quiz.announcing.insert(show, (ticket, definition));
+        self.post(ADMITTING_SHARD, Mail::Quiz(QuizMail::Reserve { show, room }));
+        Ok(())
+    }
+
+    /// On the shard that admits shows: a director's home asks. The place is free again when the
+    /// show has ended here.
+    pub(super) fn reserve(&mut self, from: ShardId, show: ShowId, room: RoomId) {
+        let reserved = &mut self.quiz.reserved;
+        let other = reserved.iter().find(|(_, taken)| **taken == room).map(|(show, _)| *show);
+        let outcome = if reserved.contains_key(&show) {
+            Err(OperatorError::ShowExists(show))
+        } else if reserved.len() >= SHOWS_MAX {
+            Err(OperatorError::TooManyShows)
+        } else if let Some(show) = other {
+            Err(OperatorError::RoomTaken { room, show })
+        } else {
+            reserved.insert(show, room);
+            Ok(())
+        };
+        self.post(from, Mail::Quiz(QuizMail::Reserved { show, outcome }));
+    }
+
+    /// A show that was to be announced from here may be, or may not.
+    pub(super) fn reserved(&mut self, show: ShowId, outcome: Result<(), OperatorError>) {
+        let Some((ticket, definition)) = self.quiz.announcing.remove(&show) else { return };
+        let answer = outcome.map(|()| {
+            self.announce(&definition);
+            OperatorAnswer::Done
+        });
+        self.effects.push(Effect::Answer { ticket, answer });
+    }
+
+    fn announce(&mut self, definition: &Arc<ShowDefinition>) {
+        let show = definition.id;
         self.quiz.forget_old_directors();
-        if let Some(other) = self.quiz.by_room.get(&definition.room) {
-            return Err(OperatorError::RoomTaken { room: definition.room, show: *other });
-        }
         let (shards, buckets) = (self.placement.shard_count(), self.placement.bucket_count());
         let director = Director::new(definition.clone(), shards, buckets, self.now);
         let directed =
             Directed { director, questions: Vec::new(), notices: Vec::new(), is_paid_out: false };
         self.quiz.directors.insert(show, directed);
         self.post_decided(show);
-        Ok(OperatorAnswer::Done)
     }
 
     fn command(&mut self, show: ShowId, command: Command) -> Result<OperatorAnswer, OperatorError> {

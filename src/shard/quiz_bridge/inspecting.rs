@@ -21,6 +21,12 @@ impl Shard {
         self.quiz.applied(show)
     }
 
+    /// The last event of a show that is queued for those who are in its room here.
+    #[must_use]
+    pub fn queued_event(&self, show: ShowId) -> EventNumber {
+        self.quiz.queued.get(&show).copied().unwrap_or_default()
+    }
+
     /// What is on record of a player who lives here, at a show's current question.
     #[must_use]
     pub fn answer_record(&self, show: ShowId, user: UserId) -> Option<AnswerRecord> {

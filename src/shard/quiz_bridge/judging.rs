@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::ids::{ConnId, ShardId, ShowId, UserId};
+use crate::base::bugs::{self, Bug};
+use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::judge::RefusalReason;
@@ -15,10 +16,14 @@ use crate::shard::held::Post;
 use crate::shard::mail::Mail;
 use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
 use crate::shard::record::Record;
+use crate::shard::registry::Session;
 
-/// Players whose silence is settled in one slice: well below a turn's 250 µs times the number of
-/// turns that a second has left.
-const SLICE_PLAYERS: usize = 2_048;
+/// Players whose silence is settled in one slice, at some 700 ns each for cold memory and the seal:
+/// below a turn's 250 µs, and half as many results as a turn sends.
+const SLICE_PLAYERS: usize = 256;
+/// No slice while more replies than this wait to be sent: two turns' worth. What results become
+/// elsewhere is as much as here, because users are spread evenly.
+const OUTBOX_WAITING_MAX: usize = 1_024;
 /// How often live figures go to the director while a question is open.
 const TALLY_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -39,18 +44,16 @@ impl Shard {
         self.quiz.has_work = true;
         self.quiz.tally_due.get_or_insert(self.now);
         match &event.event {
-            ShowEvent::Announced(definition) => {
-                self.quiz.by_room.entry(definition.room).or_insert(show);
-                // Whoever gathered in the room before its show was announced plays too.
-                for (id, user) in self.members_of(definition.room) {
-                    self.quiz_joined_room(id, user, definition.room);
-                }
+            ShowEvent::Announced(definition) => self.carry_show(definition.room, show),
+            ShowEvent::QuestionOpened(_) if self.has_members_of_show(show) => {
+                self.quiz.unqueued.insert(show, event.number);
             }
             ShowEvent::QuestionClosing { close_after, .. } => {
                 self.quiz.draining.insert(show, *close_after);
             }
             ShowEvent::QuestionVoided { .. } | ShowEvent::Cancelled => {
                 self.quiz.draining.remove(&show);
+                self.quiz.unqueued.remove(&show);
             }
             ShowEvent::LobbyOpened
             | ShowEvent::QuestionOpened(_)
@@ -65,16 +68,61 @@ impl Shard {
             | ShowEvent::Settled(_)
             | ShowEvent::Ended => {}
         }
-        let home = self.placement.show_home(show);
-        let (number, applied_at) = (event.number, self.now);
-        let mail = QuizMail::Acknowledged { show, event: number, applied_at };
-        self.post(home, Mail::Quiz(mail));
+        self.acknowledge(show);
         self.tell_room(event);
         self.release_room_frames();
         self.take_up_waiting(show);
         self.post_drained();
         if matches!(event.event, ShowEvent::Ended) {
-            self.quiz.forget(show);
+            self.forget_show(show);
+        }
+    }
+
+    /// A room carries a show from now on, unless the last event of an earlier one is still to come.
+    fn carry_show(&mut self, room: RoomId, show: ShowId) {
+        if *self.quiz.by_room.entry(room).or_insert(show) == show {
+            // Whoever gathered in the room before its show was announced plays too.
+            for (id, user) in self.members_of(room) {
+                self.quiz_joined_room(id, user, room);
+            }
+        }
+    }
+
+    /// A show is over: its room is free for one that was announced meanwhile.
+    fn forget_show(&mut self, show: ShowId) {
+        let room = self.quiz.local.show(show).map(|replica| replica.definition().room);
+        self.quiz.forget(show);
+        let next = self.quiz.local.shows().map(|replica| replica.definition());
+        let next = next.filter(|next| Some(next.room) == room).map(|next| (next.room, next.id));
+        if let Some((room, next)) = next.min() {
+            self.carry_show(room, next);
+        }
+    }
+
+    fn has_members_of_show(&self, show: ShowId) -> bool {
+        let replica = self.quiz.local.show(show);
+        replica.is_some_and(|replica| self.has_members(replica.definition().room))
+    }
+
+    /// Tells the director how far this shard is — once a question is queued for everybody who is
+    /// in the room here: a shard that only knows it has offered it to nobody.
+    fn acknowledge(&mut self, show: ShowId) {
+        if self.quiz.unqueued.contains_key(&show) && !bugs::active(Bug::AcknowledgeUnqueued) {
+            return;
+        }
+        let home = self.placement.show_home(show);
+        let (event, applied_at) = (self.quiz.applied(show), self.now);
+        let mail = QuizMail::Acknowledged { show, event, applied_at };
+        self.post(home, Mail::Quiz(mail));
+    }
+
+    /// A message of a room, which tells of a show event, is queued for everybody who is in it.
+    pub(crate) fn quiz_queued(&mut self, after: Option<(ShowId, EventNumber)>) {
+        let Some((show, number)) = after else { return };
+        self.quiz.queued.insert(show, number);
+        if self.quiz.unqueued.get(&show).is_some_and(|opened| *opened <= number) {
+            self.quiz.unqueued.remove(&show);
+            self.acknowledge(show);
         }
     }
 
@@ -110,16 +158,23 @@ impl Shard {
         conn: ConnId,
         since: Time,
     ) {
-        match self.quiz.local.join(show, user) {
+        match self.quiz.local.join(show, user, since) {
             Ok(()) => {}
             // The show ended meanwhile, or nobody else fits in: the user watches.
             Err(JoinError::NoSuchShow(_) | JoinError::Full(_)) => return,
         }
+        let mut until = None;
         if self.is_session(user, from, conn) {
             self.quiz.local.present(show, user, from, since);
+        } else {
+            // The session ended while this waited for its event; what it was offered counts.
+            let ended = self.quiz.departed.get(&(user, from, conn)).copied().unwrap_or(since);
+            self.quiz.local.visited(show, user, from, since, ended);
+            until = Some(ended);
         }
         let applied = self.quiz.applied(show);
-        self.journal(Record::Joined { show, user, applied }, Vec::new());
+        let record = Record::Joined { show, user, shard: from, since, until, applied };
+        self.journal(record, Vec::new());
         if let Some(snapshot) = self.quiz.local.snapshot(show, user) {
             let mail = QuizMail::Snapshot { show, conn, snapshot: Box::new(snapshot) };
             self.post_when_durable(Post::Mail(from, Mail::Quiz(mail)));
@@ -132,11 +187,22 @@ impl Shard {
     }
 
     /// A user's one session has ended, or a newer one took its place.
-    pub(crate) fn quiz_absent(&mut self, user: UserId) {
+    pub(crate) fn quiz_absent(&mut self, user: UserId, session: Session) {
         let now = self.now;
+        if !self.quiz.waiting.is_empty() {
+            self.quiz.departed.insert((user, session.shard, session.conn), now);
+        }
         let shows: Vec<ShowId> = self.quiz.local.shows().map(|show| show.definition().id).collect();
         for show in shows {
-            self.quiz.local.absent(show, user, now);
+            self.player_absent(show, user, now);
+        }
+    }
+
+    /// A player has no session in the show's room any more.
+    pub(super) fn player_absent(&mut self, show: ShowId, user: UserId, at: Time) {
+        if self.quiz.local.absent(show, user, at) {
+            let applied = self.quiz.applied(show);
+            self.journal(Record::Absent { show, user, at, applied }, Vec::new());
         }
     }
 
@@ -173,11 +239,11 @@ impl Shard {
         self.reply_answer(show, user, &input, sequence, verdict);
     }
 
-    /// One answer of this user waits already: the sender is told to wait for that.
-    pub(super) fn refuse_second_answer(&mut self, mail: &AnswerMail) {
+    /// An answer of this user and some repeats wait already: only the first passes all limits.
+    pub(super) fn refuse_repeat(&mut self, mail: &AnswerMail) {
         self.counters.answers_refused += 1;
         let AnswerMail { show, user, input, sequence } = mail;
-        let verdict = AnswerVerdict::Refused(RefusalReason::NotCurrentQuestion);
+        let verdict = AnswerVerdict::Refused(RefusalReason::TooManyRepeats);
         self.reply_answer(*show, *user, input, sequence.clone(), verdict);
     }
 
@@ -207,7 +273,7 @@ impl Shard {
 
     /// A slice of what concerns all players: silence, judging again, freezing, paying.
     pub(super) fn work_slice(&mut self) {
-        if !self.quiz.has_work {
+        if !self.quiz.has_work || self.outbox.waiting() > OUTBOX_WAITING_MAX {
             return;
         }
         self.quiz.has_work = false;

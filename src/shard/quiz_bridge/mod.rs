@@ -11,21 +11,27 @@ mod judging;
 mod status;
 mod telling;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use status::{OpenedQuestion, ShowStatus};
 
-use crate::base::ids::{EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
+use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
+use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_mail::QuizMail;
+use crate::shard::record::Record;
 
 /// A report of another shard's load counts for so long.
 const LOAD_VALID: Duration = Duration::from_secs(1);
+/// Answers of one user to one question that wait for its event; more are refused.
+const WAITING_ANSWERS_MAX: u8 = 4;
 
 /// The quiz on one shard, and how it is tied to sessions, rooms and mail.
 pub(crate) struct QuizBridge {
@@ -36,9 +42,21 @@ pub(crate) struct QuizBridge {
     by_room: BTreeMap<RoomId, ShowId>,
     /// Mail that came before its event, per show, in order.
     waiting: BTreeMap<ShowId, VecDeque<(ShardId, QuizMail)>>,
-    /// Who has an answer waiting: at most one for a question. An answer to another question takes
-    /// nobody's place: it may be stale and refused in the end.
-    waiting_answers: BTreeSet<(ShowId, UserId, QuestionIndex)>,
+    /// How many answers of a user to a question wait: the first, which binds, and some repeats,
+    /// which get the same reply. An answer to another question takes nobody's place: it may be
+    /// stale and refused in the end.
+    waiting_answers: BTreeMap<(ShowId, UserId, QuestionIndex), u8>,
+    /// When sessions ended while mail waits: a join of theirs may be among it.
+    departed: BTreeMap<(UserId, ShardId, ConnId), Time>,
+    /// Questions that are applied, but not queued yet for those who are in the room here; with the
+    /// event that opened each.
+    unqueued: BTreeMap<ShowId, EventNumber>,
+    /// Per show, the last event of which the room here was told.
+    queued: BTreeMap<ShowId, EventNumber>,
+    /// Shows that are to be announced from here, and who waits to hear of it.
+    announcing: BTreeMap<ShowId, (u64, Arc<ShowDefinition>)>,
+    /// On the shard that admits shows: all of them, and their rooms.
+    reserved: BTreeMap<ShowId, RoomId>,
     /// Questions whose drained mark this shard owes, with the moment up to which it must have
     /// received everything.
     draining: BTreeMap<ShowId, Time>,
@@ -58,7 +76,12 @@ impl QuizBridge {
             directors: BTreeMap::new(),
             by_room: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            waiting_answers: BTreeSet::new(),
+            waiting_answers: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            unqueued: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            announcing: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             draining: BTreeMap::new(),
             received_all: Time::ZERO,
             lags: vec![(Duration::ZERO, Time::ZERO); shard_count],
@@ -85,6 +108,9 @@ impl QuizBridge {
         self.local.forget(show);
         self.by_room.retain(|_, carried| *carried != show);
         self.draining.remove(&show);
+        self.unqueued.remove(&show);
+        self.queued.remove(&show);
+        self.reserved.remove(&show);
     }
 
     /// The last event of a show that was applied here.
@@ -122,6 +148,8 @@ impl Shard {
         }
         match mail {
             QuizMail::Event(event) => self.apply_event(&event),
+            QuizMail::Reserve { show, room } => self.reserve(from, show, room),
+            QuizMail::Reserved { show, outcome } => self.reserved(show, outcome),
             QuizMail::Acknowledged { show, event, applied_at } => {
                 self.acknowledged(from, show, event, applied_at);
             }
@@ -131,21 +159,27 @@ impl Shard {
             QuizMail::Left { show, user, conn, at, .. } => {
                 // An older connection that leaves says nothing about the newer one.
                 if self.is_session(user, from, conn) {
-                    self.quiz.local.absent(show, user, at);
+                    self.player_absent(show, user, at);
                 }
             }
             QuizMail::Snapshot { show, conn, snapshot } => {
                 self.tell_snapshot(conn, show, &snapshot);
             }
             QuizMail::Answer(answer) => self.judge_answer(from, *answer),
-            QuizMail::TicketIssued { show, user, question, option, .. } => {
-                self.quiz.local.ticket_issued(show, user, question, option);
+            QuizMail::TicketIssued { show, user, question, ticket, .. } => {
+                if self.quiz.local.ticket_issued(show, user, question, ticket) {
+                    let applied = self.quiz.applied(show);
+                    let record = Record::TicketIssued { show, user, question, ticket, applied };
+                    self.journal(record, Vec::new());
+                }
             }
             QuizMail::AnswerReply(reply) => self.tell_answer(&reply),
             QuizMail::Results { show, results } => self.tell_results(show, &results),
             QuizMail::Drained { show, question, .. } => {
                 self.quiz.local.drained(show, from, question);
                 self.quiz.has_work = true;
+                let applied = self.quiz.applied(show);
+                self.journal(Record::Drained { show, question, from, applied }, Vec::new());
             }
             QuizMail::Reported { show, report } => self.reported(show, *report),
             QuizMail::Tally { show, tally } => self.tallied(show, *tally),
@@ -161,6 +195,8 @@ impl Shard {
             | QuizMail::Drained { show, applied, .. } => (*show, *applied),
             QuizMail::Answer(answer) => (answer.show, answer.input.sender_applied),
             QuizMail::Event(_)
+            | QuizMail::Reserve { .. }
+            | QuizMail::Reserved { .. }
             | QuizMail::Acknowledged { .. }
             | QuizMail::Snapshot { .. }
             | QuizMail::AnswerReply(_)
@@ -178,11 +214,12 @@ impl Shard {
             | QuizMail::TicketIssued { show, .. }
             | QuizMail::Drained { show, .. } => *show,
             QuizMail::Answer(answer) => {
-                // At most one per user and question: the first is the one that binds.
                 let place = (answer.show, answer.user, answer.input.question);
-                if !self.quiz.waiting_answers.insert(place) {
-                    return self.refuse_second_answer(answer);
+                let count = self.quiz.waiting_answers.entry(place).or_default();
+                if *count == WAITING_ANSWERS_MAX {
+                    return self.refuse_repeat(answer);
                 }
+                *count += 1;
                 answer.show
             }
             other => unreachable!("only mail with an event number waits: {other:?}"),
@@ -196,9 +233,17 @@ impl Shard {
         for (from, mail) in self.quiz.waiting.remove(&show).unwrap_or_default() {
             if let QuizMail::Answer(answer) = &mail {
                 let place = (show, answer.user, answer.input.question);
-                self.quiz.waiting_answers.remove(&place);
+                if let Entry::Occupied(mut count) = self.quiz.waiting_answers.entry(place) {
+                    *count.get_mut() -= 1;
+                    if *count.get() == 0 {
+                        count.remove();
+                    }
+                }
             }
             self.quiz_mail(from, mail);
+        }
+        if self.quiz.waiting.is_empty() {
+            self.quiz.departed.clear();
         }
     }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::auth::ticket::{Ticket, TicketSubject};
 use crate::base::ids::{ConnId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShowId, UserId};
+use crate::base::limits::QUESTIONS_MAX;
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
-use crate::quiz::event::{NumberedEvent, ShowEvent};
+use crate::quiz::event::{NumberedEvent, Reveal, ShowEvent};
 use crate::quiz::judge::RefusalReason;
 use crate::quiz::phase::Phase;
 use crate::quiz::replica::snapshot::{PlayerSnapshot, Standing};
@@ -18,6 +19,7 @@ use crate::shard::conn::NO_ROOM;
 use crate::shard::mail::Mail;
 use crate::shard::messages;
 use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
+use crate::shard::session::State;
 use crate::wire::proto;
 use crate::wire::proto::notification::Payload as Notice;
 use crate::wire::proto::response::Payload as Response;
@@ -59,17 +61,7 @@ impl Shard {
                     answer_by_ms: self.clock.unix_ms(*answer_by),
                 })
             }
-            ShowEvent::Revealed(reveal) => {
-                let options = definition.questions[reveal.question.index()].options.len();
-                Notice::Reveal(proto::Reveal {
-                    show_id: show.0,
-                    question: reveal.question.0.into(),
-                    result_key: reveal.result_key.to_vec().into(),
-                    correct_option: reveal.correct.0.into(),
-                    option_counts: reveal.option_counts[..options].to_vec(),
-                    in_play: reveal.in_play,
-                })
-            }
+            ShowEvent::Revealed(reveal) => Notice::Reveal(revealed(&definition, reveal)),
             ShowEvent::QuestionVoided { question } => {
                 Notice::QuestionVoided(proto::QuestionVoided {
                     show_id: show.0,
@@ -222,7 +214,8 @@ impl Shard {
     }
 
     /// Under load, an answer given in time is asked to come again, with a ticket that keeps its
-    /// stamp; once per connection and question. True if it was.
+    /// stamp; once per connection and question. True if it was. Only in the show's room: there the
+    /// join went to the user's home before the ticket does, so that it binds.
     fn defer(
         &mut self,
         id: ConnId,
@@ -237,8 +230,9 @@ impl Shard {
         else {
             return false;
         };
-        let mark = subject.question.0 + 1;
-        let ticketed = self.conns.get(id).is_none_or(|conn| conn.ticketed == mark);
+        let mark = ticket_mark(subject);
+        let ticketed = !self.is_in_show(id, subject.show)
+            || self.conns.get(id).is_none_or(|conn| conn.ticketed == mark);
         let expires = open.answer_by + self.ticket_life(subject.show);
         let latest = expires - RETRY_MARGIN;
         let earliest = now + Duration::from_millis(RETRY_AFTER_MIN_MS);
@@ -261,7 +255,8 @@ impl Shard {
         self.counters.answers_deferred += 1;
         let TicketSubject { show, question, user, option } = *subject;
         let applied = self.quiz.applied(show);
-        let mail = QuizMail::TicketIssued { show, user, question, option, applied };
+        let ticket_stamp = TicketStamp { option, arrived };
+        let mail = QuizMail::TicketIssued { show, user, question, ticket: ticket_stamp, applied };
         self.post(home, Mail::Quiz(mail));
         let retry = proto::RetryAnswer {
             show_id: show.0,
@@ -271,6 +266,14 @@ impl Shard {
         };
         self.respond(id, sequence, Response::RetryAnswer(retry));
         true
+    }
+
+    /// Whether a connection is a member of the room that carries a show.
+    fn is_in_show(&self, id: ConnId, show: ShowId) -> bool {
+        let conn = self.conns.get(id).filter(|conn| conn.state == State::InRoom);
+        conn.is_some_and(|conn| {
+            self.quiz.by_room.get(&self.rooms.id(conn.room)).copied() == Some(show)
+        })
     }
 
     fn ticket_life(&self, show: ShowId) -> Duration {
@@ -308,7 +311,11 @@ impl Shard {
             return;
         };
         let definition = replica.definition().clone();
+        // What this shard has released: later than that comes through the lane.
+        let last_reveal = replica.last_reveal().map(|reveal| revealed(&definition, reveal));
         let open = snapshot.open_question;
+        let is_recorded = snapshot.recorded_option.is_some() || snapshot.recorded_result.is_some();
+        let recorded_question = snapshot.question.filter(|_| is_recorded);
         let recorded_result = snapshot
             .recorded_result
             .zip(snapshot.question)
@@ -328,6 +335,8 @@ impl Shard {
             recorded_option: snapshot.recorded_option.map(|option| option.0.into()),
             recorded_result,
             prize_cents: snapshot.prize.map_or(0, |prize| prize.0),
+            last_reveal,
+            recorded_question: recorded_question.map(|question| question.0.into()),
         };
         self.notify(id, Notice::Snapshot(snapshot));
     }
@@ -345,6 +354,27 @@ impl Shard {
             commitment: open.commitment.to_vec().into(),
             last: open.last,
         }
+    }
+}
+
+/// The question for which a connection was given a ticket, in 16 bits that are not 0. Two shows may
+/// share a mark: then an answer is taken at once in place of deferred.
+fn ticket_mark(subject: &TicketSubject) -> u16 {
+    const _: () = assert!(QUESTIONS_MAX < 1 << 7);
+    let show = subject.show.0 ^ subject.show.0 >> 32;
+    let show = u16::try_from((show ^ show >> 9) & 0x1ff).unwrap_or(0);
+    show << 7 | (subject.question.0 % 127 + 1)
+}
+
+fn revealed(definition: &ShowDefinition, reveal: &Reveal) -> proto::Reveal {
+    let options = definition.questions[reveal.question.index()].options.len();
+    proto::Reveal {
+        show_id: definition.id.0,
+        question: reveal.question.0.into(),
+        result_key: reveal.result_key.to_vec().into(),
+        correct_option: reveal.correct.0.into(),
+        option_counts: reveal.option_counts[..options].to_vec(),
+        in_play: reveal.in_play,
     }
 }
 
@@ -406,6 +436,7 @@ fn refusal(reason: RefusalReason) -> proto::Failure {
         RefusalReason::Spectator | RefusalReason::Out => proto::Reason::OutOfGame,
         RefusalReason::NoSuchOption => proto::Reason::NoSuchOption,
         RefusalReason::AnswerBound => proto::Reason::AnswerBound,
+        RefusalReason::TooManyRepeats => proto::Reason::RateLimited,
     };
     messages::failure(code, &reason.to_string())
 }

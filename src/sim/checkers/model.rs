@@ -45,7 +45,9 @@ struct Here {
 /// A player in one show.
 #[derive(Clone, Debug, Default)]
 struct Player {
-    joined_after: usize,
+    /// Questions that had been asked when the player joined, and when that was.
+    asked_before: usize,
+    joined_at: Time,
     is_out: bool,
     used_card: bool,
     passed: u8,
@@ -59,7 +61,6 @@ struct Current {
     answer_by: Time,
     correct: OptionIndex,
     is_last: bool,
-    is_settled: bool,
 }
 
 /// A show at one home.
@@ -67,6 +68,8 @@ struct Current {
 struct Home {
     phase: Phase,
     voided: Vec<bool>,
+    /// The last moment of each question, as far as it is known here.
+    answer_by: Vec<Time>,
     current: Option<Current>,
     players: BTreeMap<UserId, Player>,
 }
@@ -93,6 +96,7 @@ impl Model {
         let home = || Home {
             phase: Phase::Announced,
             voided: Vec::new(),
+            answer_by: Vec::new(),
             current: None,
             players: BTreeMap::new(),
         };
@@ -124,18 +128,21 @@ impl Model {
                 at.fold();
                 let place = opening.question.index();
                 at.voided.push(false);
+                at.answer_by.push(opening.answer_by);
                 at.current = Some(Current {
                     question: opening.question,
                     answer_by: opening.answer_by,
                     correct: definition.questions[place].correct,
                     is_last: place + 1 == definition.questions.len(),
-                    is_settled: false,
                 });
             }
             ShowEvent::QuestionExtended { answer_by, .. }
             | ShowEvent::QuestionClosing { answer_by, .. } => {
                 if let Some(current) = &mut at.current {
                     current.answer_by = *answer_by;
+                }
+                if let Some(last) = at.answer_by.last_mut() {
+                    *last = *answer_by;
                 }
             }
             ShowEvent::Rejudging { correct, .. } => {
@@ -156,17 +163,22 @@ impl Model {
     }
 
     /// A user joined a show, at its home.
-    pub(crate) fn joined(&mut self, home: usize, show: usize, user: UserId, races: &mut Races) {
+    pub(crate) fn joined(
+        &mut self,
+        home: usize,
+        show: usize,
+        user: UserId,
+        since: Time,
+        races: &mut Races,
+    ) {
         let at = &mut self.shows[show].homes[home];
         if at.players.contains_key(&user) {
             return;
         }
-        let settled = at.current.is_none_or(|current| current.is_settled);
-        let open = at.phase == Phase::Open || at.phase == Phase::Closing && !settled;
         races.joins_while_open += u64::from(at.phase == Phase::Open);
         races.joins_while_closing += u64::from(at.phase == Phase::Closing);
-        let joined_after = at.voided.len() - usize::from(open);
-        at.players.insert(user, Player { joined_after, ..Player::default() });
+        let asked_before = at.voided.len();
+        at.players.insert(user, Player { asked_before, joined_at: since, ..Player::default() });
         let is_spectator = at.is_spectator(&at.players[&user]);
         races.spectators += u64::from(is_spectator);
     }
@@ -199,8 +211,11 @@ impl Model {
             });
         };
         let stamp = input.ticket.map_or(input.arrived, |ticket| ticket.arrived);
-        // What is known to be late gives way to what arrived earlier.
-        let gives_way = player.here.answer.is_some_and(|(_, late, _)| stamp < late);
+        // What is known to be late gives way to the same answer that arrived earlier.
+        let gives_way = player
+            .here
+            .answer
+            .is_some_and(|(option, late, _)| option == input.option && stamp < late);
         if player.here.verdict.is_some() || player.here.answer.is_some() && !gives_way {
             return findings.broken(Promise::Counting, || {
                 format!("user {user} is on record twice: {:?} and {input:?}", player.here)
@@ -246,9 +261,6 @@ impl Model {
         let revive = self.shows[show].definition.revive;
         let at = &mut self.shows[show].homes[home];
         let Some(current) = at.current else { return };
-        if let Some(current) = &mut at.current {
-            current.is_settled = true;
-        }
         let users: Vec<UserId> = at.players.keys().copied().collect();
         for user in users {
             let record = actual(user);
@@ -392,7 +404,11 @@ impl Model {
 impl Home {
     fn is_spectator(&self, player: &Player) -> bool {
         let first = self.voided.iter().position(|voided| !voided);
-        first.is_some_and(|first| first < player.joined_after)
+        first.is_some_and(|first| {
+            let came_in_time =
+                first + 1 == player.asked_before && player.joined_at <= self.answer_by[first];
+            first < player.asked_before && !came_in_time
+        })
     }
 
     fn may_play(&self, player: &Player) -> bool {

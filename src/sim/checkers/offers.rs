@@ -4,6 +4,7 @@ use crate::base::ids::QuestionIndex;
 use crate::base::time::Time;
 use crate::sim::checkers::Promise;
 use crate::sim::checkers::promises::Times;
+use crate::sim::network::Asked;
 use crate::sim::world::World;
 
 impl World {
@@ -15,6 +16,27 @@ impl World {
         self.findings.check(late.is_none(), Promise::Offers, || {
             format!("question {question} closed, but host {late:?} had it too late: {at:?}")
         });
+        let at = self.watch.queued_at.get(&(show, question.0)).cloned().unwrap_or_default();
+        for player in 0..self.players.len() {
+            let Some(link) = self.waiting_in_room(player, show, &times) else { continue };
+            let queued = at.get(self.links[link].host).copied().flatten();
+            let in_time = queued.is_some_and(|at| at <= times.show_by);
+            self.findings.check(in_time, Promise::Offers, || {
+                format!("question {question} closed, queued for link {link} at {queued:?} only")
+            });
+        }
+    }
+
+    /// The connection that was in the room from before the question to its end.
+    fn waiting_in_room(&self, player: usize, show: usize, times: &Times) -> Option<usize> {
+        let link = self.steady_link(player, times)?;
+        let (in_show, since) = self.links[link].in_show?;
+        // Whoever asked to leave may have left, although it has not heard so.
+        let leaves = self.links[link]
+            .asked
+            .values()
+            .any(|(asked, _)| matches!(asked, Asked::Leave | Asked::Join { .. }));
+        (in_show == show && since <= times.opened_at && !leaves).then_some(link)
     }
 
     /// A home has settled its silent players: what it says of their sessions is true.
@@ -89,11 +111,11 @@ impl World {
         (in_show == show && since <= at && at <= times.show_by).then_some(link)
     }
 
-    /// No connection of the player existed while the question was open.
+    /// No connection of the player existed while the question was to be offered.
     fn surely_away(&self, player: usize, times: &Times) -> bool {
         self.players[player].links.iter().all(|link| {
             let it = &self.links[*link];
-            it.opened_at > times.answer_by || self.server_end(*link) < times.opened_at
+            it.opened_at > times.show_by || self.server_end(*link) < times.opened_at
         })
     }
 
@@ -105,10 +127,8 @@ impl World {
         question: QuestionIndex,
         times: &Times,
     ) -> Option<usize> {
-        let link = self.steady_link(player, times)?;
-        let (in_show, since) = self.links[link].in_show?;
-        let it = &self.links[link];
-        let reads = in_show == show && since <= times.opened_at && it.reads_well;
+        let link = self.waiting_in_room(player, show, times)?;
+        let reads = self.links[link].reads_well;
         let heard = self.watch.heard.get(&(show, question.0.into(), player));
         let nothing = heard.is_none_or(|heard| !heard.iter().any(|(on, _)| *on == link));
         (reads && nothing).then_some(link)

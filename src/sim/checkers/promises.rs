@@ -28,14 +28,18 @@ const REPLY_PATIENCE: Duration = Duration::from_millis(4_500);
 pub(crate) struct Watch {
     /// By host and show: the last event applied.
     applied: Vec<Vec<u64>>,
+    /// By host and show: the last event that the room was told of.
+    queued: Vec<Vec<u64>>,
     /// By show and question: when each host had it.
     pub(crate) opened_at: BTreeMap<(usize, u16), Vec<Option<Time>>>,
     /// Show, question, receiver, sender of each drained mark that was delivered.
     drained: BTreeSet<(usize, u16, usize, usize)>,
     /// The record of each answer.
     records: BTreeMap<(usize, u16, UserId), u64>,
-    /// Who was given a ticket.
-    ticketed: BTreeSet<(usize, u16, UserId)>,
+    /// Who was given a ticket, with the earliest stamp.
+    ticketed: BTreeMap<(usize, u16, UserId), Time>,
+    /// By show and question: when each host had queued it for those in the room.
+    pub(crate) queued_at: BTreeMap<(usize, u16), Vec<Option<Time>>>,
     /// By show, question and player: on which connections the question was heard, and when first.
     pub(crate) heard: BTreeMap<(usize, u32, usize), Vec<(usize, Time)>>,
     /// Replies that came to an older connection than the one that asked.
@@ -54,7 +58,13 @@ pub(crate) struct Times {
 
 impl Watch {
     pub(crate) fn new(hosts: usize, shows: usize) -> Watch {
-        Watch { applied: vec![vec![0; shows]; hosts], ..Watch::default() }
+        let none = vec![vec![0; shows]; hosts];
+        Watch { applied: none.clone(), queued: none, ..Watch::default() }
+    }
+
+    fn ticketed(&mut self, place: (usize, u16, UserId), stamp: Time) {
+        let first = self.ticketed.entry(place).or_insert(stamp);
+        *first = stamp.min(*first);
     }
 
     pub(crate) fn heard(
@@ -152,9 +162,9 @@ impl World {
                     let waits = self.watch.records.get(&record).is_some_and(|it| *it > durable);
                     self.races.repeats_before_durable += u64::from(waits);
                 }
-                Mail::Quiz(QuizMail::TicketIssued { show, user, question, .. }) => {
+                Mail::Quiz(QuizMail::TicketIssued { show, user, question, ticket, .. }) => {
                     let place = self.place_of(*show);
-                    self.watch.ticketed.insert((place, question.0, *user));
+                    self.watch.ticketed((place, question.0, *user), ticket.arrived);
                 }
                 Mail::RoomFrames(frames) => {
                     let waits = frames.after.is_some_and(|(show, number)| {
@@ -200,6 +210,25 @@ impl World {
         }
     }
 
+    /// A shard may have queued questions for those who are in the room.
+    pub(crate) fn see_queued(&mut self, host: usize) {
+        for show in 0..self.setup.shows.len() {
+            let end = self.hosts[host].shard.queued_event(self.setup.shows[show].id).0;
+            while self.watch.queued[host][show] < end {
+                let index = usize::try_from(self.watch.queued[host][show]).unwrap_or(usize::MAX);
+                self.watch.queued[host][show] += 1;
+                let Some(ShowEvent::QuestionOpened(opening)) =
+                    self.events[show].get(index).map(|event| &event.event)
+                else {
+                    continue;
+                };
+                let (hosts, place) = (self.hosts.len(), (show, opening.question.0));
+                let at = self.watch.queued_at.entry(place).or_insert_with(|| vec![None; hosts]);
+                at[host] = Some(self.now);
+            }
+        }
+    }
+
     /// A shard has given a record to its journal.
     pub(crate) fn see_record(&mut self, host: usize, number: RecordNumber, record: Record) {
         match record {
@@ -214,11 +243,12 @@ impl World {
                 self.watch.records.entry(key).or_insert(number.0);
                 self.check_stamp(place, user, &input);
             }
-            Record::Joined { show, user, applied } => {
+            Record::Joined { show, user, since, applied, .. } => {
                 let place = self.place_of(show);
                 self.see_applied(host, Some((place, applied.0)));
-                self.model.joined(host, place, user, &mut self.races);
+                self.model.joined(host, place, user, since, &mut self.races);
             }
+            Record::Absent { .. } | Record::TicketIssued { .. } | Record::Drained { .. } => {}
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user } => self.model.granted(user),
         }
@@ -259,7 +289,7 @@ impl World {
         self.answers[answer].taken = Some(taken);
         let it = &self.answers[answer];
         if taken.deferred {
-            self.watch.ticketed.insert((it.show, it.question.0, it.user));
+            self.watch.ticketed((it.show, it.question.0, it.user), taken.stamp);
         }
         let (show, question, arrived_at) = (it.show, it.question, it.arrived_at);
         let favours = arrived_at.is_some_and(|at| taken.stamp <= at);
@@ -395,9 +425,11 @@ impl World {
             if !counts {
                 continue;
             }
-            let (user, reply) = (sent.user, sent.reply);
-            let ticketed = self.watch.ticketed.contains(&(show, question.0, user))
-                || reply == Some(Reply::Retry);
+            let (user, reply, sent_option) = (sent.user, sent.reply, sent.option);
+            // A ticket binds what arrived later than its own answer.
+            let ticket = self.watch.ticketed.get(&(show, question.0, user));
+            let ticketed =
+                ticket.is_some_and(|first| *first <= taken.stamp) || reply == Some(Reply::Retry);
             let home = self.home_of(user);
             if self.model.owes_answer(home, show, user) {
                 self.findings.check(ticketed, Promise::InTime, || {
@@ -413,8 +445,9 @@ impl World {
                         self.answers[place]
                     )
                 });
-            } else if let Some((_, stamp, _)) = self.model.answer(home, show, user) {
-                let in_time = stamp <= times.answer_by || ticketed;
+            } else if let Some((option, stamp, _)) = self.model.answer(home, show, user) {
+                // The first on record binds: another option may be too late for that.
+                let in_time = stamp <= times.answer_by || ticketed || option != sent_option;
                 self.findings.check(in_time, Promise::InTime, || {
                     format!(
                         "user {user} answered in time and is on record as late ({stamp}): {:?}",
