@@ -3,6 +3,7 @@
 //! `cargo test` runs each of them once, on small data, so that none of them rots.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "figures are for people at a terminal")]
 
 mod cpu_time;
 mod encoding;
