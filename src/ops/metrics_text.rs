@@ -144,18 +144,23 @@ mod tests {
         for line in text.lines() {
             if let Some(header) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = header.split_once(' ').expect("a kind");
-                assert!(["counter", "gauge"].contains(&kind) && !families.contains(&name));
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert!(!families.contains(&name), "{line}");
                 families.push(name);
             } else if !line.starts_with("# HELP ") {
                 let (series, value) = line.rsplit_once(' ').expect("a value");
                 assert!(value.parse::<f64>().is_ok(), "{line}");
                 let name = series.split('{').next().expect("a name");
+                let name = ["_bucket", "_count"].iter().find_map(|end| name.strip_suffix(end));
+                let name = name.or(series.split('{').next()).expect("a name");
                 assert_eq!(families.last(), Some(&name), "{line}");
             }
         }
+        // Every histogram has a count beside its buckets.
+        let counts = text.lines().filter(|line| line.ends_with(" histogram")).count();
         assert_eq!(
             text.lines().filter(|line| !line.starts_with('#')).count(),
-            2 + Metric::ALL.len()
+            2 + Metric::ALL.len() + counts
         );
         assert!(text.ends_with('\n'));
     }

@@ -258,7 +258,7 @@ impl Gateway {
     }
 
     /// Like [`Gateway::stop`], with `goodbye` for the clients to leave. A shard that has not ended
-    /// [`STOP_PATIENCE`] later ends the process.
+    /// ten seconds later ends the process.
     ///
     /// # Panics
     /// If a shard has panicked.
