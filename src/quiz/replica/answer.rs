@@ -55,8 +55,9 @@ pub enum AnswerOutcome {
     Deferred,
     /// Was recorded as [`AnswerOutcome::Deferred`] before, and is not judged yet.
     StillDeferred,
-    /// The sender knew events that this replica has not applied. Nothing changed: hold the answer
-    /// (at most one per user) and give it again after the next event.
+    /// The sender knew events that this replica has not applied, or the next one decides whether
+    /// the player came in time. Nothing changed: hold the answer (a few per user at most) and give
+    /// it again after the next event.
     Ahead,
     /// Not recorded.
     Refused(RefusalReason),
@@ -114,6 +115,11 @@ impl ShowReplica {
         }
         let question = current.shown.question;
         let player = &mut self.buckets[place.bucket].players[index];
+        // Joined this question after the `answer_by` that is known: the next event says whether
+        // that was within an extension.
+        if self.phase == Phase::Open && usize::from(player.joined_after) == self.voided.len() {
+            return AnswerOutcome::Ahead;
+        }
         player.turn_to(question, users.entry_mut(place));
         if let Some(repeated) = self.repeat(user, input, place, index) {
             return repeated;

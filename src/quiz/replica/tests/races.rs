@@ -137,12 +137,19 @@ fn a_join_within_an_extension_that_is_not_known_yet_counts() {
     for (user, millis) in [(UserId(3), 100), (UserId(4), 600)] {
         stage.local.join(SHOW, user, after(answer_by, millis)).unwrap();
         assert_eq!(stage.standing(user), Standing::Spectator);
+        let early = stage.answer_at(user, 0, after(answer_by, millis), None);
+        assert_eq!(early, AnswerOutcome::Ahead, "nothing is refused before it is known to be late");
     }
+    let stamp = after(answer_by, 100);
     let answer_by = after(answer_by, 500);
     stage.apply(4, ShowEvent::QuestionExtended { question, show_by, answer_by });
     assert_eq!(stage.standing(UserId(3)), Standing::InPlay);
     assert_eq!(stage.standing(UserId(4)), Standing::Spectator);
     assert_eq!(stage.replica().tally().in_play, 3);
+    recorded(stage.answer_at(UserId(3), 0, stamp, None));
+    stage.begin_closing(5, answer_by);
+    let refused = stage.answer_at(UserId(4), 0, after(answer_by, 100), None);
+    assert_eq!(refused, AnswerOutcome::Refused(RefusalReason::Spectator));
 }
 
 #[test]
