@@ -130,7 +130,9 @@ fn pure_layers_do_no_io() {
 fn only_the_bridge_knows_rooms_and_quiz() {
     for source in sources().iter().filter(|source| source.layer == "shard") {
         let both = source.text.contains("crate::quiz::") && source.text.contains("crate::room::");
-        let bridge = source.path.to_str().unwrap().contains("quiz_bridge");
+        let path = source.path.to_str().unwrap();
+        // Tests of the whole shard see both from outside.
+        let bridge = path.contains("quiz_bridge") || path.contains("tests");
         assert!(!both || bridge, "src/{} knows rooms and quiz", source.path.display());
     }
 }
