@@ -58,7 +58,7 @@ pub(crate) struct AnswersArguments {
         value_parser = clap::value_parser!(u32).range(1..=16_000))]
     connections: u32,
     /// Answers a second
-    #[arg(long, value_name = "N", default_value_t = 40_000,
+    #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
     #[command(flatten)]

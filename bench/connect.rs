@@ -4,7 +4,7 @@
 //! A repetition connects everybody by one path to one server and lets them go again, for both
 //! servers and both paths; only the connecting is measured, the leaving is over before the next
 //! begins. With the gateway a client is in when it has heard that it joined its room; tokens are
-//! made in the client. With the floor it is in when each of its messages was answered.
+//! made before. With the floor it is in when each of its messages was answered.
 //!
 //! The storm: everybody connects as fast as one core can, then all are gone in the same instant and
 //! come back at once. Times are the clients'; the gateway must end with as many connections and
@@ -175,7 +175,13 @@ fn enter<S: Server>(
     in_flight_max: u32,
     file_limit: u64,
 ) -> Result<Entry, Problem> {
-    let settings = ClientsSettings { port: server.port(), connections, file_limit, in_flight_max };
+    let settings = ClientsSettings {
+        port: server.port(),
+        connections,
+        file_limit,
+        in_flight_max,
+        look_interval_ns: 0,
+    };
     let mut clients = Clients::new(settings)?;
     let mut audience = Entering::new(path, of_floor, connections);
     let cpu: ProcessClock = server.cpu()?;
@@ -300,11 +306,7 @@ fn table(report: &ConnectReport) -> Table {
         );
         table.row(&format!("{name}: ratio"), format!("{:.3}", path.ratio), spread);
     }
-    table.row(
-        "client, CPU per connect",
-        us(report.client_cpu_us_per_connect),
-        "with making tokens",
-    );
+    table.row("client, CPU per connect", us(report.client_cpu_us_per_connect), "");
     if let Some(storm) = &report.storm {
         let count = format!("{} connections, all in", storm.connections);
         table.row("storm: everybody comes", format!("{:.0} ms", storm.in_ms), count);

@@ -109,6 +109,7 @@ pub(crate) fn run(arguments: &MillionArguments, machine: &Machine) -> Result<(),
         connections: *connections,
         file_limit: machine.file_limit(),
         in_flight_max: CONNECTS_IN_FLIGHT,
+        look_interval_ns: 0,
     };
     let players = Players::new(*connections, gateway.request());
     let mut hall = Hall { clients: Clients::new(clients)?, players, gateway, progress };

@@ -174,7 +174,8 @@ impl<S: Server> Crowd<S> {
         audience: fn(u32, Request) -> Answering,
     ) -> Result<Crowd<S>, Problem> {
         let (port, in_flight_max) = (server.port(), CONNECTS_IN_FLIGHT);
-        let settings = ClientsSettings { port, connections, file_limit, in_flight_max };
+        let settings =
+            ClientsSettings { port, connections, file_limit, in_flight_max, look_interval_ns: 0 };
         Ok(Crowd {
             clients: Clients::new(settings)?,
             audience: audience(connections, server.request()),

@@ -38,6 +38,9 @@ pub(crate) struct Broadcast {
     pub(crate) disturbed: bool,
 }
 
+/// Broadcasts are looked at a thousand times a second: it is milliseconds that count in them.
+const LOOK_INTERVAL_NS: u64 = 1_000_000;
+
 /// A server and its clients.
 pub(crate) struct Contender<S> {
     pub(crate) server: S,
@@ -54,8 +57,13 @@ impl<S: Server> Contender<S> {
         file_limit: u64,
     ) -> Result<Contender<S>, Problem> {
         let in_flight_max = CONNECTS_IN_FLIGHT;
-        let settings =
-            ClientsSettings { port: server.port(), connections, file_limit, in_flight_max };
+        let settings = ClientsSettings {
+            port: server.port(),
+            connections,
+            file_limit,
+            in_flight_max,
+            look_interval_ns: LOOK_INTERVAL_NS,
+        };
         let clients = Clients::new(settings)?;
         let counting = Counting::new(connections, server.request(), server.greeting());
         Ok(Contender { cpu: server.cpu()?, server, clients, counting })

@@ -52,15 +52,25 @@ pub(crate) struct Entering {
     of_floor: bool,
     /// Round trips that each client has behind it.
     trips: Vec<u8>,
+    /// What each client says first, made ahead: making a token costs more than connecting.
+    requests: Vec<Vec<u8>>,
+    /// With separate frames, what it says then.
+    authentications: Vec<Vec<u8>>,
     joined: u32,
-    buffer: Vec<u8>,
 }
 
 impl Entering {
     /// So many clients that are still outside.
     pub(crate) fn new(path: Path, of_floor: bool, connections: u32) -> Entering {
         let trips = vec![0; connections as usize];
-        Entering { path, of_floor, trips, joined: 0, buffer: Vec::new() }
+        let requests = (0..connections).map(|index| first_request(path, index)).collect();
+        let authentications = match path {
+            Path::OneRoundTrip => Vec::new(),
+            Path::SeparateFrames => {
+                (0..connections).map(|index| encoded(&authenticate(index))).collect()
+            }
+        };
+        Entering { path, of_floor, trips, requests, authentications, joined: 0 }
     }
 
     /// Clients that are in.
@@ -78,24 +88,20 @@ impl Entering {
             self.joined += 1;
             return;
         }
-        let frame = if *trips == 1 { authenticate(index) } else { join() };
-        self.buffer.clear();
-        encode_client(Encoding::Proto, &frame, MASK, &mut self.buffer);
-        outgoing.push(index, |bytes| bytes.extend_from_slice(&self.buffer));
+        let is_second = *trips == 1;
+        outgoing.push(index, |bytes| {
+            if is_second {
+                bytes.extend_from_slice(&self.authentications[index as usize]);
+            } else {
+                encode_client(Encoding::Proto, &join(), MASK, bytes);
+            }
+        });
     }
 }
 
 impl Audience for Entering {
     fn request(&mut self, index: u32, request: &mut Vec<u8>) {
-        match self.path {
-            Path::OneRoundTrip => request_with_room()(index, request),
-            Path::SeparateFrames => {
-                let encoding = Encoding::Proto;
-                let upgrade =
-                    ClientRequest { host: "bench", target: "/", encoding, nonce: [7; 16] };
-                request.extend_from_slice(&upgrade.to_bytes());
-            }
-        }
+        request.extend_from_slice(&self.requests[index as usize]);
     }
 
     fn upgraded(&mut self, index: u32, _: u16, outgoing: &mut Outgoing) {
@@ -123,6 +129,26 @@ impl Audience for Entering {
             self.trip_done(heard.index, outgoing);
         }
     }
+}
+
+fn first_request(path: Path, index: u32) -> Vec<u8> {
+    match path {
+        Path::OneRoundTrip => {
+            let mut request = Vec::new();
+            request_with_room()(index, &mut request);
+            request
+        }
+        Path::SeparateFrames => {
+            let encoding = Encoding::Proto;
+            ClientRequest { host: "bench", target: "/", encoding, nonce: [7; 16] }.to_bytes()
+        }
+    }
+}
+
+fn encoded(frame: &ClientFrame) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_client(Encoding::Proto, frame, MASK, &mut bytes);
+    bytes
 }
 
 fn authenticate(index: u32) -> ClientFrame {

@@ -27,7 +27,7 @@ impl Operator {
     /// Sends a request and does not wait for the answer.
     pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> Result<(), Problem> {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.asked = format!("{method} {path}");

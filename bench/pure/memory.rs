@@ -28,7 +28,7 @@ use tidegate::wire::message::{Decoder, Role};
 use tidegate::wire::upgrade::ClientRequest;
 
 use crate::quiz::{self, KEY, SHOW};
-use crate::scale;
+use crate::{is_measuring, scale};
 
 /// All that a player costs, in bytes; 8 of them in the socket plane.
 const BYTES_MAX: f64 = 200.0 - 8.0;
@@ -72,7 +72,8 @@ pub(crate) fn report() -> bool {
         "memory: {player_count} players, bytes each: {all:.1} in all (while they came {peak:.1}), \
          of these {records:.1} for user and player record (while they came {record_peak:.1})"
     );
-    all <= BYTES_MAX
+    // A few players leave more of the last chunks empty.
+    all <= BYTES_MAX * if is_measuring() { 1.0 } else { 1.1 }
 }
 
 /// The bytes per player that `make` leaves behind, and the most there were at any time.

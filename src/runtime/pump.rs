@@ -32,7 +32,7 @@ const CYCLE_INTERVAL: Duration = Duration::from_micros(250);
 const IDLE_SPIN: Duration = Duration::from_micros(50);
 /// Sends in one batch, and batches in one turn.
 const SEND_BATCH: usize = 128;
-const SEND_BATCHES: usize = 4;
+const SEND_BATCHES: usize = 2;
 /// Batches while clients wait to be read: a turn of so many sends and as many receives is about a
 /// millisecond, and that is how long an answer waits for another look at the sockets.
 const SEND_BATCHES_CROWDED: usize = 1;
