@@ -8,7 +8,9 @@ use clap::Parser as _;
 use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
 use tidegate::ops::demo::demo;
+use tidegate::ops::log::{self, LogFormat, LogLevel};
 use tidegate::ops::serve::serve;
+use tidegate::runtime::fatal::end_process_on_panic;
 
 fn main() -> ExitCode {
     let status = match Cli::parse().command {
@@ -21,17 +23,29 @@ fn main() -> ExitCode {
                 error.exit_status()
             }
         },
-        Command::Demo(arguments) => demo(
-            &arguments,
-            &mut Surroundings {
-                environment: std::env::vars_os().collect(),
-                now_unix_s: now_unix_s(),
-                output: &mut stdout(),
-                complaints: &mut stderr(),
-            },
-        ),
+        Command::Demo(arguments) => {
+            keep_watch();
+            demo(
+                &arguments,
+                &mut Surroundings {
+                    environment: std::env::vars_os().collect(),
+                    now_unix_s: now_unix_s(),
+                    output: &mut stdout(),
+                    complaints: &mut stderr(),
+                },
+            )
+        }
     };
     status.into()
+}
+
+/// The demo has no settings for its log: what its gateway warns of is shown, and a fault of our own
+/// ends it as it ends a served gateway.
+fn keep_watch() {
+    if let Err(error) = log::start(LogLevel::Warn, LogFormat::Text, None) {
+        eprintln!("{error}");
+    }
+    end_process_on_panic();
 }
 
 /// Runs a command that writes and ends. The long ones must not hold the lock of standard error:
