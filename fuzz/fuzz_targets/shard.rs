@@ -38,7 +38,6 @@ fn shard() -> Shard {
         },
     };
     let secrets = Secrets {
-        placement_key: key,
         ticket_key: TicketKey::new([2; 32], config.clock),
         verifier: TokenVerifier::new(SECRET),
         entropy: Box::new(SeededEntropy::new(1, 1)),
