@@ -7,7 +7,6 @@
 use serde_json::{Value, json};
 
 use crate::base::time::DisplayClock;
-use crate::ops::http::command_word;
 use crate::quiz::director::{LiveFigures, Notice, RejudgePreview};
 use crate::quiz::event::Settlement;
 use crate::quiz::phase::Phase;
@@ -59,7 +58,7 @@ pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
         "questions": status.questions.iter().map(|it| question(it, clock)).collect::<Vec<_>>(),
         "settlement": status.settlement.as_ref().map(settlement),
         "is_paid_out": status.is_paid_out,
-        "allowed": status.allowed.iter().map(|kind| command_word(*kind)).collect::<Vec<_>>(),
+        "allowed": status.allowed.iter().map(|kind| kind.word()).collect::<Vec<_>>(),
         "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
     });
     if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {

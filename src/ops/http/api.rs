@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::listener::Peer;
-use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest, command_word};
+use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest};
 use crate::ops::http::{OperatorView, ReadyState, rooms};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
@@ -219,8 +219,8 @@ async fn command(
 ) -> Result<Response, ApiError> {
     let Path((id, word)) = path?;
     let show = show_id(&id)?;
-    let Some(kind) = CommandKind::ALL.into_iter().find(|kind| command_word(*kind) == word) else {
-        let hint = suggestion(&word, &CommandKind::ALL.map(command_word));
+    let Some(kind) = CommandKind::ALL.into_iter().find(|kind| kind.word() == word) else {
+        let hint = suggestion(&word, &CommandKind::ALL.map(CommandKind::word));
         let message = format!("there is no command `{word}`{hint}");
         return Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_command", message));
     };
@@ -276,7 +276,7 @@ fn show_command(kind: CommandKind, body: &[u8]) -> Result<Command, ApiError> {
         && !body.trim_ascii().is_empty()
         && serde_json::from_slice::<NoFields>(body).is_err()
     {
-        let word = command_word(kind);
+        let word = kind.word();
         return Err(bad_body(format!("{word} has no fields: send no body, or an empty object")));
     }
     Ok(match kind {

@@ -27,9 +27,7 @@ use tokio::sync::oneshot;
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
 use crate::ops::http::listener::{BoundedListener, Peer};
-pub use crate::ops::http::port::{
-    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, command_word,
-};
+pub use crate::ops::http::port::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
 use crate::ops::secret::Secret;
 
 /// How long requests that are under way have to end when the server stops.

@@ -5,7 +5,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::base::ids::{ShowId, UserId};
-use crate::quiz::director::{Command, CommandKind};
+use crate::quiz::director::Command;
 use crate::shard::mail::ServiceMessages;
 
 /// Takes requests of operators and answers each when it can.
@@ -41,23 +41,6 @@ pub enum OperatorRequest {
     /// Say something in a room, in the service's name: answered by an object with the place of
     /// each message in the room.
     Publish(ServiceMessages),
-}
-
-/// A command as it is written in a path.
-#[must_use]
-pub const fn command_word(kind: CommandKind) -> &'static str {
-    match kind {
-        CommandKind::OpenLobby => "open-lobby",
-        CommandKind::Publish => "publish",
-        CommandKind::Reveal => "reveal",
-        CommandKind::Pause => "pause",
-        CommandKind::Resume => "resume",
-        CommandKind::Void => "void",
-        CommandKind::Rejudge => "rejudge",
-        CommandKind::Settle => "settle",
-        CommandKind::Cancel => "cancel",
-        CommandKind::End => "end",
-    }
 }
 
 /// Why a request is refused.

@@ -304,7 +304,7 @@ fn rejudging() {
 #[test]
 fn every_word_is_a_command() {
     let server = server(None);
-    for word in CommandKind::ALL.map(command_word) {
+    for word in CommandKind::ALL.map(CommandKind::word) {
         let body = if word == "rejudge" { r#"{"question":0,"correct":0}"# } else { "" };
         let answer = server.ask(&format!("POST /v1/shows/1/{word}"), body);
         let status = answer.split(' ').next().expect("a status");

@@ -197,6 +197,23 @@ impl CommandKind {
         CommandKind::End,
     ];
 
+    /// The command in one word, for paths and machines.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            CommandKind::OpenLobby => "open-lobby",
+            CommandKind::Publish => "publish",
+            CommandKind::Reveal => "reveal",
+            CommandKind::Pause => "pause",
+            CommandKind::Resume => "resume",
+            CommandKind::Void => "void",
+            CommandKind::Rejudge => "rejudge",
+            CommandKind::Settle => "settle",
+            CommandKind::Cancel => "cancel",
+            CommandKind::End => "end",
+        }
+    }
+
     const fn step(self) -> Step {
         match self {
             CommandKind::OpenLobby => Step::OpenLobby,
@@ -215,18 +232,7 @@ impl CommandKind {
 
 impl fmt::Display for CommandKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            CommandKind::OpenLobby => "open lobby",
-            CommandKind::Publish => "publish",
-            CommandKind::Reveal => "reveal",
-            CommandKind::Pause => "pause",
-            CommandKind::Resume => "resume",
-            CommandKind::Void => "void",
-            CommandKind::Rejudge => "rejudge",
-            CommandKind::Settle => "settle",
-            CommandKind::Cancel => "cancel",
-            CommandKind::End => "end",
-        })
+        formatter.write_str(&self.word().replace('-', " "))
     }
 }
 
