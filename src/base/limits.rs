@@ -20,6 +20,8 @@ pub const GENERATION_BITS: u32 = 28;
 pub const UPGRADE_BYTES_MAX: usize = 8 * 1024;
 /// Headers of an upgrade request.
 pub const UPGRADE_HEADERS_MAX: usize = 64;
+/// Bytes of the body of a short request: the largest legitimate one is a room message in base64.
+pub const SHORT_BODY_BYTES_MAX: usize = 4 * 1024;
 
 /// Bytes of one message from a client, by default. The largest legitimate one is a room message.
 pub const CLIENT_MESSAGE_BYTES_DEFAULT: usize = 4 * 1024;
@@ -92,6 +94,7 @@ const _: () =
     assert!(SETTINGS_FILE_BYTES_MAX > QUESTIONS_MAX * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
 const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
 const _: () = assert!(ROOM_MESSAGE_BYTES_MAX < CLIENT_MESSAGE_BYTES_DEFAULT);
+const _: () = assert!(2 * ROOM_MESSAGE_BYTES_MAX < SHORT_BODY_BYTES_MAX);
 const _: () = assert!(CLIENT_MESSAGE_BYTES_DEFAULT <= CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(BUCKET_COUNT_DEFAULT <= BUCKET_COUNT_MAX);
 // One bit per option in a byte, and an index that fits in one.

@@ -117,6 +117,8 @@ metrics! {
     }
     Counter Count "tidegate_upgrades_total" "Upgrade requests taken." { Upgrades }
     Counter Count "tidegate_upgrades_refused_total" "Upgrade requests refused." { UpgradesRefused }
+    Counter Count "tidegate_short_requests_total" "Plain HTTP requests on the clients' address." { ShortRequests }
+    Counter Count "tidegate_short_refusals_total" "Plain HTTP requests that were answered with an error." { ShortRefusals }
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }
     Counter Count "tidegate_authentications_refused_total" "Tokens refused." {
         AuthenticationsRefused,

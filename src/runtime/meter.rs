@@ -96,6 +96,8 @@ impl Meter {
             (Metric::Timeouts, counts.timeouts),
             (Metric::Upgrades, counts.upgrades),
             (Metric::UpgradesRefused, counts.upgrades_refused),
+            (Metric::ShortRequests, counts.short_requests),
+            (Metric::ShortRefusals, counts.short_refusals),
             (Metric::Authentications, counts.tokens_accepted),
             (Metric::AuthenticationsRefused, counts.tokens_refused),
             (Metric::SessionsReplaced, counts.sessions_replaced),

@@ -7,6 +7,7 @@ use crate::base::ids::{ConnId, RoomId, UserId};
 use crate::base::time::Time;
 use crate::room::lane::Position;
 use crate::shard::session::State;
+use crate::shard::short::ShortConn;
 use crate::wire::message::Pending;
 
 /// Connections in one chunk of the table: 72 KiB.
@@ -127,11 +128,13 @@ impl Spill {
     }
 }
 
-/// What a connection needs only until it is in a room.
+/// What a connection needs only until it is in a room, or while it is a short one.
 #[derive(Default)]
 pub(crate) struct Entry {
-    /// The upgrade request as far as it has come.
+    /// The request as far as it has come.
     pub(crate) request: Vec<u8>,
+    /// What there is to know of it if it is no WebSocket.
+    pub(crate) short: Option<ShortConn>,
     /// The room asked for, and where to continue in it.
     pub(crate) join: Option<JoinWish>,
 }

@@ -16,6 +16,10 @@ pub struct Counters {
     pub upgrades: u64,
     /// Upgrade requests refused.
     pub upgrades_refused: u64,
+    /// Short requests: plain HTTP on the clients' address.
+    pub short_requests: u64,
+    /// Those that were refused.
+    pub short_refusals: u64,
     /// Tokens accepted.
     pub tokens_accepted: u64,
     /// Tokens refused.

@@ -61,7 +61,7 @@ impl Shard {
             return;
         };
         let user = conn.user;
-        if user.0 != 0 {
+        if user.0 != 0 && conn.state != State::Connecting {
             let home = self.placement.user_home(user);
             self.post(home, Mail::SessionClosed { user, conn: id });
         }
@@ -125,7 +125,7 @@ impl Shard {
         match conn.state {
             State::Connecting if silent_ms > self.config.handshake_timeout_ms => {
                 self.counters.timeouts += 1;
-                self.end(id, Bytes::new());
+                self.short_overdue(id);
             }
             State::Upgraded
                 if silent_ms > self.config.handshake_timeout_ms && !self.config.echo =>
@@ -155,7 +155,7 @@ impl Shard {
             return;
         };
         if conn.state == State::Connecting {
-            return self.end(id, Bytes::new());
+            return self.end_short(id);
         }
         self.reply(id, |out| out.extend_from_slice(frame));
         self.leave_room(id);

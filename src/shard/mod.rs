@@ -28,6 +28,7 @@ pub mod record;
 mod registry;
 mod rooms;
 pub mod session;
+mod short;
 
 #[cfg(test)]
 mod tests;

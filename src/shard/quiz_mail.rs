@@ -1,6 +1,6 @@
 //! What shards say to each other about shows.
 
-use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShowId, UserId};
+use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
 use crate::quiz::judge::RefusalReason;
@@ -135,6 +135,8 @@ pub struct AnswerMail {
     pub input: AnswerInput,
     /// Of the request.
     pub sequence: Box<str>,
+    /// The short connection that waits for the reply; nothing if the user's session does.
+    pub short: Option<(ShardId, ConnId)>,
 }
 
 /// What became of an answer.

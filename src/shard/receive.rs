@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::auth::token::TokenError;
+use crate::auth::token::{Claims, TokenError};
 use crate::base::ids::{ConnId, RoomId, UserId};
 use crate::base::time::Time;
 use crate::room::lane::Position;
@@ -22,6 +22,7 @@ use crate::wire::codec::{
 use crate::wire::frame::{self, Control, Data, OpCode};
 use crate::wire::message::Message;
 use crate::wire::proto;
+use crate::wire::short::is_short;
 use crate::wire::upgrade::{self, Upgrade, UpgradeRequest};
 
 impl Shard {
@@ -43,11 +44,17 @@ impl Shard {
 
     fn handshake(&mut self, id: ConnId, bytes: &[u8], arrived: Time) {
         let default_encoding = Encoding::Proto;
+        if self.drops_input(id) {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let mut request = std::mem::take(&mut conn.entry_mut().request);
         request.extend_from_slice(bytes);
+        if is_short(&request) {
+            return self.short_request(id, request, arrived);
+        }
         match upgrade::parse(&request, default_encoding) {
             Upgrade::Incomplete => conn.entry_mut().request = request,
             Upgrade::Rejected { response, .. } => {
@@ -200,6 +207,19 @@ impl Shard {
         self.send(id, &messages::done(TYPE_HEARTBEAT, body));
     }
 
+    /// What a token says, if it is good now.
+    pub(crate) fn verify(&self, token: &str) -> Result<Claims, proto::Failure> {
+        let now_unix_s = self.clock.unix_ms(self.now) / 1_000;
+        self.verifier.verify(token, now_unix_s).map_err(|error| {
+            let reason = if matches!(error, TokenError::Expired { .. }) {
+                proto::Reason::TokenExpired
+            } else {
+                proto::Reason::TokenInvalid
+            };
+            messages::failure(reason, &error.to_string())
+        })
+    }
+
     /// Verifies a token and asks the user's home for the session.
     fn authenticate(&mut self, id: ConnId, user: UserId, token: &str, join: Option<JoinWish>) {
         let Some(conn) = self.conns.get(id) else {
@@ -211,22 +231,14 @@ impl Shard {
             return self
                 .send(id, &messages::failed(TYPE_AUTHENTICATE, ERROR_TOKEN_REFUSED, failure));
         }
-        let now_unix_s = self.clock.unix_ms(self.now) / 1_000;
-        let claims = match self.verifier.verify(token, now_unix_s) {
+        let claims = match self.verify(token) {
             Ok(claims) if user == UserId(0) || user == claims.user => claims,
             Ok(_) => {
                 let text = "the token belongs to another user";
                 let failure = messages::failure(proto::Reason::IdentityMismatch, text);
                 return self.refuse_token(id, failure);
             }
-            Err(error) => {
-                let reason = if matches!(error, TokenError::Expired { .. }) {
-                    proto::Reason::TokenExpired
-                } else {
-                    proto::Reason::TokenInvalid
-                };
-                return self.refuse_token(id, messages::failure(reason, &error.to_string()));
-            }
+            Err(failure) => return self.refuse_token(id, failure),
         };
         self.counters.tokens_accepted += 1;
         let token_check = self.token_check(token);
@@ -389,7 +401,9 @@ impl Shard {
     }
 
     fn send(&mut self, id: ConnId, frame: &proto::ServerFrame) {
-        if let Some(encoding) = self.encoding(id) {
+        if self.is_short(id) {
+            self.short_send(id, frame);
+        } else if let Some(encoding) = self.encoding(id) {
             self.reply(id, |out| codec::encode_server(encoding, frame, out));
         }
     }

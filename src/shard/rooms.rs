@@ -317,6 +317,19 @@ impl Shard {
             let failure = messages::failure(proto::Reason::NotInRoom, "join a room first");
             return self.refuse(id, &sequence, failure);
         };
+        let room = self.rooms.id(conn.room);
+        self.publish_in(id, room, sequence, &publish);
+    }
+
+    /// Somebody says something in a room.
+    pub(crate) fn publish_in(
+        &mut self,
+        id: ConnId,
+        room: RoomId,
+        sequence: String,
+        publish: &proto::Publish,
+    ) {
+        let user = self.conns.get(id).map_or(UserId(0), |conn| conn.user);
         if publish.lane() != proto::Lane::Low {
             let text = "clients may publish in the low lane only";
             let failure = messages::failure(proto::Reason::LaneForbidden, text);
@@ -327,7 +340,6 @@ impl Shard {
             let failure = messages::failure(proto::Reason::TooLarge, &text);
             return self.refuse(id, &sequence, failure);
         }
-        let (room, user) = (self.rooms.id(conn.room), conn.user);
         let sequence = sequence.into_boxed_str();
         // A copy: the bytes came in the scratch that is about to be used again.
         let data = Bytes::copy_from_slice(&publish.data);

@@ -4,7 +4,7 @@
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// Accepted; the upgrade request has not come, or not wholly.
+    /// Accepted; the upgrade request has not come, or not wholly. Short connections stay here.
     #[default]
     Connecting,
     /// A WebSocket of nobody yet.

@@ -2,6 +2,7 @@
 //! as much as the test lets it.
 
 mod several;
+mod short;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,17 +1,17 @@
 //! Bytes to messages and back: HTTP upgrade, WebSocket frames, Protobuf and JSON.
 //!
 //! A connection's bytes pass [`upgrade`] once, then [`message`] for ever; what is in a message
-//! goes through [`codec`]. Nothing here holds a connection: an idle one costs no memory, because
+//! goes through [`codec`]. A short connection's pass [`short`], request by request. Nothing here holds a connection: an idle one costs no memory, because
 //! all state that there is between two calls is an `Option` that the caller keeps.
 //!
 //! Pure: no sockets, no clock, no randomness. Imports `base` only. Deliberately absent:
-//! compression (`permessage-deflate` is refused by not being accepted), HTTP beyond the upgrade,
-//! and any judgement of tokens, rooms or users.
+//! compression (`permessage-deflate` is refused by not being accepted), and any judgement of tokens, rooms or users.
 
 pub mod close;
 pub mod codec;
 pub mod frame;
 pub mod message;
+pub mod short;
 pub mod upgrade;
 
 mod mask;

@@ -2,8 +2,8 @@
 //!
 //! [`parse`] is given all bytes that came so far and says: not yet, here is the request, or here
 //! is the response that refuses it. The result depends on the bytes alone, not on how they were
-//! cut. Deliberately absent: whether the origin, the token or the room is acceptable; request
-//! bodies, keep-alive and every other use of HTTP.
+//! cut. Deliberately absent: whether the origin, the token or the room is acceptable; every other
+//! use of HTTP, which is [`super::short`]'s.
 
 mod client;
 mod refusal;
@@ -220,7 +220,7 @@ fn read_request(
 }
 
 /// The token behind the scheme `Bearer`; other schemes are somebody else's (a proxy's).
-fn bearer(authorization: &str) -> Option<&str> {
+pub(super) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ').unwrap_or((authorization, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_ascii())
 }
@@ -270,8 +270,22 @@ impl<'a> Offer<'a> {
     }
 }
 
+/// The value of a header that may stand only once, without the space around it.
+pub(super) fn single<'a>(
+    headers: &[Header<'a>],
+    name: &'static str,
+) -> Result<Option<&'a str>, UpgradeError> {
+    let mut values = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+    let Some(header) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(UpgradeError::HeaderTwice(name));
+    }
+    let value = std::str::from_utf8(header.value).map_err(|_| UpgradeError::HeaderText(name))?;
+    Ok(Some(value.trim_ascii()))
+}
+
 /// The headers of a message; names are compared without case.
-struct Headers<'a>(&'a [Header<'a>]);
+pub(super) struct Headers<'a>(pub(super) &'a [Header<'a>]);
 
 impl<'a> Headers<'a> {
     fn named(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
@@ -282,19 +296,12 @@ impl<'a> Headers<'a> {
             .map(|header| header.value)
     }
 
-    fn has(&self, name: &'static str) -> bool {
+    pub(super) fn has(&self, name: &'static str) -> bool {
         self.named(name).next().is_some()
     }
 
-    /// The value of a header that may stand only once, without the space around it.
     fn single(&self, name: &'static str) -> Result<Option<&'a str>, UpgradeError> {
-        let mut values = self.named(name);
-        let Some(value) = values.next() else { return Ok(None) };
-        if values.next().is_some() {
-            return Err(UpgradeError::HeaderTwice(name));
-        }
-        let value = std::str::from_utf8(value).map_err(|_| UpgradeError::HeaderText(name))?;
-        Ok(Some(value.trim_ascii()))
+        single(self.0, name)
     }
 
     /// The elements of a comma-separated header, over all lines of that name. An element that is
@@ -306,7 +313,7 @@ impl<'a> Headers<'a> {
             .filter(|element| !element.is_empty())
     }
 
-    fn has_token(&self, name: &'static str, token: &str) -> bool {
+    pub(super) fn has_token(&self, name: &'static str, token: &str) -> bool {
         self.list(name).any(|element| element.eq_ignore_ascii_case(token))
     }
 }

@@ -208,58 +208,49 @@ impl Shard {
 
     /// An answer is judged; what became of it leaves when its record is durable.
     pub(super) fn judge_answer(&mut self, from: ShardId, mail: AnswerMail) {
-        let AnswerMail { show, user, input, sequence } = mail;
-        let outcome = self.quiz.local.answer(show, user, &input);
-        let verdict = match outcome {
+        let AnswerMail { show, user, input, .. } = mail;
+        let verdict = match self.quiz.local.answer(show, user, &input) {
             AnswerOutcome::Recorded(sealed) => AnswerVerdict::Recorded(sealed),
             AnswerOutcome::Repeated(sealed) => {
                 self.counters.answers_acknowledged += 1;
-                let verdict = AnswerVerdict::Recorded(sealed);
-                return self.reply_answer(show, user, &input, sequence, verdict);
+                return self.reply_answer(mail, AnswerVerdict::Recorded(sealed));
             }
             AnswerOutcome::Deferred => AnswerVerdict::Late,
             AnswerOutcome::StillDeferred => {
                 self.counters.answers_acknowledged += 1;
-                let verdict = AnswerVerdict::Late;
-                return self.reply_answer(show, user, &input, sequence, verdict);
+                return self.reply_answer(mail, AnswerVerdict::Late);
             }
             AnswerOutcome::Ahead => {
-                let mail = AnswerMail { show, user, input, sequence };
                 return self.wait_for_event(from, QuizMail::Answer(Box::new(mail)));
             }
             AnswerOutcome::Refused(reason) => {
                 self.counters.answers_refused += 1;
-                let verdict = AnswerVerdict::Refused(reason);
-                return self.reply_answer(show, user, &input, sequence, verdict);
+                return self.reply_answer(mail, AnswerVerdict::Refused(reason));
             }
         };
         let applied = self.quiz.applied(show);
         self.journal(Record::Answer { show, user, input, applied }, Vec::new());
         self.counters.answers_acknowledged += 1;
-        self.reply_answer(show, user, &input, sequence, verdict);
+        self.reply_answer(mail, verdict);
     }
 
     /// An answer of this user and some repeats wait already: only the first passes all limits.
-    pub(super) fn refuse_repeat(&mut self, mail: &AnswerMail) {
+    pub(super) fn refuse_repeat(&mut self, mail: AnswerMail) {
         self.counters.answers_refused += 1;
-        let AnswerMail { show, user, input, sequence } = mail;
-        let verdict = AnswerVerdict::Refused(RefusalReason::TooManyRepeats);
-        self.reply_answer(*show, *user, input, sequence.clone(), verdict);
+        self.reply_answer(mail, AnswerVerdict::Refused(RefusalReason::TooManyRepeats));
     }
 
-    /// Replies to the session that exists when everything recorded so far is durable.
-    fn reply_answer(
-        &mut self,
-        show: ShowId,
-        user: UserId,
-        input: &AnswerInput,
-        sequence: Box<str>,
-        verdict: AnswerVerdict,
-    ) {
-        let conn = ConnId::default();
-        let AnswerInput { question, arrived, .. } = *input;
-        let reply = AnswerReply { conn, show, question, sequence, arrived, verdict };
-        self.post_when_durable(Post::ToSession(user, Box::new(reply)));
+    /// Replies when everything recorded so far is durable: to the short connection that waits for
+    /// it, or to the session that exists by then.
+    fn reply_answer(&mut self, mail: AnswerMail, verdict: AnswerVerdict) {
+        let AnswerMail { show, user, input, sequence, short } = mail;
+        let AnswerInput { question, arrived, .. } = input;
+        let conn = short.map_or(ConnId::default(), |(_, conn)| conn);
+        let reply = Box::new(AnswerReply { conn, show, question, sequence, arrived, verdict });
+        self.post_when_durable(match short {
+            Some((shard, _)) => Post::Mail(shard, Mail::Quiz(QuizMail::AnswerReply(reply))),
+            None => Post::ToSession(user, reply),
+        });
     }
 
     /// Delivers a reply to whatever session the user has now; a user without one learns it when

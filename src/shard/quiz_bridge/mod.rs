@@ -217,7 +217,7 @@ impl Shard {
                 let place = (answer.show, answer.user, answer.input.question);
                 let count = self.quiz.waiting_answers.entry(place).or_default();
                 if *count == WAITING_ANSWERS_MAX {
-                    return self.refuse_repeat(answer);
+                    return self.refuse_repeat((**answer).clone());
                 }
                 *count += 1;
                 answer.show

@@ -184,7 +184,8 @@ impl Shard {
         let sender_applied = self.quiz.applied(show);
         let input = AnswerInput { question, option, arrived, ticket, sender_applied };
         let sequence = sequence.into_boxed_str();
-        let mail = AnswerMail { show, user, input, sequence };
+        let short = self.is_short(id).then_some((self.config.me, id));
+        let mail = AnswerMail { show, user, input, sequence, short };
         let home = self.placement.user_home(user);
         self.post(home, Mail::Quiz(QuizMail::Answer(Box::new(mail))));
     }
@@ -215,7 +216,9 @@ impl Shard {
 
     /// Under load, an answer given in time is asked to come again, with a ticket that keeps its
     /// stamp; once per connection and question. True if it was. Only in the show's room: there the
-    /// join went to the user's home before the ticket does, so that it binds.
+    /// join went to the user's home before the ticket does, so that it binds. A short connection is
+    /// in no room: it gets a ticket where the user's home is this shard and says that it binds, and
+    /// waits for the reply anywhere else.
     fn defer(
         &mut self,
         id: ConnId,
@@ -231,8 +234,10 @@ impl Shard {
             return false;
         };
         let mark = ticket_mark(subject);
-        let ticketed = !self.is_in_show(id, subject.show)
-            || self.conns.get(id).is_none_or(|conn| conn.ticketed == mark);
+        let is_short = self.is_short(id);
+        let may_bind =
+            if is_short { home == self.config.me } else { self.is_in_show(id, subject.show) };
+        let ticketed = !may_bind || self.conns.get(id).is_none_or(|conn| conn.ticketed == mark);
         let expires = open.answer_by + self.ticket_life(subject.show);
         let latest = expires - RETRY_MARGIN;
         let earliest = now + Duration::from_millis(RETRY_AFTER_MIN_MS);
@@ -244,6 +249,11 @@ impl Shard {
         if !is_forced && !self.quiz.is_overloaded(home, now, &self.config) {
             return false;
         }
+        let TicketSubject { show, question, user, option } = *subject;
+        let ticket_stamp = TicketStamp { option, arrived };
+        if is_short && !self.quiz.local.ticket_issued(show, user, question, ticket_stamp) {
+            return false;
+        }
         let spread = latest.since(earliest).as_millis();
         let spread = u64::try_from(spread).unwrap_or(u64::MAX);
         let spread = spread.min(u64::from(self.config.admission.retry_after_max_ms));
@@ -253,9 +263,7 @@ impl Shard {
             conn.ticketed = mark;
         }
         self.counters.answers_deferred += 1;
-        let TicketSubject { show, question, user, option } = *subject;
         let applied = self.quiz.applied(show);
-        let ticket_stamp = TicketStamp { option, arrived };
         let mail = QuizMail::TicketIssued { show, user, question, ticket: ticket_stamp, applied };
         self.post(home, Mail::Quiz(mail));
         let retry = proto::RetryAnswer {

@@ -301,3 +301,29 @@ fn a_frame_of_somebody_else_is_refused_with_its_sequence() {
     several.deliver();
     assert_eq!(several.reply(conn, "mine"), "IdentityMismatch");
 }
+
+#[test]
+fn a_reply_returns_to_the_short_connection_that_waits_for_it() {
+    // With every answer asked to come again: the user's home is elsewhere, and judges it instead.
+    let (mut several, show, session) = Several::with_question(100);
+    several.order(show, Command::Publish);
+    several.deliver();
+    let heard = several.sent[&session.place].len();
+    let short = ConnId { place: several.places, generation: 1 };
+    several.places += 1;
+    let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    several.step(ENTRY, Input::Opened { conn: short, peer });
+    let (token, show) = (token(several.user(1).0), show.0);
+    let body = format!(r#"{{"showId":"{show}","question":0,"option":1}}"#);
+    let length = body.len();
+    let request = format!(
+        "POST /v1/answers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    several.receive(short, request.into_bytes());
+    several.deliver();
+    let response = String::from_utf8(several.sent[&short.place].clone()).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(response.contains("answerReceived") && response.contains("ciphertext"), "{response}");
+    assert_eq!(several.sent[&session.place].len(), heard, "the session is told nothing");
+}
