@@ -1,0 +1,277 @@
+// What the page does: plays a show with the client as the gateway serves it, and breaks what can be
+// broken. `GATEWAYS` is put in front of this by the test, which also serves the page, plays the
+// operator and signs tokens.
+
+const client = await import(`${GATEWAYS[0]}/tidegate.js`);
+const { Tidegate, TidegateError, decode, encode, checkCommitment, openResult } = client;
+
+const ROOM = 30;
+const PATIENCE_MS = 15_000;
+
+/** The sockets that the clients made, newest last: to break them. */
+const sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...parts) {
+    super(...parts);
+    sockets.push(this);
+  }
+};
+let posted = 0;
+const realFetch = window.fetch;
+window.fetch = (url, options) => {
+  if (String(url).includes('/v1/')) posted += 1;
+  return realFetch(url, options);
+};
+const realRandom = Math.random;
+
+const operator = async (what) => {
+  const response = await realFetch(`/operator/${what}`, { method: 'POST' });
+  if (!response.ok) throw new Error(`${what}: ${await response.text()}`);
+};
+const token = async (user) => (await realFetch(`/token?user=${user}`)).text();
+
+function check(holds, text) {
+  if (!holds) throw new Error(text);
+}
+
+/** The detail of the next event of this type that is as wanted. */
+function next(target, type, wanted = () => true) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no ${type} in time`)), PATIENCE_MS);
+    const listen = (event) => {
+      if (!wanted(event.detail)) return;
+      clearTimeout(timer);
+      target.removeEventListener(type, listen);
+      resolve(event.detail);
+    };
+    target.addEventListener(type, listen);
+  });
+}
+
+async function until(what, holds) {
+  const end = Date.now() + PATIENCE_MS;
+  while (!holds()) {
+    check(Date.now() < end, `not in time: ${what}`);
+    await new Promise((resolve) => { setTimeout(resolve, 10); });
+  }
+}
+
+function player(user, options = {}) {
+  const made = new Tidegate({ url: GATEWAYS[0], token: () => token(user), room: ROOM, ...options });
+  made.addEventListener('error', ({ detail }) => { throw detail; });
+  return made;
+}
+
+/** Whether a decoded value says what ProtoJSON says; what JSON leaves out must be a default. */
+function same(decoded, json, path) {
+  if (decoded instanceof Uint8Array) {
+    const bytes = Uint8Array.from(atob(json ?? ''), (letter) => letter.charCodeAt(0));
+    check(String(decoded) === String(bytes), `${path}: ${decoded} is not ${json}`);
+  } else if (Array.isArray(decoded)) {
+    check(decoded.length === (json ?? []).length, `${path} has ${decoded.length} elements`);
+    decoded.forEach((each, index) => same(each, json[index], `${path}[${index}]`));
+  } else if (typeof decoded === 'bigint') {
+    check(decoded === BigInt(json ?? 0), `${path}: ${decoded} is not ${json}`);
+  } else if (typeof decoded === 'number') {
+    const isName = typeof json === 'string' && json.startsWith('BUSINESS_TYPE');
+    check(isName || decoded === Number(json ?? 0), `${path}: ${decoded} is not ${json}`);
+  } else if (typeof decoded === 'object') {
+    check(json !== undefined, `${path} is there`);
+    for (const name of Object.keys(decoded)) {
+      if (decoded[name] !== undefined) same(decoded[name], json[name], `${path}.${name}`);
+      else check(json[name] === undefined, `${path}.${name} is not there`);
+    }
+    for (const name of Object.keys(json)) check(name in decoded, `${path}.${name} is not known`);
+  } else if (typeof decoded === 'string' && /^[A-Z_]+$/.test(json ?? '')) {
+    check(json.toLowerCase().endsWith(decoded), `${path}: ${decoded} is not ${json}`);
+  } else if (decoded === 'unspecified' || decoded === 'failed') {
+    check(json === undefined || json === 0, `${path}: ${decoded} is not ${json}`);
+  } else {
+    check(decoded === (json ?? (typeof decoded === 'string' ? '' : false)), `${path}: ${decoded}`);
+  }
+}
+
+/** Whether a message has only numbers that are kept exactly: times and counts beyond 2^53 are not. */
+const isExact = (value) =>
+  typeof value === 'number' ? Number.isSafeInteger(value)
+    : typeof value !== 'object' || value instanceof Uint8Array || Object.values(value).every(isExact);
+
+async function vectors() {
+  const all = await (await realFetch('/vectors')).json();
+  check(all.length > 25, `${all.length} vectors`);
+  for (const { name, binary, json } of all) {
+    const type = name.startsWith('client') ? 'ClientFrame' : 'ServerFrame';
+    const bytes = Uint8Array.from(atob(binary), (letter) => letter.charCodeAt(0));
+    const message = decode(type, bytes);
+    const isNewer = name.includes('unknown');
+    if (!isNewer) same(message, json, name);
+    if (isNewer || !isExact(message)) continue;
+    const again = encode(type, message);
+    check(String(again) === String(bytes), `${name}: ${again} is not ${bytes}`);
+  }
+  for (const broken of [[8], [0x0a, 5, 1], [0x0f], Array(11).fill(255)]) {
+    let thrown;
+    try { decode('ServerFrame', Uint8Array.from(broken)); } catch (error) { thrown = error; }
+    check(thrown instanceof RangeError, `${broken} is refused`);
+  }
+}
+
+async function aQuestionIsPlayed(alice) {
+  const asked = next(alice, 'question');
+  await operator('publish');
+  const question = await asked;
+  check(question.text === 'Question 0?' && question.options.length === 3, 'the question is whole');
+  await alice.showTime(question);
+  check(alice.now() >= question.showAtMs, 'it is shown at its time');
+  const before = posted;
+  const received = await alice.answer(question, 1);
+  check(received.result.ciphertext.length === 32 && posted === before, 'by the connection');
+  const again = await alice.answer(question, 2);
+  check(String(again.result.nonce) === String(received.result.nonce), 'the first binds');
+  const [verdict, reveal] = [next(alice, 'verdict'), next(alice, 'reveal')];
+  await operator('reveal');
+  const { verdict: word, inPlay, isChecked, option, passed } = await verdict;
+  check(word === 'passed' && inPlay && isChecked && option === 1 && passed === 1, word);
+  const forged = { ...await reveal, correctOption: 2 };
+  check(await checkCommitment(question.commitment, await reveal), 'the reveal is as promised');
+  check(!await checkCommitment(question.commitment, forged), 'another one is not');
+  const opened = await openResult(received.result, forged.resultKey, alice.userId);
+  check(opened.verdict === 'passed', 'a result can be opened by hand');
+}
+
+async function aBreakDuringAQuestion(alice) {
+  const asked = next(alice, 'question');
+  await operator('publish');
+  const question = await asked;
+  // The network breaks, and the client would wait for seconds.
+  Math.random = () => 0.99;
+  const lost = next(alice, 'disconnected');
+  sockets.findLast((socket) => socket.readyState === WebSocket.OPEN).close(4900);
+  check((await lost).returns && alice.state === 'waiting', 'it is to come back');
+  const before = posted;
+  const received = await alice.answer(question, 1);
+  check(posted === before + 1 && received.result, 'the answer goes by HTTP');
+  let refused;
+  try { await alice.publish('x'); } catch (error) { refused = error; }
+  check(refused instanceof TidegateError && refused.reason === 'connection', 'nothing else does');
+  for (const text of ['one', 'two', 'three']) await operator(`say/${text}`);
+  Math.random = realRandom;
+  const messages = [];
+  alice.addEventListener('message', ({ detail }) => messages.push(new TextDecoder().decode(detail.data)));
+  const [joined, snapshot] = [next(alice, 'joined'), next(alice, 'snapshot')];
+  window.dispatchEvent(new Event('online'));
+  check((await joined).resumed, 'it continues where it was');
+  check((await snapshot).recordedOption === 1, 'the answer is on record');
+  await until('what was missed', () => messages.length >= 3);
+  check(String(messages) === 'one,two,three', `exactly what was missed: ${messages}`);
+  const verdict = next(alice, 'verdict');
+  await operator('reveal');
+  check((await verdict).verdict === 'passed', 'a result that came by HTTP is opened');
+}
+
+async function chatIsHeard(alice) {
+  const bob = player(2, { authenticateBy: 'frame' });
+  await bob.connect();
+  if (!bob.room) await next(bob, 'joined');
+  const heard = next(alice, 'message', ({ userId }) => userId === 2n);
+  const text = '你好, tide';
+  await until('bob is in the room', () => bob.state === 'open');
+  const stamp = await bob.join(ROOM).then(() => bob.publish(text));
+  const message = await heard;
+  check(new TextDecoder().decode(message.data) === text, 'the text is heard');
+  check(message.stamp.version === stamp.version && stamp.lane === 'low', 'at its place');
+  const left = await bob.leave();
+  check(left.roomId === 30n && bob.room === undefined, 'bob has left');
+  let refused;
+  try { await bob.publish('x'); } catch (error) { refused = error; }
+  check(refused.reason === 'not_in_room', `refused: ${refused}`);
+  bob.close();
+  check(bob.state === 'closed', 'bob is gone');
+}
+
+async function aNewerSessionReplaces(alice) {
+  const replaced = next(alice, 'disconnected');
+  const newer = player(1);
+  await newer.connect();
+  const { code, returns } = await replaced;
+  check(code === 4000 && !returns && alice.state === 'closed', `closed with ${code}`);
+  newer.close();
+}
+
+/** The page of the documents, in a frame of this one: once it is in the room, what it is to do. */
+async function theExampleOfTheDocuments() {
+  const frame = document.getElementById('example');
+  frame.src = '/example.html';
+  const at = (id) => frame.contentDocument?.getElementById(id);
+  await until('the example is in the room', () => at('status')?.textContent.includes('in the room'));
+  return async () => {
+    await until('its buttons', () => at('options').children.length === 3);
+    check(at('question').textContent === 'Question 0?', 'the question is shown');
+    at('options').children[1].click();
+    await until('its answer', () => at('status').textContent.includes('on record'));
+    await until('its verdict', () => at('status').textContent === 'You are in.');
+    check(at('options').children[1].className === 'correct', 'the correct option is marked');
+    frame.src = 'about:blank';
+  };
+}
+
+async function tokensAreRefused() {
+  const reasons = [];
+  const again = new Tidegate({
+    url: GATEWAYS[0],
+    token: async (reason) => {
+      reasons.push(reason);
+      return reasons.length === 1 ? 'a.b.c' : token(5);
+    },
+  });
+  await again.connect();
+  check(String(reasons) === 'connect,refused' && again.userId === 5n, `${reasons}`);
+  again.close();
+  const never = new Tidegate({ url: GATEWAYS[0], token: 'a.b.c' });
+  let refused;
+  try { await never.connect(); } catch (error) { refused = error; }
+  check(refused instanceof TidegateError && never.state === 'closed', 'one token is not enough');
+}
+
+async function theGatewayStops() {
+  Math.random = () => 0.001;
+  const carol = player(4, { url: GATEWAYS });
+  await carol.connect();
+  const [gone, back] = [next(carol, 'disconnected'), next(carol, 'session')];
+  await operator('stop');
+  const { code, returns } = await gone;
+  check(code === 1001 && returns, `closed with ${code}`);
+  await back;
+  check(sockets.at(-1).url.startsWith(GATEWAYS[1].replace('http', 'ws')), 'the other gateway');
+  const joined = await carol.join(ROOM + 1);
+  check(joined.roomId === 31n && !joined.resumed, 'another room');
+  carol.close();
+  Math.random = realRandom;
+}
+
+export async function run(log) {
+  await log('vectors');
+  await vectors();
+  const alice = player(1);
+  check(alice.state === 'idle', 'nothing has begun');
+  const joined = next(alice, 'joined');
+  const session = await alice.connect();
+  check(session.userId === 1n && alice.userId === 1n, 'the session is alice’s');
+  check((await joined).roomId === 30n, 'alice is in the room');
+  await log('a question is played, by the example of the documents too');
+  const examplePlays = await theExampleOfTheDocuments();
+  await Promise.all([aQuestionIsPlayed(alice), examplePlays()]);
+  await until('a clock', () => alice.rttMs !== undefined);
+  const differsMs = Math.abs(alice.now() - Date.now());
+  check(alice.rttMs < 200 && differsMs < 200, `the clocks differ by ${differsMs} ms`);
+  await log('chat');
+  await chatIsHeard(alice);
+  await log('a break during a question');
+  await aBreakDuringAQuestion(alice);
+  await log('a newer session');
+  await aNewerSessionReplaces(alice);
+  await log('tokens');
+  await tokensAreRefused();
+  await log('the gateway stops');
+  await theGatewayStops();
+}
