@@ -1,12 +1,13 @@
 //! `tidegate`: see [`tidegate::ops::cli`].
 
-use std::io::{stderr, stdout};
+use std::io::{BufReader, stderr, stdin, stdout};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
 use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
+use tidegate::ops::connect::connect;
 use tidegate::ops::demo::demo;
 use tidegate::ops::log::{self, LogFormat, LogLevel};
 use tidegate::ops::serve::serve;
@@ -16,6 +17,9 @@ fn main() -> ExitCode {
     let status = match Cli::parse().command {
         Command::CheckConfig(arguments) => shortly(|world| check_config(&arguments, world)),
         Command::Token(arguments) => shortly(|world| token(&arguments, world)),
+        Command::Connect(arguments) => {
+            shortly(|world| connect(&arguments, world, BufReader::new(stdin())))
+        }
         Command::Serve(arguments) => match serve(&arguments, std::env::vars_os().collect()) {
             Ok(()) => ExitStatus::Success,
             Err(error) => {

@@ -63,7 +63,10 @@ impl Drop for Serving {
 impl Serving {
     fn start(arguments: &[&str]) -> Serving {
         let echo = arguments.contains(&"--echo");
-        let mut process = tidegate(&["serve", "--listen", "127.0.0.1:0", "--shards", "2"])
+        let anywhere: &[&str] =
+            if arguments.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let mut process = tidegate(&["serve", "--shards", "2"])
+            .args(anywhere)
             .args(arguments)
             .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
             .env("TIDEGATE_LOG__FORMAT", "json")
@@ -511,4 +514,138 @@ fn any_bytes_on_the_port_leave_the_gateway_up() {
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     serving.signal("TERM");
     assert_eq!(serving.end().0.code(), Some(0));
+}
+
+/// A text client, its standard input, and the lines that it prints.
+struct Terminal {
+    process: Child,
+    input: Option<std::process::ChildStdin>,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Terminal {
+    fn connect(serving: &Serving, arguments: &[&str]) -> Terminal {
+        let url = format!("ws://{}", serving.clients);
+        let mut process = tidegate(&["connect", &url])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        Terminal { input: process.stdin.take(), process, lines }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.input.as_mut().expect("open"), "{line}").expect("written");
+    }
+
+    /// The next line that has this in it; the client's own end is the limit.
+    fn until(&mut self, part: &str) -> String {
+        let mut seen = String::new();
+        for line in self.lines.by_ref().map_while(Result::ok) {
+            if line.contains(part) {
+                return line;
+            }
+            seen += &format!("{line}\n");
+        }
+        panic!("`{part}` is not in:\n{seen}");
+    }
+
+    fn status(mut self) -> Option<i32> {
+        self.input = None;
+        self.process.wait().expect("ends").code()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_person_plays_at_a_terminal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let show = file(&directory, "show.toml", &format!("room = 9\n{SHOW}"));
+    let serving = Serving::start(&["--show", &show]);
+    serving.json("POST", "/v1/shows/7/open-lobby");
+    let mut alice = Terminal::connect(&serving, &["--user", "1", "--room", "9"]);
+    alice.until("* you are user 1");
+    alice.until("* in room 9");
+    alice.until("you: in play, 0 revive cards");
+    alice.say("sya hello");
+    alice.until("`sya hello` is not understood");
+    alice.say("answer 0");
+    alice.until("there is no question yet");
+
+    // Another one says something, and is gone with the end of its input.
+    let (status, bob) = {
+        let url = format!("ws://{}", serving.clients);
+        let mut command = tidegate(&["connect", &url, "--user", "2", "--room", "9", "--json"]);
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        process.stdin.take().expect("a pipe").write_all("say 你好\n".as_bytes()).expect("written");
+        let output = process.wait_with_output().expect("ends");
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    };
+    assert_eq!(status, Some(0), "{bob}");
+    for line in bob.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line} is not JSON"));
+    }
+    assert!(bob.contains(r#""published":{"stamp":{"#), "{bob}");
+    alice.until("<2> 你好");
+
+    serving.json("POST", "/v1/shows/7/publish");
+    alice.until("? question 0: One?  [0] a  [1] b");
+    alice.say("answer 0");
+    alice.until("* your answer is on record");
+    serving.wait_until("/v1/shows/7", |show| show.contains("\"phase\":\"closed\""));
+    serving.json("POST", "/v1/shows/7/reveal");
+    alice.until("option 0 is right; chosen by 1, 0; 1 in the game");
+    alice.until("question 0 of show 7: you passed");
+
+    // A second session of the same user ends the first, which does not fight for it.
+    let mut again = Terminal::connect(&serving, &["--user", "1"]);
+    again.until("* you are user 1");
+    alice.until("* closed with 4000 replaced");
+    assert_eq!(alice.status(), Some(1));
+    again.say("quit");
+    assert_eq!(again.status(), Some(0));
+}
+
+#[test]
+fn a_terminal_says_why_it_is_not_let_in() {
+    let serving = Serving::start(&[]);
+    let mut refused = Terminal::connect(&serving, &["--token", "a.b.c"]);
+    refused.until("! TOKEN_INVALID");
+    refused.until("Start again with a new token.");
+    assert_eq!(refused.status(), Some(1));
+
+    let (status, _, complaints) =
+        run(&mut tidegate(&["connect", "wss://quiz.example", "--user", "1"]));
+    assert!(status == 1 && complaints.contains("speaks no TLS"), "{complaints}");
+    let (status, _, complaints) = run(&mut tidegate(&["connect", "ws://quiz.example"]));
+    assert!(status == 1 && complaints.contains("Give --token"), "{complaints}");
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one");
+    let url = format!("ws://{nobody}");
+    let (status, output, _) = run(&mut tidegate(&["connect", &url, "--user", "1"]));
+    assert!(status == 1 && output.contains("cannot be reached"), "{output}");
+}
+
+#[test]
+fn a_terminal_comes_back_to_a_gateway_that_was_restarted() {
+    let serving = Serving::start(&[]);
+    let address = serving.clients.to_string();
+    let mut alice = Terminal::connect(&serving, &["--user", "1", "--room", "9"]);
+    alice.until("* in room 9");
+    serving.signal("TERM");
+    alice.until("* closed with 1001 going_away");
+    serving.end();
+    // It returns within the ten seconds of this code, or a little later.
+    let _restarted = Serving::start(&["--listen", &address]);
+    alice.until("* in room 9");
+    alice.say("quit");
+    assert_eq!(alice.status(), Some(0));
 }

@@ -30,6 +30,8 @@ pub enum Command {
     CheckConfig(CheckConfigArguments),
     /// Print an access token for a user
     Token(TokenArguments),
+    /// Be a client at the terminal: print what comes, say what is typed
+    Connect(ConnectArguments),
 }
 
 /// `tidegate serve`
@@ -114,6 +116,49 @@ pub struct TokenArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 3_600,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub lifetime_s: u32,
+}
+
+/// `tidegate connect`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[command(
+    after_help = "Lines of the standard input: say TEXT, answer N, join ROOM, leave, help, quit. \
+                  Options and questions are counted from 0. At the end of the input the client \
+                  waits for its replies and ends, unless --stay is given."
+)]
+pub struct ConnectArguments {
+    /// The gateway: ws://HOST:PORT
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The access token; other users of this machine can see it in the list of processes
+    #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
+    pub token: Option<String>,
+    /// Sign a token for this user, with --secret, --config or the environment
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
+    pub user: Option<u64>,
+    /// Configuration file whose secret signs the token; the environment counts too
+    #[arg(long, value_name = "FILE", conflicts_with = "secret", requires = "user")]
+    pub config: Option<PathBuf>,
+    /// The secret itself; other users of this machine can see it in the list of processes
+    #[arg(long, value_name = "TEXT", requires = "user")]
+    pub secret: Option<String>,
+    /// The room to enter
+    #[arg(long, value_name = "ROOM", value_parser = clap::value_parser!(u64).range(1..))]
+    pub room: Option<u64>,
+    /// Print each message as a line of JSON, as the protocol has it
+    #[arg(long)]
+    pub json: bool,
+    /// Stay when the standard input ends
+    #[arg(long)]
+    pub stay: bool,
+}
+
+impl ConnectArguments {
+    /// How its token is signed, if it is not given.
+    #[must_use]
+    pub fn signing(&self) -> Option<TokenArguments> {
+        let (config, secret) = (self.config.clone(), self.secret.clone());
+        self.user.map(|user| TokenArguments { user, config, secret, lifetime_s: 3_600 })
+    }
 }
 
 impl ServeArguments {
@@ -239,6 +284,10 @@ mod tests {
             "token --user 1 --secret x --config y",
             "token --user 1 --lifetime-s 0",
             "check-config --print-default --config x",
+            "connect",
+            "connect ws://x --token a --user 1",
+            "connect ws://x --secret x",
+            "connect ws://x --room 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

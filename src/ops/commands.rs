@@ -44,6 +44,20 @@ pub fn check_config(
 
 /// `tidegate token`: an access token on a line of its own.
 pub fn token(arguments: &TokenArguments, surroundings: &mut Surroundings<'_>) -> ExitStatus {
+    match signed(arguments, surroundings) {
+        Ok(token) => written(writeln!(surroundings.output, "{token}")),
+        Err(status) => status,
+    }
+}
+
+/// An access token.
+///
+/// # Errors
+/// The status to end with; what is wrong was said.
+pub fn signed(
+    arguments: &TokenArguments,
+    surroundings: &mut Surroundings<'_>,
+) -> Result<String, ExitStatus> {
     let secret =
         arguments.secret.iter().map(|text| ("--secret", "auth.hs256_secret", text.clone()));
     let sources = SettingsSources {
@@ -54,13 +68,13 @@ pub fn token(arguments: &TokenArguments, surroundings: &mut Surroundings<'_>) ->
     };
     let config = match Settings::load(&sources) {
         Ok(settings) => settings.config,
-        Err(problems) => return complain(&problems, surroundings.complaints),
+        Err(problems) => return Err(complain(&problems, surroundings.complaints)),
     };
     let Some(secret) = &config.auth.hs256_secret else {
         let reason = "there is no secret to sign with: set auth.hs256_secret or \
                       auth.hs256_secret_file in the configuration, or give --secret";
         let _ = writeln!(surroundings.complaints, "{reason}");
-        return ExitStatus::Settings;
+        return Err(ExitStatus::Settings);
     };
     let new = NewToken {
         user: UserId(arguments.user),
@@ -68,7 +82,7 @@ pub fn token(arguments: &TokenArguments, surroundings: &mut Surroundings<'_>) ->
         lifetime_s: arguments.lifetime_s,
         audience: config.auth.audience.as_deref(),
     };
-    written(writeln!(surroundings.output, "{}", mint(secret.bytes(), new)))
+    Ok(mint(secret.bytes(), new))
 }
 
 fn describe(

@@ -9,6 +9,7 @@ pub mod autopilot;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod connect;
 pub mod demo;
 pub mod gateway_settings;
 pub mod host;
