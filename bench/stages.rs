@@ -55,7 +55,7 @@ pub(crate) struct StagesArguments {
         value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     connections: u32,
     /// Connections at most, whatever is raised
-    #[arg(long, value_name = "N", default_value_t = 120_000,
+    #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     connections_max: u32,
     /// How long a load is kept up
@@ -67,7 +67,7 @@ pub(crate) struct StagesArguments {
         value_parser = clap::value_parser!(u32).range(1..=100))]
     steps_max: u32,
     /// No attempt of a ramp begins later than this
-    #[arg(long, value_name = "SECONDS", default_value_t = 40,
+    #[arg(long, value_name = "SECONDS", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(1..=3_600))]
     ramp_seconds_max: u32,
     #[command(flatten)]

@@ -1,7 +1,9 @@
 //! From what was measured to what so many viewers need: arithmetic, and nothing else.
 //!
 //! A phase is a time of the show with work of its own: everybody joins, a question goes out, the
-//! answers come. Heartbeats and chat go on all the time and are added to each. A resource (cores,
+//! answers come. Heartbeats and chat go on all the time and are added to each. Chat costs sends, not
+//! messages: what comes while a sweep over the members is under way goes out together in the next, so
+//! a message waits for two sweeps at most, and two sweeps in the window are enough. A resource (cores,
 //! memory, NIC) must do the hardest phase; of a host's resource only a part may be used, so that a
 //! host can be lost and a peak may be higher. Work is taken to grow in proportion, and to be spread
 //! over hosts evenly.
@@ -17,6 +19,9 @@ const TCP_IP_BYTES: u64 = 52;
 /// Preamble, header, checksum and gap of an Ethernet frame (IEEE 802.3).
 const ETHERNET_BYTES: u64 = 38;
 
+/// A chat message waits for the sweep that is under way and is part of the next.
+const SWEEPS_PER_WINDOW: f64 = 2.0;
+
 /// What was measured.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Costs {
@@ -25,8 +30,8 @@ pub(crate) struct Costs {
     /// Of a question.
     pub(crate) delivery_cpu_us: f64,
     pub(crate) answer_cpu_us: f64,
-    /// Of a chat message, at one member.
-    pub(crate) chat_cpu_us: f64,
+    /// Of a send of chat messages to one member, however many share it.
+    pub(crate) chat_send_cpu_us: f64,
     pub(crate) user_bytes_per_connection: f64,
     /// Of the gateway's end.
     pub(crate) kernel_bytes_per_connection: f64,
@@ -43,7 +48,7 @@ pub(crate) struct Wanted {
     pub(crate) viewers: u64,
     pub(crate) join_s: f64,
     pub(crate) heartbeat_s: f64,
-    /// Within this a question is at everybody.
+    /// Within this a question is at everybody, and a chat message at nearly all.
     pub(crate) window_ms: f64,
     pub(crate) answers_per_s: f64,
     pub(crate) chats_per_s: f64,
@@ -183,7 +188,7 @@ fn check(wanted: &Wanted, host: &Host) -> Result<(), String> {
         ("the NIC's Gbit/s", host.nic_gbit.unwrap_or(1.0)),
         ("what of a host may be used", 100.0 - host.headroom_percent),
     ];
-    match positive.iter().find(|(_, number)| !(*number > 0.0)) {
+    match positive.iter().find(|(_, number)| number.is_nan() || *number <= 0.0) {
         Some((what, number)) => Err(format!("{what} is {number}, and must be more than 0")),
         None => Ok(()),
     }
@@ -198,13 +203,16 @@ fn phases(costs: &Costs, wanted: &Wanted) -> Vec<PhaseNeed> {
         cores: per_s * cpu_us / 1e6,
         nic_gbit,
     };
-    let chats = viewers * wanted.chats_per_s;
     let pushes = viewers / (wanted.window_ms / 1e3);
+    let sends_each = wanted.chats_per_s.min(SWEEPS_PER_WINDOW / (wanted.window_ms / 1e3));
+    let sends = viewers * sends_each;
+    let shared = if sends_each > 0.0 { wanted.chats_per_s / sends_each } else { 0.0 };
+    let send_bytes = whole((shared * float(costs.chat_frame_bytes)).ceil());
     let answers = wanted.answers_per_s;
     let answer_frame = costs.answer_frame_bytes.max(costs.reply_frame_bytes);
     vec![
         need("heartbeats", viewers / wanted.heartbeat_s, costs.heartbeat_cpu_us, 0.0),
-        need("chat", chats, costs.chat_cpu_us, gbit(chats, costs.chat_frame_bytes)),
+        need("chat", sends, costs.chat_send_cpu_us, gbit(sends, send_bytes)),
         need("join", viewers / wanted.join_s, costs.connect_cpu_us, 0.0),
         need("question", pushes, costs.delivery_cpu_us, gbit(pushes, costs.question_frame_bytes)),
         need("answers", answers, costs.answer_cpu_us, gbit(answers, answer_frame)),
@@ -220,7 +228,7 @@ mod tests {
         heartbeat_cpu_us: 10.0,
         delivery_cpu_us: 5.0,
         answer_cpu_us: 10.0,
-        chat_cpu_us: 1.0,
+        chat_send_cpu_us: 1.0,
         user_bytes_per_connection: 200.0,
         kernel_bytes_per_connection: 3_800.0,
         question_frame_bytes: 910,
@@ -282,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn chat_messages_share_sends() {
+        // Four sends a second of five messages each: 4 × (5 × 160 + 90) bytes.
+        let wanted = Wanted { chats_per_s: 20.0, ..WANTED };
+        let chat = capacity(&COSTS, &wanted, &HOST).unwrap().phases[1];
+        near(chat.cores, 4.0);
+        near(chat.nic_gbit, 28.48);
+        let silence = Wanted { chats_per_s: 0.0, ..WANTED };
+        let chat = capacity(&COSTS, &silence, &HOST).unwrap().phases[1];
+        near(chat.cores + 1.0, 1.0);
+        near(chat.nic_gbit + 1.0, 1.0);
+    }
+
+    #[test]
     fn what_limits_first_depends_on_the_host() {
         let limited = |host: Host| {
             let found = capacity(&COSTS, &WANTED, &host).unwrap();
@@ -327,7 +348,7 @@ mod tests {
             heartbeat_cpu_us: 0.0,
             delivery_cpu_us: 0.0,
             answer_cpu_us: 0.0,
-            chat_cpu_us: 0.0,
+            chat_send_cpu_us: 0.0,
             user_bytes_per_connection: 0.0,
             kernel_bytes_per_connection: 0.0,
             ..COSTS

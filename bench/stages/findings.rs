@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::common::stats::{Coverage, as_f64_ns};
+
 use super::capacity::{Capacity, Costs, Host, Resource, Wanted};
 use super::criteria::{Criteria, Failure};
 use super::showing::{Kind, Showing};
@@ -119,13 +121,14 @@ pub(crate) fn costs(findings: &[Finding]) -> Result<Costs, String> {
     };
     let (connect, heartbeat, question) = (best("connect")?, best("heartbeat")?, best("question")?);
     let (answers, chat) = (best("answers")?, best("chat")?);
+    let chat_sends = as_f64_ns(chat.showing.room_sends.max(1));
     let weight = question.showing.weight.ok_or("memory was not measured".to_owned())?;
     Ok(Costs {
         connect_cpu_us: connect.server_cpu_us_per_work,
         heartbeat_cpu_us: heartbeat.server_cpu_us_per_work,
         delivery_cpu_us: question.server_cpu_us_per_work,
         answer_cpu_us: answers.server_cpu_us_per_work,
-        chat_cpu_us: chat.server_cpu_us_per_work,
+        chat_send_cpu_us: chat.showing.server_cpu_s * 1e6 / chat_sends,
         user_bytes_per_connection: weight.user_bytes,
         // Both ends were here, and they are alike.
         kernel_bytes_per_connection: weight.kernel_bytes / 2.0,
@@ -160,54 +163,53 @@ fn finding_lines(finding: &Finding) -> Vec<String> {
     };
     let failed = match (finding.failed, &finding.failed_by) {
         (Some(load), Some(by)) => format!("{load} failed: {}", by.text),
-        _ if finding.ended == "capped" => "the largest that was allowed".to_owned(),
-        _ => format!("nothing failed; the ramp ended by its limit of {}", finding.ended),
+        _ if finding.ended == "capped" => "the largest load that was allowed".to_owned(),
+        _ => format!("nothing failed until the ramp's limit of {}", finding.ended),
     };
     let mut lines = vec![format!("    {interface:10}  {held}; {failed}")];
+    let mut detail = |text: String| lines.push(format!("{:16}{text}", ""));
     if let Some(best) = finding.best() {
         let Showing { server_busy, client_busy, .. } = &best.showing;
-        lines.push(format!(
-            "                CPU per {work_unit}: gateway {:.2} µs, clients {:.2} µs; at work {:.0} % and {:.0} % \
-             of the time{}",
+        detail(format!(
+            "CPU per {work_unit}: gateway {:.2} µs, clients {:.2} µs; at work {:.0} % and {:.0} % of the time",
             best.server_cpu_us_per_work,
             best.client_cpu_us_per_work,
             server_busy * 100.0,
             client_busy * 100.0,
-            times(&best.showing),
         ));
+        times(&best.showing).into_iter().for_each(&mut detail);
     }
-    let note = match finding.limited_by {
-        Some(Limit::Client) => {
+    match finding.limited_by {
+        Some(Limit::Client) => detail(
             "the clients' core was saturated and the gateway's was not: the gateway holds more"
+                .to_owned(),
+        ),
+        Some(Limit::Both) => {
+            detail("both cores were saturated: the gateway may hold more".to_owned());
         }
-        Some(Limit::Both) => "both cores were saturated: the gateway may hold more",
-        Some(Limit::Neither) => "neither core was saturated: something waited",
-        Some(Limit::Server) => "the gateway's core was saturated",
-        None => return lines,
-    };
-    lines.push(format!("                {note}"));
+        Some(Limit::Neither) => detail("neither core was saturated: something waited".to_owned()),
+        Some(Limit::Server) => detail("the gateway's core was saturated".to_owned()),
+        None => {}
+    }
     lines
 }
 
-fn times(showing: &Showing) -> String {
-    let mut text = String::new();
-    for flow in &showing.flows {
-        let what = if flow.kind == Kind::Connect { "joined" } else { "acknowledged" };
-        let name = flow.kind.name();
-        text.push_str(&format!(
-            "; {name} {what}: 50 % {:.1} ms, 99 % {:.1}, all {:.1}",
-            flow.ms.p50, flow.ms.p99, flow.ms.p100
-        ));
-    }
-    if let Some(push) = &showing.push {
-        let ms = push.coverage_ms;
-        text.push_str(&format!("; pushed: 50 % {:.0} ms, all {:.0}", ms.p50, ms.p100));
-    }
+fn times(showing: &Showing) -> Vec<String> {
+    let line = |what: String, ms: Coverage| {
+        let Coverage { p50, p99, p100, .. } = ms;
+        format!("{what}: 50 % {p50:.1} ms, 99 % {p99:.1}, all {p100:.1}")
+    };
+    let done = |kind| if kind == Kind::Connect { "joined" } else { "acknowledged" };
+    let flows = showing.flows.iter();
+    let mut lines: Vec<String> = flows
+        .map(|flow| line(format!("{}, {}", flow.kind.name(), done(flow.kind)), flow.ms))
+        .collect();
+    let push = showing.push.as_ref();
+    lines.extend(push.map(|push| line("pushed to everybody".to_owned(), push.coverage_ms)));
     if let Some(chat) = &showing.chat {
-        let ms = chat.delivery_ms;
-        text.push_str(&format!("; chat heard: 50 % {:.0} ms, 99 % {:.0}", ms.p50, ms.p99));
+        lines.push(line("chat, heard".to_owned(), chat.delivery_ms));
     }
-    text
+    lines
 }
 
 fn capacity_lines(report: &CapacityReport) -> Vec<String> {
@@ -238,7 +240,7 @@ fn capacity_lines(report: &CapacityReport) -> Vec<String> {
         lines.push(format!("    {name:10}  {amount} ({}): {share:.0} % of one host", need.phase));
     }
     lines.push(format!(
-        "    hosts       {}; {} are the limit; one host holds {} viewers",
+        "    hosts       {}; first limit: {}; one host holds {} viewers",
         needed.hosts,
         needed.limited_by.name(),
         needed.viewers_per_host
@@ -249,16 +251,18 @@ fn capacity_lines(report: &CapacityReport) -> Vec<String> {
         needed.push_cpu_s
     ));
     let together = report.viewers_held_together;
-    let together = together.map_or(String::new(), |viewers| format!("; {viewers} held in round 2"));
+    let together = together.map_or(String::new(), |viewers| format!("; round 2 held {viewers}"));
     lines.push(format!(
-        "    this host   {} viewers by the same arithmetic ({} are the limit), {} gateway cores, {:.0} GiB{together}",
+        "    this host   {} viewers by the same arithmetic (limit: {}), gateway cores {}, {:.0} GiB{together}",
         on_this_host.viewers_per_host,
         on_this_host.limited_by.name(),
         this_host.cores,
         gib(this_host.memory_bytes)
     ));
-    let notes = "    loopback bills the receiver's half of TCP to the sender: a NIC costs less CPU, and its own";
-    lines.push(format!("{notes} interrupts"));
+    lines.push(
+        "    cores include the receiver's half of TCP, which loopback bills to the sender"
+            .to_owned(),
+    );
     lines
 }
 

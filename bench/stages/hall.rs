@@ -31,6 +31,9 @@ const LOST_AFTER_NS: u64 = 4_000_000_000;
 const AFTERMATH: Duration = Duration::from_millis(5);
 /// The gateway publishes its metrics ten times a second.
 const METRICS_LAG: Duration = Duration::from_millis(150);
+/// Time of turns that had something to do, and sends from a room to one of its members.
+const TURN_SECONDS: &str = "tidegate_turn_seconds_total";
+const ROOM_SENDS: &str = "tidegate_room_sends_total";
 /// Messages of one kind and turn of the clients at most, so that a client that is late does not
 /// wait longer.
 const SPOKEN_PER_LOOK: usize = 256;
@@ -100,6 +103,8 @@ struct Pushes {
     begun: u32,
     /// One is on its way since then.
     from_ns: Option<u64>,
+    /// When the last one began, and when the next may.
+    begun_ns: u64,
     next_ns: u64,
     reached: u64,
     coverages: Coverages,
@@ -202,7 +207,8 @@ impl Hall {
     /// Lets everybody do what `load` says, until that is done or lost.
     pub(crate) fn run(&mut self, load: &Load) -> Result<Showing, Problem> {
         pause(METRICS_LAG);
-        let turns_from_s = self.gateway.metric::<f64>("tidegate_turn_seconds_total")?;
+        let turns_from_s: f64 = self.gateway.metric(TURN_SECONDS)?;
+        let sends_from: u64 = self.gateway.metric(ROOM_SENDS)?;
         self.clients.take_busy_ns();
         let cpu_from_ns = self.cpu.ns()?;
         let from_ns = now_ns();
@@ -214,7 +220,8 @@ impl Hall {
         pause(AFTERMATH);
         let server_cpu_s = seconds(self.cpu.ns()? - cpu_from_ns);
         pause(METRICS_LAG);
-        let turns_s = self.gateway.metric::<f64>("tidegate_turn_seconds_total")? - turns_from_s;
+        let turns_s = self.gateway.metric::<f64>(TURN_SECONDS)? - turns_from_s;
+        let room_sends = self.gateway.metric::<u64>(ROOM_SENDS)? - sends_from;
         let mut frames = self.viewers.frames();
         frames.answer_bytes = self.answer.len();
         Ok(Showing {
@@ -236,6 +243,7 @@ impl Hall {
             client_cpu_s,
             server_busy: turns_s / (wall_s * as_f64_ns(self.cores as u64)),
             client_busy: client_cpu_s / wall_s,
+            room_sends,
             weight: self.weight,
             frames,
         })
@@ -279,7 +287,7 @@ impl Hall {
             let is_done = pushes.begun == load.pushes
                 && pushes.from_ns.is_none()
                 && flows.iter().all(|flow| self.is_done(flow));
-            let late = all_due_ns.max(pushes.from_ns.unwrap_or(0)) + LOST_AFTER_NS;
+            let late = all_due_ns.max(pushes.begun_ns) + LOST_AFTER_NS;
             if is_done || now > late || self.clients.ended() > 0 {
                 break;
             }
@@ -327,6 +335,7 @@ impl Hall {
         }
         pushes.begun += 1;
         pushes.from_ns = Some(now_ns);
+        pushes.begun_ns = now_ns;
         pushes.next_ns = now_ns + nanoseconds(load.push_interval);
         Ok(())
     }

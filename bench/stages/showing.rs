@@ -99,6 +99,8 @@ pub(crate) struct Showing {
     pub(crate) server_busy: f64,
     /// Of the time of the load's core, turns of the clients that had something to do.
     pub(crate) client_busy: f64,
+    /// Sends from a room to one of its members: messages that wait for the same one share it.
+    pub(crate) room_sends: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weight: Option<Weight>,
     /// Bytes of what was last pushed, of a chat message at a member, of an answer, of its reply: frames
