@@ -180,7 +180,8 @@ fn each_interface_is_raised_and_the_capacity_follows() {
     for finding in rounds.iter().flat_map(interfaces) {
         positive(&finding, &["held", "server_cpu_us_per_work", "client_cpu_us_per_work"]);
         assert!(finding["failed"].is_null() && finding["failed_by"].is_null(), "{finding}");
-        assert_eq!(finding["steps"].as_array().unwrap().len(), 2, "{finding}");
+        // One where the first load is the largest that so few clients can make.
+        assert!((1..=2).contains(&finding["steps"].as_array().unwrap().len()), "{finding}");
     }
     let everything = &rounds[1]["interfaces"][0]["steps"][1];
     let kinds: Vec<&Value> =
