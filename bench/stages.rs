@@ -7,9 +7,9 @@
 //! attempt has a gateway and an audience of its own. A load is raised until the service that the
 //! flags ask for fails; what limited then (the gateway's core or the clients') is in the report.
 //!
-//! CPU per unit of work is that at the last load that held: at lower loads the gateway spins for
-//! 50 µs before it parks, and its process looks busier than it is. Whether its core is saturated is
-//! told by its own account of turns that had something to do.
+//! CPU per unit of work is that at the last load that held: at lower loads a good part of it is going
+//! to sleep and waking up. Whether the gateway's core is saturated is told by its own account of
+//! turns that had something to do.
 
 mod capacity;
 mod criteria;
