@@ -343,7 +343,7 @@ impl Shard {
         match request {
             Some(Payload::Join(join)) => self.join_request(id, sequence, &join),
             Some(Payload::Leave(_)) => self.leave(id, &sequence),
-            Some(Payload::Publish(publish)) => self.publish(id, sequence, publish),
+            Some(Payload::Publish(publish)) => self.publish(id, sequence, &publish),
             Some(Payload::Answer(answer)) => self.quiz_answer(id, sequence, &answer, arrived),
             None => {
                 let text = "business carries no request that this gateway knows";

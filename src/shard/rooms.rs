@@ -311,25 +311,21 @@ impl Shard {
         self.quiz_left_room(id, user, room);
     }
 
+    /// Who speaks on a connection, and where: in the room that it is in, or that its short request
+    /// names.
+    fn speaks_in(&self, id: ConnId) -> Option<(UserId, RoomId)> {
+        let conn = self.conns.get(id)?;
+        let room =
+            if conn.room == NO_ROOM { self.short_room(id)? } else { self.rooms.id(conn.room) };
+        Some((conn.user, room))
+    }
+
     /// A member says something.
-    pub(crate) fn publish(&mut self, id: ConnId, sequence: String, publish: proto::Publish) {
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.room != NO_ROOM) else {
+    pub(crate) fn publish(&mut self, id: ConnId, sequence: String, publish: &proto::Publish) {
+        let Some((user, room)) = self.speaks_in(id) else {
             let failure = messages::failure(proto::Reason::NotInRoom, "join a room first");
             return self.refuse(id, &sequence, failure);
         };
-        let room = self.rooms.id(conn.room);
-        self.publish_in(id, room, sequence, &publish);
-    }
-
-    /// Somebody says something in a room.
-    pub(crate) fn publish_in(
-        &mut self,
-        id: ConnId,
-        room: RoomId,
-        sequence: String,
-        publish: &proto::Publish,
-    ) {
-        let user = self.conns.get(id).map_or(UserId(0), |conn| conn.user);
         if publish.lane() != proto::Lane::Low {
             let text = "clients may publish in the low lane only";
             let failure = messages::failure(proto::Reason::LaneForbidden, text);

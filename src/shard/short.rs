@@ -19,13 +19,17 @@ use crate::shard::session::State;
 use crate::shard::short::assets::Asset;
 use crate::wire::codec::{CodecError, Encoding};
 use crate::wire::proto;
-use crate::wire::short::{self, CONTINUE, Reply, Short, ShortRequest, status_of};
+use crate::wire::short::{self, CONTINUE, Reply, Short, ShortRequest, cut_body, status_of};
 
 /// What a connection needs only while it is a short one.
 pub(crate) struct ShortConn {
     /// Of the request, and so of its response.
     encoding: Encoding,
+    /// In the path of the request.
+    room: Option<RoomId>,
     keep_alive: bool,
+    /// The response has no body.
+    is_head: bool,
     /// A request is being handled.
     is_waiting: bool,
     /// The client was told to send its body.
@@ -51,6 +55,14 @@ impl Post {
             _ => return None,
         };
         parts.next().is_none().then_some(found)
+    }
+
+    /// The room in which it speaks.
+    fn room(self) -> Option<RoomId> {
+        match self {
+            Post::Answers => None,
+            Post::Publish(room) => Some(room),
+        }
     }
 }
 
@@ -138,15 +150,24 @@ impl Shard {
     fn serve_short(&mut self, id: ConnId, request: &ShortRequest<'_>, arrived: Time) {
         let keep_alive = request.keep_alive && !self.is_stopping;
         let encoding = request.encoding.unwrap_or(Encoding::Json);
-        let short = ShortConn { encoding, keep_alive, is_waiting: true, ..ShortConn::new() };
+        let asset = Asset::at(request.path);
+        let post = Post::at(request.path);
+        let room = post.and_then(Post::room);
+        let is_head = request.method == "HEAD";
+        let short = ShortConn {
+            encoding,
+            room,
+            keep_alive,
+            is_head,
+            is_waiting: true,
+            is_continued: false,
+        };
         self.begin_short(id, short);
         if self.is_stopping {
             let text = "This gateway is stopping. Ask another one, or this one in a while.";
             let failure = messages::failure(proto::Reason::Unspecified, text);
             return self.short_fail(id, 503, &failure);
         }
-        let asset = Asset::at(request.path);
-        let post = Post::at(request.path);
         match (request.method, asset, post) {
             ("GET" | "HEAD", Some(asset), _) => self.short_asset(id, asset, request),
             ("POST", _, Some(post)) => self.short_post(id, post, request, arrived),
@@ -186,8 +207,8 @@ impl Shard {
             Post::Answers => request.message::<proto::Answer>(encoding).map(|answer| {
                 self.quiz_answer(id, String::new(), &answer, arrived);
             }),
-            Post::Publish(room) => request.message::<proto::Publish>(encoding).map(|publish| {
-                self.publish_in(id, room, String::new(), &publish);
+            Post::Publish(_) => request.message::<proto::Publish>(encoding).map(|publish| {
+                self.publish(id, String::new(), &publish);
             }),
         };
         if let Err(error) = read {
@@ -262,11 +283,18 @@ impl Shard {
         let Some(short) = conn.entry_mut().short.as_mut() else { return };
         short.is_waiting = false;
         short.is_continued = false;
-        let keep_alive = short.keep_alive;
+        let (keep_alive, is_head) = (short.keep_alive, short.is_head);
         conn.user = UserId(0);
         conn.clock_ms = now_ms;
+        let reply = reply.date(self.clock.unix_ms(self.now).div_euclid(1_000));
         let reply = if keep_alive { reply } else { reply.header("Connection", "close") };
-        self.reply(id, |out| out.extend_from_slice(&finish(reply)));
+        self.reply(id, |out| {
+            let mut response = finish(reply);
+            if is_head {
+                cut_body(&mut response);
+            }
+            out.extend_from_slice(&response);
+        });
         if let Some(conn) = self.conns.get_mut(id)
             && !keep_alive
         {
@@ -280,6 +308,11 @@ impl Shard {
         short.is_waiting.then_some(short)
     }
 
+    /// The room that a short request names.
+    pub(crate) fn short_room(&self, id: ConnId) -> Option<RoomId> {
+        self.waiting_short(id)?.room
+    }
+
     /// True if a connection waits for the response to a short request.
     pub(crate) fn is_short(&self, id: ConnId) -> bool {
         self.waiting_short(id).is_some()
@@ -291,7 +324,9 @@ impl ShortConn {
     fn new() -> ShortConn {
         ShortConn {
             encoding: Encoding::Json,
+            room: None,
             keep_alive: false,
+            is_head: false,
             is_waiting: false,
             is_continued: false,
         }

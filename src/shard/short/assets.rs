@@ -61,10 +61,9 @@ impl Shard {
             .header("X-Content-Type-Options", "nosniff")
             .for_any_page()
             .header("Cross-Origin-Resource-Policy", "cross-origin");
-        let is_head = request.method == "HEAD";
         self.short_reply(id, reply, |reply| match is_known {
             true => reply.empty(),
-            false => reply.with_body(asset.media_type, asset.body.as_bytes(), is_head),
+            false => reply.with_body(asset.media_type, asset.body.as_bytes()),
         });
     }
 }

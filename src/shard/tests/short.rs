@@ -242,6 +242,9 @@ fn the_client_is_served_and_remembered() {
     assert!(head.starts_with("HTTP/1.1 304 Not Modified\r\n") && body.is_empty(), "{head}{body}");
     let (head, body) = stage.ask(conn, "HEAD /tidegate.d.ts HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.is_empty(), "{head}{body}");
+    let (head, body) = stage.ask(conn, "HEAD /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 404 ") && body.is_empty(), "{head}{body}");
+    assert!(head.contains("\r\nDate: Fri, 15 Jan 2027 08:00:01 GMT"), "{head}");
     let preflight = "OPTIONS /v1/answers HTTP/1.1\r\nHost: x\r\nOrigin: https://quiz.example\r\n\
                      Access-Control-Request-Method: POST\r\n\r\n";
     let (head, _) = stage.ask(conn, preflight);

@@ -23,7 +23,7 @@ use crate::base::limits::{
 };
 
 pub use fault::ShortError;
-pub use reply::{Reply, status_of};
+pub use reply::{Reply, cut_body, http_date, status_of};
 
 /// What a client that waits before it sends its body is told (RFC 9110 §10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -61,17 +61,21 @@ impl Reply {
         self.header("Retry-After", &milliseconds.div_ceil(1_000).to_string())
     }
 
-    /// The whole response; the body is left out, though not its length, in answer to `HEAD`.
+    /// With the moment at which it is made (RFC 9110 §6.6.1).
     #[must_use]
-    pub fn with_body(self, media_type: &str, body: &[u8], is_head: bool) -> Vec<u8> {
+    pub fn date(self, unix_s: i64) -> Reply {
+        self.header("Date", &http_date(unix_s))
+    }
+
+    /// The whole response.
+    #[must_use]
+    pub fn with_body(self, media_type: &str, body: &[u8]) -> Vec<u8> {
         let reply = self
             .header("Content-Type", media_type)
             .header("Content-Length", &body.len().to_string());
         let mut bytes = reply.bytes;
         bytes.extend_from_slice(b"\r\n");
-        if !is_head {
-            bytes.extend_from_slice(body);
-        }
+        bytes.extend_from_slice(body);
         bytes
     }
 
@@ -82,11 +86,9 @@ impl Reply {
         M: Message + Serialize,
     {
         match encoding {
-            Encoding::Proto => {
-                self.with_body("application/x-protobuf", &message.encode_to_vec(), false)
-            }
+            Encoding::Proto => self.with_body("application/x-protobuf", &message.encode_to_vec()),
             Encoding::Json => match serde_json::to_vec(message) {
-                Ok(body) => self.with_body("application/json", &body, false),
+                Ok(body) => self.with_body("application/json", &body),
                 Err(error) => panic!("a message of ours has no JSON form: {error}"),
             },
         }
@@ -104,6 +106,36 @@ impl Reply {
         bytes.extend_from_slice(b"\r\n");
         bytes
     }
+}
+
+/// Leaves the body out, though not its length: the answer to `HEAD`.
+pub fn cut_body(response: &mut Vec<u8>) {
+    let end = response.windows(4).position(|window| window == b"\r\n\r\n");
+    response.truncate(end.map_or(response.len(), |end| end + 4));
+}
+
+/// A moment as HTTP writes it (RFC 9110 §5.6.7), as in `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[must_use]
+pub fn http_date(unix_s: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+    let name = |names: &[&'static str], index: i64| {
+        usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
+    };
+    let (days, second) = (unix_s.div_euclid(86_400), unix_s.rem_euclid(86_400));
+    // Years that begin in March, within eras of 400 years: the leap day is the last of its year.
+    let since = days + 719_468;
+    let (era, day_of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = year_of_era + era * 400 + i64::from(month >= 10);
+    let (weekday, month) = (name(&DAYS, days.rem_euclid(7)), name(&MONTHS, month));
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 /// The HTTP status that goes with a reason. What asks to come again is 429: a balancer in between

@@ -152,10 +152,27 @@ fn replies_are_whole() {
     assert!(
         Reply::new(200).with_message(Encoding::Proto, &answer).ends_with(b"\r\n\r\n\x08\x82\x02")
     );
-    let head = text(Reply::new(200).with_body("text/plain", b"abc", true));
+    let mut head = Reply::new(200).with_body("text/plain", b"abc");
+    cut_body(&mut head);
+    let head = text(head);
     assert!(head.ends_with("Content-Length: 3\r\n\r\n"), "{head}");
     assert_eq!(text(Reply::new(304).empty()), "HTTP/1.1 304 Not Modified\r\n\r\n");
     assert!(text(Reply::new(200).empty()).ends_with("Content-Length: 0\r\n\r\n"));
+}
+
+#[test]
+fn dates() {
+    for (unix_s, expected) in [
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+        (1_772_323_199, "Sat, 28 Feb 2026 23:59:59 GMT"),
+        (1_772_323_200, "Sun, 01 Mar 2026 00:00:00 GMT"),
+        (1_798_761_599, "Thu, 31 Dec 2026 23:59:59 GMT"),
+        (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+    ] {
+        assert_eq!(http_date(unix_s), expected);
+    }
 }
 
 #[test]
