@@ -15,6 +15,8 @@ export interface Session {
   userId: bigint;
   heartbeatIntervalMs: number;
   serverTimeMs: number;
+  /** How long the token is valid from `serverTimeMs`. */
+  tokenExpiresInMs: number;
 }
 
 export interface RoomStamp {
@@ -29,6 +31,7 @@ export interface Joined {
   epoch: bigint;
   positions: { lane: Lane; version: bigint }[];
   resumed: boolean;
+  info?: RoomInfo;
 }
 
 export interface Left {
@@ -47,6 +50,21 @@ export interface RoomMessage {
   /** Who said it; 0n if it came from the service. */
   userId: bigint;
   data: Uint8Array;
+  /** What the service calls messages of this sort; 0 from clients. */
+  kind: number;
+  /** In place of `data`: what a chat said. */
+  text: string;
+  /** In place of `data`: likes of the whole room. */
+  likes?: { count: number; total: number };
+}
+
+/** How a room is. */
+export interface RoomInfo {
+  roomId: bigint;
+  online: number;
+  /** How many of a thousand chats a client should send; `chat` sees to it. */
+  chatPermille: number;
+  reconnectSpreadMs: number;
 }
 
 export interface Gap {
@@ -163,6 +181,9 @@ export interface TidegateEventMap {
   reconnecting: CustomEvent<{ delayMs: number; attempt: number }>;
   clock: CustomEvent<{ rttMs: number; offsetMs: number }>;
   message: CustomEvent<RoomMessage & Told>;
+  roomInfo: CustomEvent<RoomInfo>;
+  /** The room has ended. */
+  roomClosed: CustomEvent<{ roomId: bigint } & Told>;
   /** Messages that this client will not get. */
   gap: CustomEvent<Gap & Told>;
   question: CustomEvent<Question & Told>;
@@ -183,8 +204,8 @@ export interface TidegateEventMap {
 export interface TidegateOptions {
   /** Gateways, in the order in which they are tried: `wss://…`, or the page's `https://…`. */
   url: string | string[];
-  /** The access token, or what fetches one; `refused` asks for another than the last. */
-  token: string | ((reason: 'connect' | 'refused') => string | Promise<string>);
+  /** The access token, or what fetches one; `refused` and `expiring` ask for a newer one. */
+  token: string | ((reason: 'connect' | 'refused' | 'expiring') => string | Promise<string>);
   /** The room to enter. */
   room?: Id;
   /** How the token travels: beside the sub-protocol (the default), or as the first frame. */
@@ -194,13 +215,15 @@ export interface TidegateOptions {
 }
 
 export class TidegateError extends Error {
-  constructor(reason: string, message: string, retryAfterMs?: number);
+  constructor(reason: string, message: string, retryAfterMs?: number, untilMs?: number);
   /**
    * The schema's reason in lower case (`question_closed`), or `connection` where there was no
    * reply, or `commitment` where a reveal is not what its question promised.
    */
   readonly reason: string;
   readonly retryAfterMs: number;
+  /** With `muted`: when the mute ends. */
+  readonly untilMs: number;
 }
 
 export class Tidegate extends EventTarget {
@@ -215,6 +238,8 @@ export class Tidegate extends EventTarget {
   close(): void;
   join(room: Id): Promise<Joined>;
   leave(): Promise<Left>;
+  chat(text: string): Promise<RoomStamp>;
+  like(count?: number): Promise<number>;
   publish(data: string | Uint8Array): Promise<RoomStamp>;
   answer(question: { showId: Id; question: number }, option: number): Promise<AnswerReceived>;
   at(serverMs: number): Promise<void>;

@@ -22,8 +22,11 @@ const ENUMS = {
   Reason: {
     0: 'unspecified', 1: 'malformed', 2: 'unknown_type', 3: 'too_large', 4: 'rate_limited',
     100: 'token_invalid', 101: 'token_expired', 102: 'not_authenticated',
-    103: 'identity_mismatch', 104: 'already_authenticated',
+    103: 'identity_mismatch', 104: 'already_authenticated', 105: 'token_revoked',
     200: 'not_in_room', 201: 'no_such_room', 202: 'room_full', 203: 'lane_forbidden',
+    204: 'room_forbidden', 220: 'text_empty', 221: 'text_too_long', 222: 'muted',
+    223: 'duplicate', 224: 'flood', 225: 'word_refused', 226: 'room_overloaded',
+    227: 'opaque_forbidden',
     300: 'no_such_show', 301: 'show_not_running', 302: 'show_ended', 303: 'not_current_question',
     304: 'out_of_game', 305: 'no_such_option', 306: 'ticket_invalid', 307: 'answer_bound',
     308: 'question_closed',
@@ -40,26 +43,39 @@ ClientFrame: type 1 sint32; userId 2 id; token 3 string; business 4 Business;
 ServerFrame: type 1 sint32; status 2 Status; business 3 Business; errorCode 4 fixed32 set;
     failure 5 Failure; session 6 Session; heartbeat 7 Heartbeat
 Heartbeat: clientSentMs 1 time; serverReceivedMs 2 time; serverSentMs 3 time; rttMs 4 uint32
-Session: userId 1 id; heartbeatIntervalMs 2 uint32; serverTimeMs 3 time
-Failure: reason 1 Reason; message 2 string; retryAfterMs 3 uint32; sequence 4 string
+Session: userId 1 id; heartbeatIntervalMs 2 uint32; serverTimeMs 3 time;
+    tokenExpiresInMs 4 uint32
+Failure: reason 1 Reason; message 2 string; retryAfterMs 3 uint32; sequence 4 string;
+    untilMs 5 time
 Business: type 1 uint32; sequence 2 string; request 3 Request; response 4 Response;
     notification 5 Notification
-Request: join 1 Join; leave 2 Leave; publish 3 Publish; answer 10 Answer
-Response: joined 1 Joined; left 2 Left; published 3 Published; answerReceived 10 AnswerReceived;
-    retryAnswer 11 RetryAnswer; serverTimeMs 15 time
-Notification: roomMessage 1 RoomMessage; gap 2 Gap; question 10 Question; reveal 11 Reveal;
+Request: join 1 Join; leave 2 Leave; publish 3 Publish; chat 5 Chat; like 6 Like;
+    answer 10 Answer
+Response: joined 1 Joined; left 2 Left; published 3 Published; chatPublished 5 Published;
+    liked 6 Liked; answerReceived 10 AnswerReceived; retryAnswer 11 RetryAnswer;
+    serverTimeMs 15 time
+Notification: roomMessage 1 RoomMessage; gap 2 Gap; roomBatch 7 RoomBatch;
+    roomInfo 8 RoomInfo; roomClosed 9 RoomClosed; question 10 Question; reveal 11 Reveal;
     snapshot 12 Snapshot; result 13 SealedResult; stamp 14 RoomStamp; serverTimeMs 15 time;
     showState 16 ShowState; settled 17 Settled; questionExtended 18 QuestionExtended;
     questionVoided 19 QuestionVoided; rejudged 20 Rejudged
 RoomStamp: roomId 1 id; epoch 2 id; lane 3 Lane; version 4 id
 LanePosition: lane 1 Lane; version 2 id
 Join: roomId 1 id; epoch 2 id; positions 3 LanePosition list
-Joined: roomId 1 id; epoch 2 id; positions 3 LanePosition list; resumed 4 bool
+Joined: roomId 1 id; epoch 2 id; positions 3 LanePosition list; resumed 4 bool;
+    info 5 RoomInfo
 Leave:
 Left: roomId 1 id
 Publish: lane 1 Lane; data 2 bytes
 Published: stamp 1 RoomStamp
-RoomMessage: userId 1 id; data 2 bytes
+RoomMessage: userId 1 id; data 2 bytes; kind 3 uint32; text 4 string; likes 5 Likes
+RoomBatch: messages 1 RoomMessage list; thinned 2 bytes; info 3 RoomInfo
+RoomInfo: roomId 1 id; online 2 count; chatPermille 3 uint32; reconnectSpreadMs 4 uint32
+RoomClosed: roomId 1 id
+Chat: text 1 string
+Like: count 1 uint32
+Liked: count 1 uint32
+Likes: count 1 count; total 2 count
 Gap: roomId 1 id; epoch 2 id; lane 3 Lane; firstMissing 4 id; lastMissing 5 id
 ShowState: showId 1 id; roomId 2 id; title 3 string; phase 4 Phase; questionCount 5 uint32;
     prizePoolCents 6 time; startsAtMs 7 time
@@ -335,13 +351,17 @@ export async function openResult(sealed, resultKey, userId) {
 const RECONNECT = {
   1000: undefined, 1001: 10_000, 1002: undefined, 1003: undefined, 1007: undefined,
   1008: undefined, 1009: undefined, 1011: 5_000, 4000: undefined, 4001: 'token', 4002: 500,
-  4003: 2_000, 4004: 2_000, 4005: 10_000,
+  4003: 2_000, 4004: 2_000, 4005: 10_000, 4006: undefined,
 };
 /** A connection that broke without a code: many do at once when a network fails. */
 const RECONNECT_BROKEN_MS = 1_000;
 /** Other codes of 4000 or more are like 1011. */
 const RECONNECT_UNKNOWN_MS = 5_000;
 const RECONNECT_SPAN_MAX_MS = 30_000;
+/** A newer token is sent when so much of the time of the last one is over. */
+const TOKEN_REFRESH_PART = 0.8;
+/** A token that lasts this long or longer: the field has no more. */
+const TOKEN_TIME_MAX_MS = 0xffff_ffff;
 /** A gateway that says nothing for so long after a heartbeat is gone, whatever the socket says. */
 const SILENCE_MS = 8_000;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -363,11 +383,12 @@ const clockMs = () => Math.round(performance.timeOrigin + performance.now());
 
 /** What went wrong; `reason` is the schema's word, or `connection` where there was no reply. */
 export class TidegateError extends Error {
-  constructor(reason, message, retryAfterMs = 0) {
+  constructor(reason, message, retryAfterMs = 0, untilMs = 0) {
     super(message);
     this.name = 'TidegateError';
     this.reason = reason;
     this.retryAfterMs = retryAfterMs;
+    this.untilMs = untilMs;
   }
 }
 
@@ -387,6 +408,7 @@ export class Tidegate extends EventTarget {
   #session;
   #room;
   #position;
+  #info;
   #attempts = 0;
   #sequence = 0;
   #pending = new Map();
@@ -395,6 +417,7 @@ export class Tidegate extends EventTarget {
   #heardAtMs = 0;
   #samples = [];
   #questions = new Map();
+  #online = () => this.#comeBackNow();
 
   /** @param {import('./tidegate.d.ts').TidegateOptions} options */
   constructor(options) {
@@ -405,7 +428,6 @@ export class Tidegate extends EventTarget {
     this.#authenticateBy = options.authenticateBy ?? 'subprotocol';
     this.#uplink = options.uplink;
     if (options.room !== undefined) this.#room = BigInt(options.room);
-    globalThis.addEventListener?.('online', () => this.#comeBackNow());
   }
 
   /** `idle`, `connecting`, `open`, `waiting` (to reconnect) or `closed`. */
@@ -430,6 +452,7 @@ export class Tidegate extends EventTarget {
   connect() {
     if (this.#state === 'open') return Promise.resolve(this.#session);
     if (this.#state === 'idle' || this.#state === 'closed') {
+      globalThis.addEventListener?.('online', this.#online);
       this.#attempts = 0;
       this.#setState('waiting');
       this.#comeBackNow();
@@ -447,6 +470,7 @@ export class Tidegate extends EventTarget {
 
   /** Says goodbye and does not come back, until `connect` is called again. */
   close() {
+    globalThis.removeEventListener?.('online', this.#online);
     clearTimeout(this.#reconnectTimer);
     const socket = this.#socket;
     this.#drop();
@@ -467,11 +491,28 @@ export class Tidegate extends EventTarget {
   async leave() {
     this.#room = undefined;
     this.#position = undefined;
+    this.#info = undefined;
     const { left } = await this.#request({ leave: {} });
     return left;
   }
 
-  /** Says something in the room: at most 1,024 bytes, or as much text. */
+  /** Says a text in the room. Resolves with its place; it comes back as a `message` too. */
+  async chat(text) {
+    // The room says how much of what is said it can carry; what is too much does not set out.
+    if (Math.random() * 1_000 >= (this.#info?.chatPermille ?? 1_000)) {
+      throw new TidegateError('room_overloaded', 'the room cannot carry more now');
+    }
+    const { chatPublished } = await this.#request({ chat: { text } });
+    return chatPublished.stamp;
+  }
+
+  /** Likes; taps since the last call go together. Resolves with how many were counted. */
+  async like(count = 1) {
+    const { liked } = await this.#request({ like: { count } });
+    return liked.count;
+  }
+
+  /** Puts opaque data into the room: at most 1,024 bytes, or as much text. */
   async publish(data) {
     const bytes = typeof data === 'string' ? utf8Encoder.encode(data) : data;
     const { published } = await this.#request({ publish: { lane: 'low', data: bytes } });
@@ -490,6 +531,7 @@ export class Tidegate extends EventTarget {
     };
     const known = this.#questions.get(keyOf(question))?.question ?? question;
     let wasLost = false;
+    let isFresh = false;
     for (;;) {
       // A connection that gave no reply may be dead without knowing it: the other way, then.
       const isByPost = this.#state !== 'open' || wasLost;
@@ -501,6 +543,12 @@ export class Tidegate extends EventTarget {
         await sleep(response.retryAnswer.retryAfterMs);
       } catch (error) {
         wasLost = error.reason === 'connection' && !isByPost;
+        // A token that expired while there was no connection: once more, with another.
+        if (isByPost && !isFresh && error.reason?.startsWith('token_')) {
+          isFresh = true;
+          this.#tokenNow = undefined;
+          continue;
+        }
         // Another gateway may learn of the question a moment later than the one that told of it.
         const isEarly = error.reason === 'not_current_question' && isByPost;
         const isTransient = ['connection', 'rate_limited'].includes(error.reason)
@@ -540,20 +588,18 @@ export class Tidegate extends EventTarget {
   async #connectNow(reason) {
     clearTimeout(this.#reconnectTimer);
     this.#setState('connecting');
+    const bySubprotocol = this.#authenticateBy === 'subprotocol';
+    let socket;
     try {
-      if (typeof this.#token === 'string') this.#tokenNow = this.#token;
-      else if (reason === 'refused' || this.#tokenNow === undefined) {
-        this.#tokenNow = await this.#token(reason);
-      }
+      const token = await this.#anyToken(reason);
+      if (this.#state !== 'connecting') return undefined;
+      const protocols = ['tidegate.v1.proto'];
+      if (bySubprotocol) protocols.push(`tidegate.token.${token}`);
+      socket = new WebSocket(this.#target(bySubprotocol), protocols);
     } catch (error) {
       this.#emit('error', error);
-      return this.#comeBackWithin(RECONNECT_UNKNOWN_MS);
+      return this.#state === 'connecting' ? this.#comeBackWithin(RECONNECT_UNKNOWN_MS) : undefined;
     }
-    if (this.#state !== 'connecting') return undefined;
-    const bySubprotocol = this.#authenticateBy === 'subprotocol';
-    const protocols = ['tidegate.v1.proto'];
-    if (bySubprotocol) protocols.push(`tidegate.token.${this.#tokenNow}`);
-    const socket = new WebSocket(this.#target(bySubprotocol), protocols);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     this.#later(CONNECT_TIMEOUT_MS, () => {
@@ -572,6 +618,13 @@ export class Tidegate extends EventTarget {
       if (this.#socket === socket) this.#closed(event.code, event.reason);
     };
     return undefined;
+  }
+
+  /** The token that was used last, or one that is fetched now. */
+  async #anyToken(reason) {
+    if (typeof this.#token !== 'function') this.#tokenNow = this.#token;
+    else this.#tokenNow ??= await this.#token(reason);
+    return this.#tokenNow;
   }
 
   /** The URL to connect to: with the room, so that one round trip is enough. */
@@ -594,7 +647,8 @@ export class Tidegate extends EventTarget {
   #closed(code, text) {
     const isLost = this.#state === 'open';
     const codeKnown = Object.hasOwn(RECONNECT, code);
-    const unknown = code >= 4000 ? RECONNECT_UNKNOWN_MS : RECONNECT_BROKEN_MS;
+    const spread = Math.max(RECONNECT_BROKEN_MS, this.#info?.reconnectSpreadMs ?? 0);
+    const unknown = code >= 4000 ? RECONNECT_UNKNOWN_MS : spread;
     const what = codeKnown ? RECONNECT[code] : unknown;
     this.#drop();
     if (!isLost) this.#urlIndex = (this.#urlIndex + 1) % this.#urls.length;
@@ -678,9 +732,8 @@ export class Tidegate extends EventTarget {
     url.protocol = url.protocol.replace('ws', 'http');
     url.pathname = '/v1/answers';
     url.search = '';
-    const headers = {
-      'Content-Type': 'application/x-protobuf', Authorization: `Bearer ${this.#tokenNow}`,
-    };
+    const Authorization = `Bearer ${await this.#anyToken('connect')}`;
+    const headers = { 'Content-Type': 'application/x-protobuf', Authorization };
     let response;
     let body;
     try {
@@ -736,7 +789,8 @@ export class Tidegate extends EventTarget {
   }
 
   #failed(failure) {
-    const error = new TidegateError(failure.reason, failure.message, failure.retryAfterMs);
+    const { reason, message, retryAfterMs, untilMs } = failure;
+    const error = new TidegateError(reason, message, retryAfterMs, untilMs);
     const waiting = this.#pending.get(failure.sequence);
     this.#pending.delete(failure.sequence);
     if (waiting) waiting.reject(error);
@@ -745,6 +799,9 @@ export class Tidegate extends EventTarget {
 
   #began(session) {
     this.#session = session;
+    this.#refreshToken(session.tokenExpiresInMs);
+    // The answer to a newer token: nothing else changes.
+    if (this.#state === 'open') return;
     this.#attempts = 0;
     this.#samples = [];
     for (const delay of FIRST_HEARTBEATS_MS) this.#later(delay, () => this.#heartbeat());
@@ -757,6 +814,22 @@ export class Tidegate extends EventTarget {
       this.#request({ join: { roomId: this.#room, epoch, positions } })
         .catch((error) => this.#emit('error', error));
     }
+  }
+
+  /** Gives the gateway a newer token before this one expires. */
+  #refreshToken(expiresInMs) {
+    const isEndless = expiresInMs === 0 || expiresInMs >= TOKEN_TIME_MAX_MS;
+    const fetchToken = this.#token;
+    if (isEndless || typeof fetchToken !== 'function') return;
+    const socket = this.#socket;
+    this.#later(expiresInMs * TOKEN_REFRESH_PART, async () => {
+      try {
+        this.#tokenNow = await fetchToken('expiring');
+        if (this.#socket === socket) this.#send({ type: 0, token: this.#tokenNow });
+      } catch (error) {
+        this.#emit('error', error);
+      }
+    });
   }
 
   #sample({ clientSentMs, serverReceivedMs, serverSentMs }) {
@@ -776,27 +849,63 @@ export class Tidegate extends EventTarget {
   #joined(joined) {
     this.#room = joined.roomId;
     const versions = new Map(joined.positions.map(({ lane, version }) => [lane, version]));
+    // A position within a batch is answered with one before it: what is here is dropped then.
+    const before = joined.resumed ? this.#position?.versions : undefined;
+    for (const [lane, version] of before ?? []) {
+      if (version > (versions.get(lane) ?? 0n)) versions.set(lane, version);
+    }
     this.#position = { epoch: joined.epoch, versions };
     this.#emit('joined', joined);
+    if (joined.info) this.#informed(joined.info);
   }
 
-  /** Notes how far a lane was seen; what comes after a reconnect begins there. */
-  #saw(roomId, epoch, lane, version) {
-    if (roomId === this.#room && epoch === this.#position?.epoch) {
-      this.#position.versions.set(lane, version);
+  #informed(info) {
+    this.#info = info;
+    this.#emit('roomInfo', info);
+  }
+
+  /**
+   * Notes how far a lane was seen; what comes after a reconnect begins there. False if it was seen
+   * before.
+   */
+  #saw({ roomId, epoch, lane }, version) {
+    if (roomId !== this.#room || epoch !== this.#position?.epoch) return true;
+    if (version <= (this.#position.versions.get(lane) ?? 0n)) return false;
+    this.#position.versions.set(lane, version);
+    return true;
+  }
+
+  /** Messages of one lane that came together: each as if it had come alone. */
+  #batch({ messages, thinned, info }, stamp, serverTimeMs) {
+    let { version } = stamp;
+    let bit = 0;
+    const isThinned = () => (thinned[bit >> 3] >> (bit & 7)) & 1;
+    for (const message of messages) {
+      for (; isThinned(); bit += 1) version += 1n;
+      const isNew = this.#saw(stamp, version);
+      if (isNew) this.#emit('message', { ...message, stamp: { ...stamp, version }, serverTimeMs });
+      bit += 1;
+      version += 1n;
     }
+    for (; bit < thinned.length * 8; bit += 1) if (isThinned()) version += 1n;
+    if (info) version += 1n;
+    this.#saw(stamp, version - 1n);
+    if (info) this.#informed(info);
   }
 
   #notified(notification) {
     const { stamp, serverTimeMs, ...payload } = notification;
-    if (stamp) this.#saw(stamp.roomId, stamp.epoch, stamp.lane, stamp.version);
     const found = Object.entries(payload).find(([, value]) => value !== undefined);
-    if (!found) return;
+    if (payload.roomBatch) return this.#batch(payload.roomBatch, stamp, serverTimeMs);
+    const isNew = !stamp || this.#saw(stamp, stamp.version);
+    if (!found || !isNew) return undefined;
     const [kind, message] = found;
-    if (kind === 'gap') this.#saw(message.roomId, message.epoch, message.lane, message.lastMissing);
+    if (kind === 'roomInfo') return this.#informed(message);
+    if (kind === 'gap') this.#saw(message, message.lastMissing);
+    if (kind === 'roomClosed') this.#room = undefined;
     const type = kind === 'roomMessage' ? 'message' : kind;
     this.#emit(type, { ...message, stamp, serverTimeMs });
-    this.#learn(kind, message);
+    return this.#learn(kind, message);
   }
 
   // Results -------------------------------------------------------------------------------------
