@@ -549,8 +549,9 @@ export class Tidegate extends EventTarget {
           this.#tokenNow = undefined;
           continue;
         }
-        // Another gateway may learn of the question a moment later than the one that told of it.
-        const isEarly = error.reason === 'not_current_question' && isByPost;
+        // It may overtake the news of the question, or of this client's joining, within the host.
+        const isEarly = isByPost && this.#position !== undefined
+          && ['not_current_question', 'not_in_room'].includes(error.reason);
         const isTransient = ['connection', 'rate_limited'].includes(error.reason)
           || (isEarly && this.now() < known.answerByMs);
         const until = (known.answerByMs ?? this.now()) + ANSWER_PATIENCE_MS;
