@@ -152,7 +152,7 @@ impl Default for Config {
             net: NetConfig {
                 rings_max: 64,
                 slots_per_ring: 131_072,
-                completion_entries: 16_384,
+                completion_entries: 4_096,
                 send_buffer_bytes: 32 * 1024,
                 backlog: 65_535,
                 steer_by_cpu: false,
