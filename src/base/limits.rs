@@ -74,7 +74,7 @@ pub const SETTINGS_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// How often the key of one question can be corrected: each time every player's result gets a new
 /// revision, and revisions must not run out.
 pub const REJUDGES_MAX: u8 = 16;
-/// Users that one shard keeps: they are numbered in 24 bits and cost some 35 bytes each, and 55 more
+/// Users that one shard keeps: they are numbered in 24 bits and cost some 25 bytes each, and 50 more
 /// in each show.
 pub const SHARD_USERS_MAX: usize = (1 << 24) - 1;
 /// Ended shows whose ids a shard remembers after their players are forgotten, to tell "ended" from

@@ -55,6 +55,14 @@ impl SlotIndex {
         }
     }
 
+    /// Brings the line in which a probe for this hash begins into the cache. What comes back is to
+    /// be used somehow, or the compiler leaves the reading out.
+    #[inline]
+    #[must_use]
+    pub fn warm(&self, pool: &IndexPool, hash: u64) -> u32 {
+        self.home(hash).map_or(0, |place| *pool.at(&self.places, place))
+    }
+
     /// Adds an entry whose key is not there. `hash_of` gives the hashes of those that are.
     ///
     /// # Panics

@@ -4,6 +4,8 @@
 //! get a place in their bucket when they are first seen, and keep it: shows index their players by
 //! it. Nothing here says what a player *may know* of it; see [`crate::quiz::local`].
 
+use std::hint::black_box;
+
 use crate::base::hash::Placement;
 use crate::base::ids::{BucketId, ShardId, UserId};
 use crate::base::limits::SHARD_USERS_MAX;
@@ -28,6 +30,10 @@ pub struct UserEntry {
 
 const _: () = assert!(size_of::<UserEntry>() == 18);
 const _: () = assert!(SHARD_USERS_MAX <= SLOTS_MAX as usize);
+
+/// Users that are looked up in one go by [`Users::find_each`]: a core has some ten to twenty reads
+/// of memory under way at once.
+pub const WARMED: usize = 16;
 
 /// A user's place in its bucket; dense, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +121,33 @@ impl Users {
         let bucket = self.bucket_place(user, hash);
         let slot = self.buckets[bucket].find(&self.memory, user, hash)?;
         Some(UserPlace { bucket, slot })
+    }
+
+    /// The places of up to [`WARMED`] users, in their order. Each step is taken for all of them
+    /// before the next one: their ways to memory are one wait, where [`Users::find`] waits for each.
+    ///
+    /// # Panics
+    /// If there are more, or one lives on another shard.
+    #[must_use]
+    pub fn find_each(&self, users: &[UserId]) -> [Option<UserPlace>; WARMED] {
+        let mut found = [None; WARMED];
+        let mut hashes = [0; WARMED];
+        let mut homes = [0; WARMED];
+        for (at, user) in users.iter().enumerate() {
+            hashes[at] = self.placement.user_hash(*user);
+            homes[at] = self.bucket_place(*user, hashes[at]);
+        }
+        let mut read = 0;
+        for (hash, bucket) in hashes.iter().zip(homes).take(users.len()) {
+            read ^= self.buckets[bucket].index.warm(&self.memory.places, *hash);
+        }
+        black_box(read);
+        for (at, user) in users.iter().enumerate() {
+            let bucket = homes[at];
+            let slot = self.buckets[bucket].find(&self.memory, *user, hashes[at]);
+            found[at] = slot.map(|slot| UserPlace { bucket, slot });
+        }
+        found
     }
 
     /// The place of a user, who is entered if not seen before; nothing if this shard is full.

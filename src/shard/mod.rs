@@ -58,6 +58,10 @@ use crate::shard::registry::{Registry, Session};
 use crate::shard::rooms::Rooms;
 use crate::wire::close::CloseReason;
 
+/// Mail of a batch that is looked at before any of it is taken: the records that its answers need
+/// fit into the first cache.
+const MAIL_WARMED: usize = 64;
+
 /// What a shard is given beside its settings.
 pub struct Secrets {
     /// Signs retry tickets; the same on every shard, and kept over restarts.
@@ -222,8 +226,12 @@ impl Shard {
         self.counters.mail_batches += 1;
         self.counters.mail += batch.mail.len() as u64;
         self.quiz_note_lag(batch.from, batch.lag);
-        for mail in batch.mail {
-            self.mail(batch.from, mail);
+        let mut mail = batch.mail.into_iter();
+        while mail.len() > 0 {
+            self.quiz_warm(&mail.as_slice()[..mail.len().min(MAIL_WARMED)]);
+            for one in mail.by_ref().take(MAIL_WARMED) {
+                self.mail(batch.from, one);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Answers: recorded once, judged at once, and sealed before they leave.
 
+use std::hint::black_box;
+
 use super::{Current, OpenQuestion, ShowReplica, eligibility, follows};
 use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
@@ -8,7 +10,7 @@ use crate::quiz::judge::{Admission, CardFacts, Eligibility, Merits, RefusalReaso
 use crate::quiz::phase::Phase;
 use crate::quiz::player::Player;
 use crate::quiz::seal::{SealedResult, VerdictRecord};
-use crate::quiz::users::{UserEntry, Users};
+use crate::quiz::users::{UserEntry, Users, WARMED};
 use crate::quiz::verdict::{Failing, Verdict};
 
 /// An answer as it comes from the connection's shard.
@@ -90,7 +92,8 @@ pub struct AnswerRecord {
 }
 
 impl<R> AnswerOutcome<R> {
-    fn map<S>(self, mut seal: impl FnMut(R) -> S) -> AnswerOutcome<S> {
+    /// The same with another result.
+    pub(crate) fn map<S>(self, seal: impl FnOnce(R) -> S) -> AnswerOutcome<S> {
         match self {
             AnswerOutcome::Recorded(result) => AnswerOutcome::Recorded(seal(result)),
             AnswerOutcome::Repeated(result) => AnswerOutcome::Repeated(seal(result)),
@@ -103,17 +106,8 @@ impl<R> AnswerOutcome<R> {
 }
 
 impl ShowReplica {
-    /// Takes a player's answer. The first well-formed one binds; every repeat gets its reply.
-    pub fn answer(
-        &mut self,
-        user: UserId,
-        input: &AnswerInput,
-        users: &mut Users,
-    ) -> AnswerOutcome {
-        self.judge(user, input, users).map(|result| self.seal(user, result))
-    }
-
-    /// The first half of [`ShowReplica::answer`]: everything but the sealing.
+    /// Takes a player's answer. The first well-formed one binds; every repeat gets its reply. The
+    /// result is still to be sealed, by [`ShowReplica::seal`].
     pub fn judge(
         &mut self,
         user: UserId,
@@ -161,7 +155,24 @@ impl ShowReplica {
         }
     }
 
-    /// The second half of [`ShowReplica::answer`]: the same bytes every time.
+    /// Brings what judging answers of these players takes into the cache: for each, judging alone
+    /// waits three times for memory; here some wait together. Changes nothing.
+    ///
+    /// # Panics
+    /// If a player lives on another shard.
+    pub fn warm(&self, players: &[UserId], users: &Users) {
+        let mut read = 0;
+        for some in players.chunks(WARMED) {
+            for place in users.find_each(some).into_iter().flatten() {
+                if let Some(index) = self.roster.find(place) {
+                    read ^= self.roster.at(place.bucket, index).passed;
+                }
+            }
+        }
+        black_box(read);
+    }
+
+    /// Seals what [`ShowReplica::judge`] brought: the same bytes every time.
     ///
     /// # Panics
     /// If `result` is not of the question that was judged last.
