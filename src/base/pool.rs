@@ -1,7 +1,7 @@
 //! Memory for many small tables that grow: pieces of one size, cut from large chunks that never
 //! move.
 //!
-//! Tables that each grow their own allocation leave holes between them: a quarter of the memory of
+//! Tables that each grow their own allocation leave holes between them: a sixth of the memory of
 //! a million users was holes. Here a table is a [`List`] of pieces; what it gives back another one
 //! takes. A chunk is touched by the operating system's measure only as far as its pieces were in
 //! use, so that few entries cost little.
