@@ -155,22 +155,90 @@ mod tests {
     fn what_claims_allow() {
         let (all, yes) = (json!("*"), json!(true));
         for (rooms, publish, expected) in [
-            (all.clone(), yes.clone(), expect![""]),
-            (json!([7, "1", 7]), yes.clone(), expect![""]),
-            (json!([u64::MAX]), json!(false), expect![""]),
-            (json!([]), json!([]), expect![""]),
-            (all.clone(), json!(["low"]), expect![""]),
-            (all.clone(), json!(["mid", "high", "mid"]), expect![""]),
-            (json!(null), yes.clone(), expect![""]),
-            (json!(7), yes.clone(), expect![""]),
-            (json!("7"), yes.clone(), expect![""]),
-            (json!([-1]), yes.clone(), expect![""]),
-            (json!([1.5]), yes.clone(), expect![""]),
-            (json!(["all"]), yes.clone(), expect![""]),
-            (json!(vec![1; TOKEN_ROOMS_MAX + 1]), yes.clone(), expect![""]),
-            (all.clone(), json!(null), expect![""]),
-            (all.clone(), json!("low"), expect![""]),
-            (all, json!(["lwo"]), expect![""]),
+            (
+                all.clone(),
+                yes.clone(),
+                expect![
+                    "of rooms 0, 1, 7, 2^64 - 1: [0, 1, 7, 18446744073709551615]; of lanes 0 to 3, 99: [0, 1, 2]"
+                ],
+            ),
+            (
+                json!([7, "1", 7]),
+                yes.clone(),
+                expect!["of rooms 0, 1, 7, 2^64 - 1: [1, 7]; of lanes 0 to 3, 99: [0, 1, 2]"],
+            ),
+            (
+                json!([u64::MAX]),
+                json!(false),
+                expect![
+                    "of rooms 0, 1, 7, 2^64 - 1: [18446744073709551615]; of lanes 0 to 3, 99: []"
+                ],
+            ),
+            (
+                json!([]),
+                json!([]),
+                expect!["of rooms 0, 1, 7, 2^64 - 1: []; of lanes 0 to 3, 99: []"],
+            ),
+            (
+                all.clone(),
+                json!(["low"]),
+                expect![
+                    "of rooms 0, 1, 7, 2^64 - 1: [0, 1, 7, 18446744073709551615]; of lanes 0 to 3, 99: [2]"
+                ],
+            ),
+            (
+                all.clone(),
+                json!(["mid", "high", "mid"]),
+                expect![
+                    "of rooms 0, 1, 7, 2^64 - 1: [0, 1, 7, 18446744073709551615]; of lanes 0 to 3, 99: [0, 1]"
+                ],
+            ),
+            (
+                json!(null),
+                yes.clone(),
+                expect![[r#"`rooms` is neither "*" nor a list of room ids"#]],
+            ),
+            (json!(7), yes.clone(), expect![[r#"`rooms` is neither "*" nor a list of room ids"#]]),
+            (
+                json!("7"),
+                yes.clone(),
+                expect![[r#"`rooms` is neither "*" nor a list of room ids"#]],
+            ),
+            (
+                json!([-1]),
+                yes.clone(),
+                expect!["`rooms` has something that is not a room id of 64 bits"],
+            ),
+            (
+                json!([1.5]),
+                yes.clone(),
+                expect!["`rooms` has something that is not a room id of 64 bits"],
+            ),
+            (
+                json!(["all"]),
+                yes.clone(),
+                expect!["`rooms` has something that is not a room id of 64 bits"],
+            ),
+            (
+                json!(vec![1; TOKEN_ROOMS_MAX + 1]),
+                yes.clone(),
+                expect!["`rooms` has 65 rooms, more than 64"],
+            ),
+            (
+                all.clone(),
+                json!(null),
+                expect!["`publish` is neither true, false nor a list of lanes"],
+            ),
+            (
+                all.clone(),
+                json!("low"),
+                expect!["`publish` is neither true, false nor a list of lanes"],
+            ),
+            (
+                all,
+                json!(["lwo"]),
+                expect![[r#"`publish` has something else than "high", "mid" and "low""#]],
+            ),
         ] {
             check(&rooms, &publish, &expected);
         }

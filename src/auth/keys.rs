@@ -129,6 +129,9 @@ pub enum KeyFault {
     /// An RSA key that is too short or too long.
     #[error("has {0} bits; RS256 needs 2048 to 4096, so make a new key pair")]
     RsaBits(usize),
+    /// An even modulus.
+    #[error("`n` is even, which no RSA modulus is; copy the key again from its issuer")]
+    RsaModulus,
     /// An exponent that RSA does not have.
     #[error("`e` is no usable exponent; it is AQAB (65537) as a rule")]
     RsaExponent,
@@ -314,14 +317,16 @@ fn rsa_key(members: &Map<String, Value>) -> Result<DecodingKey, KeyFault> {
     if !RSA_BITS.contains(&bits) {
         return Err(KeyFault::RsaBits(bits));
     }
-    let exponent = number(members, "e")?;
     let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+    if !is_odd(&modulus) {
+        return Err(KeyFault::RsaModulus);
+    }
+    let exponent = number(members, "e")?;
     let usable = is_odd(&exponent) && exponent != [1] && exponent.len() <= RSA_EXPONENT_BYTES_MAX;
-    if !usable || !is_odd(&modulus) {
+    if !usable {
         return Err(KeyFault::RsaExponent);
     }
-    let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
-    Ok(key)
+    Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
 }
 
 /// A key of one coordinate or two.

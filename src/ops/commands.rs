@@ -201,7 +201,7 @@ mod tests {
             defaults and environment: valid; listens on 127.0.0.1:0
             defaults and environment: note: placement_key is not set: each process makes its own; users change buckets at a restart
             defaults and environment: note: ticket_key is not set: each process makes its own; retry tickets end with it
-            defaults and environment: note: auth.hs256_secret is not set: each process makes its own; no token from outside is valid
+            defaults and environment: note: auth.hs256_secret and auth.jwks_file are not set: each process makes a secret of its own; no token from outside is valid
         "#]].assert_eq(&check(&[], &[("TIDEGATE_LISTEN", "127.0.0.1:0")]));
     }
 

@@ -244,8 +244,18 @@ mod tests {
         let mut file = file();
         for (found, expected) in [
             (Err("cannot be opened".to_owned()), expect!["cannot be opened"]),
-            (Ok(JWKS[..900].to_owned()), expect![""]),
-            (Ok(JWKS.replacen("\"kid\": \"ec\"", "\"kid\": \"rsa\"", 1)), expect![""]),
+            (
+                Ok(JWKS[..900].to_owned()),
+                expect![
+                    "is not a JSON Web Key Set, an object with an array `keys`: EOF while parsing an object at line 29 column 5"
+                ],
+            ),
+            (
+                Ok(JWKS.replacen("\"kid\": \"ec\"", "\"kid\": \"rsa\"", 1)),
+                expect![[
+                    r#"keys[1] (kid "rsa"): has the `kid` of an earlier key; give each its own"#
+                ]],
+            ),
         ] {
             let Look::Unusable(reason) = file.look(found.clone()) else { panic!("{found:?}") };
             expected.assert_eq(&reason);

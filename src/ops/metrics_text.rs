@@ -157,6 +157,8 @@ mod tests {
             tidegate_closes_total{shard="1",reason="too_slow"} 0
             tidegate_closes_total{shard="0",reason="handshake_timeout"} 0
             tidegate_closes_total{shard="1",reason="handshake_timeout"} 0
+            tidegate_closes_total{shard="0",reason="token_revoked"} 0
+            tidegate_closes_total{shard="1",reason="token_revoked"} 0
             tidegate_closes_total{shard="0",reason="other"} 0
             tidegate_closes_total{shard="1",reason="other"} 0
             # HELP tidegate_sent_bytes_total Bytes sent to clients.
@@ -171,6 +173,9 @@ mod tests {
     }
 
     /// Every line is a comment or `name{labels} value`, and a family's header stands once, first.
+    /// Readiness, the age of the one shard, and four of the token keys.
+    const SERIES_OF_PROCESS: usize = 6;
+
     #[test]
     fn every_line_has_the_form() {
         let shards = [Arc::new(ShardSnapshot::new(Time(0)))];
@@ -195,7 +200,7 @@ mod tests {
         let counts = text.lines().filter(|line| line.ends_with(" histogram")).count();
         assert_eq!(
             text.lines().filter(|line| !line.starts_with('#')).count(),
-            2 + Metric::ALL.len() + counts
+            SERIES_OF_PROCESS + Metric::ALL.len() + counts
         );
         assert!(text.ends_with('\n'));
     }
