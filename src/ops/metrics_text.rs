@@ -23,35 +23,7 @@ pub fn render<S: AsRef<ShardSnapshot>>(
     let mut text = String::new();
     header(&mut text, "tidegate_ready", "gauge", "1 while clients are accepted.");
     let _ = writeln!(text, "tidegate_ready {}", u8::from(ready));
-    for (name, kind, help, value) in [
-        (
-            "tidegate_token_keys",
-            "gauge",
-            "Public keys that tokens are verified with.",
-            keys.public_keys,
-        ),
-        (
-            "tidegate_token_keys_stale",
-            "gauge",
-            "1 while auth.jwks_file cannot be used and older keys go on.",
-            u64::from(keys.is_stale),
-        ),
-        (
-            "tidegate_token_key_reloads_total",
-            "counter",
-            "Times at which other keys were taken from auth.jwks_file.",
-            keys.reloads,
-        ),
-        (
-            "tidegate_token_key_errors_total",
-            "counter",
-            "Times at which auth.jwks_file had changed and could not be used.",
-            keys.errors,
-        ),
-    ] {
-        header(&mut text, name, kind, help);
-        let _ = writeln!(text, "{name} {value}");
-    }
+    token_keys(&mut text, keys);
     let name = "tidegate_published_age_seconds";
     header(&mut text, name, "gauge", "How long ago the shard published its metrics.");
     for (shard, snapshot) in shards.iter().enumerate() {
@@ -91,6 +63,38 @@ pub fn render<S: AsRef<ShardSnapshot>>(
         }
     }
     text
+}
+
+fn token_keys(text: &mut String, keys: KeyCounts) {
+    for (name, kind, help, value) in [
+        (
+            "tidegate_token_keys",
+            "gauge",
+            "Public keys that tokens are verified with.",
+            keys.public_keys,
+        ),
+        (
+            "tidegate_token_keys_stale",
+            "gauge",
+            "1 while auth.jwks_file cannot be used and older keys go on.",
+            u64::from(keys.is_stale),
+        ),
+        (
+            "tidegate_token_key_reloads_total",
+            "counter",
+            "Times at which other keys were taken from auth.jwks_file.",
+            keys.reloads,
+        ),
+        (
+            "tidegate_token_key_errors_total",
+            "counter",
+            "Times at which auth.jwks_file had changed and could not be used.",
+            keys.errors,
+        ),
+    ] {
+        header(text, name, kind, help);
+        let _ = writeln!(text, "{name} {value}");
+    }
 }
 
 fn header(text: &mut String, name: &str, kind: &str, help: &str) {
