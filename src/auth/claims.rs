@@ -187,12 +187,21 @@ mod tests {
                 ],
             ),
             (
-                all.clone(),
+                all,
                 json!(["mid", "high", "mid"]),
                 expect![
                     "of rooms 0, 1, 7, 2^64 - 1: [0, 1, 7, 18446744073709551615]; of lanes 0 to 3, 99: [0, 1]"
                 ],
             ),
+        ] {
+            check(&rooms, &publish, &expected);
+        }
+    }
+
+    #[test]
+    fn what_no_claim_says() {
+        let (all, yes) = (json!("*"), json!(true));
+        for (rooms, publish, expected) in [
             (
                 json!(null),
                 yes.clone(),

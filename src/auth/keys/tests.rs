@@ -88,6 +88,24 @@ fn bad_keys_are_named_with_what_to_do() {
             ]],
         ),
         (
+            changed("ed", "kid", None),
+            expect!["keys[1]: has no `kid`; a set of several keys needs one for each"],
+        ),
+        (
+            key("next"),
+            expect![[
+                r#"keys[1] (kid "next"): has the `kid` of an earlier key; give each its own"#
+            ]],
+        ),
+    ] {
+        check(&[key("next"), bad], &expected);
+    }
+}
+
+#[test]
+fn bad_rsa_keys() {
+    for (bad, expected) in [
+        (
             changed("rsa", "n", None),
             expect![[
                 r#"keys[1] (kid "rsa"): `n` is missing or not a text; RFC 7518 §6 says what a key has"#
@@ -145,6 +163,14 @@ fn bad_keys_are_named_with_what_to_do() {
                 r#"keys[1] (kid "rsa"): `alg` is HS256, which a key of this kind is not for: RS256 is"#
             ]],
         ),
+    ] {
+        check(&[key("next"), bad], &expected);
+    }
+}
+
+#[test]
+fn bad_keys_of_curves() {
+    for (bad, expected) in [
         (
             changed("ec", "alg", Some(json!("RS256"))),
             expect![[
@@ -169,16 +195,6 @@ fn bad_keys_are_named_with_what_to_do() {
             changed("ed", "x", Some(json!("AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"))),
             expect![[
                 r#"keys[1] (kid "ed"): is not a point of its curve; copy the key again from its issuer"#
-            ]],
-        ),
-        (
-            changed("ed", "kid", None),
-            expect!["keys[1]: has no `kid`; a set of several keys needs one for each"],
-        ),
-        (
-            key("next"),
-            expect![[
-                r#"keys[1] (kid "next"): has the `kid` of an earlier key; give each its own"#
             ]],
         ),
     ] {

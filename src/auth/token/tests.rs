@@ -85,20 +85,6 @@ fn claims() {
             ],
         ),
         (
-            r#"{"sub":"7","exp":1800000060,"rooms":null}"#,
-            expect![[r#"the token's claims: `rooms` is neither "*" nor a list of room ids"#]],
-        ),
-        (
-            r#"{"sub":"7","exp":1800000060,"publish":"yes"}"#,
-            expect!["the token's claims: `publish` is neither true, false nor a list of lanes"],
-        ),
-        (
-            r#"{"sub":"7","exp":1800000060,"jti":7}"#,
-            expect![
-                "the token's claims: invalid type: integer `7`, expected a string at line 1 column 35"
-            ],
-        ),
-        (
             r#"{"sub":"7","sub":"8","exp":1800000060}"#,
             expect!["the token's claims: duplicate field `sub` at line 1 column 16"],
         ),
@@ -113,6 +99,28 @@ fn claims() {
             ],
         ),
         ("{", expect!["the token is not a JSON Web Token"]),
+    ] {
+        check(&signed(HEADER, payload), &expected);
+    }
+}
+
+#[test]
+fn claims_of_ours() {
+    for (payload, expected) in [
+        (
+            r#"{"sub":"7","exp":1800000060,"rooms":null}"#,
+            expect![[r#"the token's claims: `rooms` is neither "*" nor a list of room ids"#]],
+        ),
+        (
+            r#"{"sub":"7","exp":1800000060,"publish":"yes"}"#,
+            expect!["the token's claims: `publish` is neither true, false nor a list of lanes"],
+        ),
+        (
+            r#"{"sub":"7","exp":1800000060,"jti":7}"#,
+            expect![
+                "the token's claims: invalid type: integer `7`, expected a string at line 1 column 35"
+            ],
+        ),
     ] {
         check(&signed(HEADER, payload), &expected);
     }
