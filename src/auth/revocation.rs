@@ -3,8 +3,8 @@
 //!
 //! Bounded, and an entry is kept only until every token that it could refuse has expired. That is
 //! known because no token lives longer than the setting says. Deliberately absent: connections that
-//! are already open (the shard's), and storage: there is no journal of revocations yet. What will
-//! bring them back after a restart gives them to [`Revocations::revoke`] again, in any order.
+//! are already open (the shard's), and storage: there is no journal of revocations yet. What brings
+//! them back after a restart puts each into this table again, in any order.
 
 use std::collections::BTreeMap;
 
