@@ -226,11 +226,35 @@ fn good_settings_are_described_and_a_token_opens_the_door() {
     let serving = Serving::start(&[]);
     let (_client, answer) = connect(serving.clients, &format!("/?token={}&room=5", token.trim()));
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-    let sessions = |metrics: &str| {
-        let lines = metrics.lines().filter(|line| line.starts_with("tidegate_sessions{"));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
-    };
-    serving.wait_until("/metrics", |metrics| sessions(metrics) == 1);
+    serving.wait_until("/metrics", |metrics| sum(metrics, "tidegate_sessions{", "") == 1);
+    serving.signal("TERM");
+    assert_eq!(serving.end().0.code(), Some(0));
+}
+
+/// The sum of a metric over the shards.
+fn sum(metrics: &str, begins: &str, has: &str) -> u64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(begins) && line.contains(has));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn a_revoked_token_closes_its_session_and_opens_no_other() {
+    let words = ["token", "--user", "42", "--token-id", "a/b", "--rooms", "5,6", "--ttl", "60"];
+    let (status, token, _) = run(&mut tidegate(&words));
+    assert_eq!(status, 0);
+    let serving = Serving::start(&[]);
+    let target = format!("/?token={}&room=5", token.trim());
+    let (_client, _) = connect(serving.clients, &target);
+    serving.wait_until("/metrics", |metrics| sum(metrics, "tidegate_sessions{", "") == 1);
+    assert_eq!(serving.json("POST", "/v1/tokens/a%2Fb/revoke")["token"], "a/b");
+    serving.wait_until("/metrics", |metrics| {
+        sum(metrics, "tidegate_revocations{", "") == 2
+            && sum(metrics, "tidegate_closes_total{", "token_revoked") == 1
+    });
+    let (_again, _) = connect(serving.clients, &target);
+    let refused = "tidegate_authentications_refused_total{";
+    serving.wait_until("/metrics", |metrics| sum(metrics, refused, "") == 1);
+    assert_eq!(serving.json("POST", "/v1/users/42/revoke")["user"], 42);
     serving.signal("TERM");
     assert_eq!(serving.end().0.code(), Some(0));
 }

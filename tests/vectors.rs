@@ -186,8 +186,19 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
 /// Everything but notifications.
 fn replies() -> Vec<(&'static str, ServerFrame)> {
     use response::Payload;
-    let session =
-        Session { user_id: 5, heartbeat_interval_ms: 15_000, server_time_ms: 1_700_000_000_001 };
+    let session = Session {
+        user_id: 5,
+        heartbeat_interval_ms: 15_000,
+        server_time_ms: 1_700_000_000_001,
+        token_expires_in_ms: 0,
+    };
+    let expiring = Session { token_expires_in_ms: u32::MAX, ..session };
+    let revoked = Failure { reason: Reason::TokenRevoked.into(), ..Failure::default() };
+    let forbidden = Failure {
+        reason: Reason::RoomForbidden.into(),
+        sequence: "s-2".to_owned(),
+        ..Failure::default()
+    };
     let heartbeat = Heartbeat {
         client_sent_ms: i64::MIN,
         server_received_ms: i64::MAX,
@@ -219,12 +230,15 @@ fn replies() -> Vec<(&'static str, ServerFrame)> {
     vec![
         ("server_empty", ServerFrame::default()),
         ("server_session", done(server_frame::Body::Session(session))),
+        ("server_session_with_expiry", done(server_frame::Body::Session(expiring))),
         ("server_heartbeat_bare", beat.clone()),
         (
             "server_heartbeat",
             ServerFrame { body: Some(server_frame::Body::Heartbeat(heartbeat)), ..beat },
         ),
         ("server_token_refused", failed(0, codec::ERROR_TOKEN_REFUSED, Some(expired))),
+        ("server_token_revoked", failed(0, codec::ERROR_TOKEN_REFUSED, Some(revoked))),
+        ("server_room_forbidden", failed(1, codec::ERROR_BUSINESS_FAILED, Some(forbidden))),
         ("server_business_failed", failed(1, codec::ERROR_BUSINESS_FAILED, Some(later))),
         ("server_error_code_zero", failed(1, 0, None)),
         ("server_error_code_max", failed(1, u32::MAX, None)),

@@ -12,6 +12,7 @@ mod lanes;
 mod mailbox;
 mod memory;
 mod quiz;
+mod tokens;
 
 use criterion::Criterion;
 
@@ -32,6 +33,7 @@ fn main() {
     lanes::bench(&mut computing);
     encoding::bench(&mut computing);
     quiz::bench(&mut computing);
+    tokens::bench(&mut computing);
     // Between two threads there is waiting, which CPU time would not show.
     mailbox::bench(&mut Criterion::default().configure_from_args());
     Criterion::default().configure_from_args().final_summary();

@@ -124,10 +124,17 @@ def vectors():
     yield "server_empty", make("ServerFrame")
     yield "server_session", make("ServerFrame", status="STATUS_DONE", session=make(
         "Session", user_id=5, heartbeat_interval_ms=15_000, server_time_ms=1_700_000_000_001))
+    yield "server_session_with_expiry", make("ServerFrame", status="STATUS_DONE", session=make(
+        "Session", user_id=5, heartbeat_interval_ms=15_000, server_time_ms=1_700_000_000_001,
+        token_expires_in_ms=U32_MAX))
     yield "server_heartbeat_bare", make("ServerFrame", type=-1, status="STATUS_DONE")
     yield "server_heartbeat", make("ServerFrame", type=-1, status="STATUS_DONE", heartbeat=make(
         "Heartbeat", client_sent_ms=I64_MIN, server_received_ms=I64_MAX, server_sent_ms=-1))
     yield "server_token_refused", make("ServerFrame", error_code=100, failure=failure)
+    yield "server_token_revoked", make("ServerFrame", error_code=100, failure=make(
+        "Failure", reason="REASON_TOKEN_REVOKED"))
+    yield "server_room_forbidden", make("ServerFrame", type=1, error_code=101, failure=make(
+        "Failure", reason="REASON_ROOM_FORBIDDEN", sequence="s-2"))
     yield "server_business_failed", make("ServerFrame", type=1, error_code=101, failure=later)
     yield "server_error_code_zero", make("ServerFrame", type=1, error_code=0)
     yield "server_error_code_max", make("ServerFrame", type=1, error_code=U32_MAX)

@@ -36,6 +36,18 @@ pub const SERVICE_MESSAGES_MAX: usize = 64;
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 
+/// Bytes of an access token's `jti`.
+pub const TOKEN_ID_BYTES_MAX: usize = 256;
+/// Rooms that an access token can name.
+pub const TOKEN_ROOMS_MAX: usize = 64;
+/// Seconds from an access token's `iat` to its `exp`, at most, by default: revocations are kept for
+/// as long.
+pub const TOKEN_LIFETIME_MAX_DEFAULT_S: u32 = 30 * 86_400;
+/// Revocations that each shard keeps, of users and of tokens together: some 5 MB.
+pub const REVOCATIONS_MAX: usize = 65_536;
+/// Public keys that access tokens may be signed with at the same time.
+pub const JWKS_KEYS_MAX: usize = 64;
+
 /// Bytes of the secret that tokens are signed with, at least: RFC 7518 §3.2 asks for as many as
 /// the hash has.
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;

@@ -106,6 +106,7 @@ metrics! {
         ClosedHeartbeatTimeout(reason = "heartbeat_timeout"),
         ClosedTooSlow(reason = "too_slow"),
         ClosedHandshakeTimeout(reason = "handshake_timeout"),
+        ClosedTokenRevoked(reason = "token_revoked"),
         ClosedOtherwise(reason = "other"),
     }
     Counter Count "tidegate_timeouts_total" "Connections from which nothing came, or not in time." {
@@ -120,6 +121,15 @@ metrics! {
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }
     Counter Count "tidegate_authentications_refused_total" "Tokens refused." {
         AuthenticationsRefused,
+    }
+    Counter Count "tidegate_authentications_refreshed_total" "Newer tokens taken on a connection that had one." {
+        AuthenticationsRefreshed,
+    }
+    Gauge Count "tidegate_revocations" "Revocations of users and tokens that the shard remembers." {
+        Revocations,
+    }
+    Counter Count "tidegate_revocations_refused_total" "Revocations refused because the shard remembers as many as it can." {
+        RevocationsRefused,
     }
     Gauge Count "tidegate_sessions" "Users of the shard's buckets who have a session." { Sessions }
     Counter Count "tidegate_sessions_replaced_total" "Sessions whose place a newer one took." {

@@ -1,7 +1,9 @@
 //! From the configuration to what a gateway is told.
 
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use crate::auth::keys::KeySet;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
 use crate::net::{Limit, ListenSettings, PlaneSettings};
 use crate::ops::config::Config;
@@ -41,8 +43,8 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
             ..ListenSettings::new(config.listen)
         },
         plane: plane_settings(config, shards, files),
-        token_secret: config.token_secret().to_vec(),
-        audience: config.auth.audience.clone(),
+        token_keys: Arc::new(token_keys(config)),
+        token_policy: config.token_policy(),
         placement_key: config.placement_key(),
         ticket_key: config.ticket_key(),
         entropy: EntropySource::System,
@@ -58,6 +60,13 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
             force_retry_percent: quiz.force_retry_percent,
             retry_after_max_ms: millis(quiz.retry_delay_max_ms),
         },
+    }
+}
+
+fn token_keys(config: &Config) -> KeySet {
+    match config.token_keys(config.auth.jwks.as_deref()) {
+        Ok(jwks) => jwks.keys,
+        Err(errors) => panic!("the configuration has checked its keys: {errors:?}"),
     }
 }
 

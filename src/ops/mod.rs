@@ -13,6 +13,7 @@ pub mod demo;
 pub mod gateway_settings;
 pub mod host;
 pub mod http;
+pub mod key_watch;
 pub mod log;
 pub mod metrics_text;
 pub mod nearest;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::revocation::Revocation;
 use crate::base::ids::{ShowId, UserId};
 use crate::base::time::DisplayClock;
 use crate::ops::http::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
@@ -40,6 +41,16 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user).await,
+            OperatorRequest::Revoke(revocation) => {
+                let shown = match &revocation {
+                    Revocation::User { user, .. } => json!({ "user": user.0, "revoked": true }),
+                    Revocation::Token { id, .. } => json!({ "token": id, "revoked": true }),
+                };
+                match self.ask(operator::OperatorRequest::Revoke(revocation)).await? {
+                    OperatorAnswer::Done => Ok(shown),
+                    other => Err(unexpected(&other)),
+                }
+            }
             OperatorRequest::Publish(messages) => {
                 let room = messages.room;
                 match self.ask(operator::OperatorRequest::Publish(messages)).await? {
@@ -110,9 +121,10 @@ fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::RoomTaken { .. }
             | OperatorError::Grant(GrantError::TooMany { .. }),
         ) => OperatorRefusal::Invalid { reason },
-        CallError::Refused(OperatorError::Grant(GrantError::Full(_))) | CallError::NoAnswer(_) => {
-            OperatorRefusal::Unavailable { reason }
-        }
+        CallError::Refused(
+            OperatorError::Grant(GrantError::Full(_)) | OperatorError::Revocation(_),
+        )
+        | CallError::NoAnswer(_) => OperatorRefusal::Unavailable { reason },
     }
 }
 

@@ -16,6 +16,7 @@ use crate::ops::config::Config;
 use crate::ops::gateway_settings::{as_echo, gateway_settings};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
+use crate::ops::key_watch::{KeyStatus, KeyWatch};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::problems::Problems;
@@ -53,6 +54,11 @@ pub enum ServeError {
         /// Why.
         error: CallError,
     },
+    /// The thread that watches the token keys.
+    #[error(
+        "the thread that watches auth.jwks_file cannot be started: {0}; raise the limit on threads"
+    )]
+    KeyWatch(#[source] io::Error),
     /// The autopilot's thread.
     #[error("the thread that runs shows cannot be started: {0}; raise the limit on threads")]
     Autopilot(#[source] io::Error),
@@ -77,6 +83,7 @@ impl ServeError {
                 | StartError::EventFd { .. },
             )
             | ServeError::Http(HttpError::Thread { .. })
+            | ServeError::KeyWatch(_)
             | ServeError::Autopilot(_)
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
@@ -161,6 +168,7 @@ struct Operations {
     readiness: Arc<Readiness>,
     http: OperatorHttp,
     autopilot: Option<Autopilot>,
+    key_watch: Option<KeyWatch>,
 }
 
 /// Announces the shows, starts the operator's HTTP, and lets those shows go that run by themselves.
@@ -179,11 +187,15 @@ fn operate(
     }
     let (caller, clock) = (gateway.caller(), gateway.clock());
     let readiness = Arc::new(Readiness::new());
+    let keys = Arc::new(KeyStatus::default());
+    let key_watch =
+        KeyWatch::start(config, caller.clone(), Arc::clone(&keys)).map_err(ServeError::KeyWatch)?;
     let view = OperatorView {
         token: config.operator.token.clone(),
         health_stale: Duration::from_millis(config.operator.health_stale_ms),
         shards: gateway.snapshots().to_vec(),
         readiness: Arc::clone(&readiness),
+        keys: Arc::clone(&keys),
         port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),
         wake: Box::new({
             let caller = caller.clone();
@@ -209,7 +221,7 @@ fn operate(
         }
     };
     readiness.set(ReadyState::Accepting);
-    Ok(Operations { readiness, http, autopilot })
+    Ok(Operations { readiness, http, autopilot, key_watch })
 }
 
 impl Operations {
@@ -218,6 +230,9 @@ impl Operations {
         self.readiness.set(ReadyState::Draining);
         if let Some(autopilot) = self.autopilot {
             autopilot.stop();
+        }
+        if let Some(key_watch) = self.key_watch {
+            key_watch.stop();
         }
         self.http
     }

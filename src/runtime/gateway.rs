@@ -10,8 +10,9 @@ use core_affinity::CoreId;
 use flume::{Receiver, RecvTimeoutError, Sender};
 use thiserror::Error;
 
+use crate::auth::keys::KeySet;
 use crate::auth::ticket::TicketKey;
-use crate::auth::token::TokenVerifier;
+use crate::auth::token::{TokenPolicy, TokenVerifier};
 use crate::base::entropy::{Entropy, SeededEntropy, SystemEntropy};
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::ShardId;
@@ -55,10 +56,10 @@ pub struct GatewaySettings {
     pub listen: ListenSettings,
     /// The socket plane of each shard.
     pub plane: PlaneSettings,
-    /// Signs and checks access tokens (HS256).
-    pub token_secret: Vec<u8>,
-    /// What `aud` of a token must name; nothing: tokens that have `aud` are refused.
-    pub audience: Option<String>,
+    /// What access tokens are verified with, until other keys are set.
+    pub token_keys: Arc<KeySet>,
+    /// What is asked of access tokens beside their signature.
+    pub token_policy: TokenPolicy,
     /// Where users, rooms and shows live.
     pub placement_key: PlacementKey,
     /// Signs retry tickets.
@@ -416,13 +417,10 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         echo: settings.echo,
         admission: settings.admission,
     };
-    let verifier = TokenVerifier::new(&settings.token_secret);
+    let keys = Arc::clone(&settings.token_keys);
     let secrets = Secrets {
         ticket_key: TicketKey::new(settings.ticket_key, clock.display()),
-        verifier: match &settings.audience {
-            Some(audience) => verifier.for_audience(audience),
-            None => verifier,
-        },
+        verifier: TokenVerifier::with_keys(keys, settings.token_policy.clone()),
         entropy,
     };
     Shard::new(config, secrets)

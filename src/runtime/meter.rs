@@ -98,6 +98,9 @@ impl Meter {
             (Metric::UpgradesRefused, counts.upgrades_refused),
             (Metric::Authentications, counts.tokens_accepted),
             (Metric::AuthenticationsRefused, counts.tokens_refused),
+            (Metric::AuthenticationsRefreshed, counts.tokens_refreshed),
+            (Metric::Revocations, gauges.revocations),
+            (Metric::RevocationsRefused, counts.revocations_refused),
             (Metric::SessionsReplaced, counts.sessions_replaced),
             (Metric::MessagesReceived, counts.messages_received),
             (Metric::MessagesMalformed, counts.messages_malformed),
@@ -193,6 +196,7 @@ fn close_metric(reason: CloseReason) -> Metric {
         CloseReason::HeartbeatTimeout => Metric::ClosedHeartbeatTimeout,
         CloseReason::TooSlow => Metric::ClosedTooSlow,
         CloseReason::HandshakeTimeout => Metric::ClosedHandshakeTimeout,
+        CloseReason::TokenRevoked => Metric::ClosedTokenRevoked,
         CloseReason::Normal
         | CloseReason::PolicyViolation
         | CloseReason::InternalError

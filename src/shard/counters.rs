@@ -20,6 +20,10 @@ pub struct Counters {
     pub tokens_accepted: u64,
     /// Tokens refused.
     pub tokens_refused: u64,
+    /// Newer tokens accepted on a connection that had one.
+    pub tokens_refreshed: u64,
+    /// Revocations that could not be kept.
+    pub revocations_refused: u64,
     /// Sessions that a newer one took the place of.
     pub sessions_replaced: u64,
     /// WebSocket messages received.

@@ -47,6 +47,17 @@ pub enum Mail {
         /// The older connection, on the receiving shard.
         conn: ConnId,
     },
+    /// Any shard → user's home: the user's tokens are revoked here; which connection of mine has
+    /// the session?
+    RevokeSession {
+        /// Whose.
+        user: UserId,
+    },
+    /// User's home → connection's shard: this one; end it.
+    SessionRevoked {
+        /// The connection, on the receiving shard.
+        conn: ConnId,
+    },
     /// Connection's shard → user's home: the connection is gone.
     SessionClosed {
         /// Whose session it was.

@@ -10,6 +10,8 @@
 //! `held` only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
 //! outside of `quiz_bridge`, of the quiz.
 
+mod access;
+mod column;
 pub mod config;
 mod conn;
 pub mod counters;
@@ -33,7 +35,6 @@ pub mod session;
 mod tests;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
 
 use crate::auth::ticket::TicketKey;
 use crate::auth::token::TokenVerifier;
@@ -41,7 +42,7 @@ use crate::base::entropy::Entropy;
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::{DisplayClock, Time};
-use crate::room::log::low_bits;
+use crate::shard::access::Access;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::ConnTable;
 use crate::shard::counters::Counters;
@@ -77,9 +78,8 @@ pub struct Shard {
     config: ShardConfig,
     placement: Placement,
     clock: DisplayClock,
-    verifier: TokenVerifier,
+    access: Access,
     ticket_key: TicketKey,
-    check_key: PlacementKey,
     entropy: Box<dyn Entropy>,
     now: Time,
     /// What reached the host before this moment has been handled.
@@ -113,9 +113,8 @@ impl Shard {
             clock: config.clock,
             quiz: QuizBridge::new(&config),
             config,
-            verifier,
+            access: Access::new(verifier, check_key),
             ticket_key,
-            check_key,
             entropy,
             now: Time::ZERO,
             received_until: Time::ZERO,
@@ -199,13 +198,14 @@ impl Shard {
         &self.counters
     }
 
-    /// Open connections, users with a session that live here, and rooms with members here.
+    /// What there is now: connections, sessions of users that live here, and so on.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         Gauges {
             connections: u64::from(self.conns.open_count()),
             sessions: self.registry.count() as u64,
             rooms: self.rooms.local_count() as u64,
+            revocations: self.access.revocation_count() as u64,
         }
     }
 
@@ -247,6 +247,8 @@ impl Shard {
             }
             Mail::SessionConfirmed { conn } => self.session_confirmed(conn),
             Mail::SessionReplaced { conn } => self.session_replaced(conn),
+            Mail::RevokeSession { user } => self.revoke_session(from, user),
+            Mail::SessionRevoked { conn } => self.session_revoked(conn),
             Mail::SessionClosed { user, conn } => {
                 let session = Session { shard: from, conn };
                 if self.registry.close(user, session) {
@@ -306,12 +308,6 @@ impl Shard {
             }
         }
     }
-
-    fn token_check(&self, token: &str) -> u32 {
-        let mut hasher = self.check_key.build_hasher();
-        hasher.write(token.as_bytes());
-        low_bits(hasher.finish())
-    }
 }
 
 /// What a shard has now.
@@ -323,4 +319,6 @@ pub struct Gauges {
     pub sessions: u64,
     /// Rooms with members on this shard.
     pub rooms: u64,
+    /// Revocations that the shard remembers.
+    pub revocations: u64,
 }

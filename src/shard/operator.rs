@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::auth::keys::KeySet;
+use crate::auth::revocation::{Revocation, TooManyRevocations};
 use crate::base::hash::Placement;
 use crate::base::ids::{RoomId, ShardId, ShowId, UserId};
 use crate::quiz::definition::ShowDefinition;
@@ -38,6 +40,10 @@ pub enum OperatorRequest {
     },
     /// Say something in a room, in the service's name.
     Publish(ServiceMessages),
+    /// Refuse tokens that are valid, on every shard.
+    Revoke(Revocation),
+    /// Verify tokens with other keys, on every shard.
+    SetKeys(Arc<KeySet>),
 }
 
 /// What an operator is told.
@@ -94,6 +100,9 @@ pub enum OperatorError {
         /// The show that it carries.
         show: ShowId,
     },
+    /// A revocation cannot be kept.
+    #[error(transparent)]
+    Revocation(#[from] TooManyRevocations),
     /// Too many rooms.
     #[error("this host has as many rooms as it can; use one that exists")]
     TooManyRooms,
@@ -108,7 +117,9 @@ impl OperatorRequest {
             OperatorRequest::Command { show, .. } | OperatorRequest::Status { show } => {
                 Some(placement.show_home(*show))
             }
-            OperatorRequest::Shows => None,
+            OperatorRequest::Shows | OperatorRequest::Revoke(_) | OperatorRequest::SetKeys(_) => {
+                None
+            }
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
         }

@@ -157,6 +157,11 @@ impl Shard {
             let failure = messages::failure(proto::Reason::NoSuchRoom, "room 0 is no room");
             return self.refuse(id, &wish.sequence, failure);
         }
+        if !self.permission(id).may_join(wish.room) {
+            let text = "the token does not allow this room";
+            let failure = messages::failure(proto::Reason::RoomForbidden, text);
+            return self.refuse(id, &wish.sequence, failure);
+        }
         let Some(index) = self.local_room(wish.room) else {
             let failure = messages::failure(proto::Reason::RoomFull, "this host has no more rooms");
             return self.refuse(id, &wish.sequence, failure);
@@ -319,6 +324,11 @@ impl Shard {
         };
         if publish.lane() != proto::Lane::Low {
             let text = "clients may publish in the low lane only";
+            let failure = messages::failure(proto::Reason::LaneForbidden, text);
+            return self.refuse(id, &sequence, failure);
+        }
+        if !self.permission(id).may_publish(Lane::Low.index()) {
+            let text = "the token does not allow publishing in this lane";
             let failure = messages::failure(proto::Reason::LaneForbidden, text);
             return self.refuse(id, &sequence, failure);
         }

@@ -1,6 +1,7 @@
 //! What was broken once: a shard that is its own home, its clients, and a socket each that takes
 //! as much as the test lets it.
 
+mod access;
 mod several;
 
 use std::collections::BTreeMap;

@@ -91,6 +91,7 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, help: &'stat
 }
 
 const HOUR_MS: u64 = 3_600_000;
+const TEN_YEARS_S: u64 = 315_360_000;
 /// io_uring's `IORING_MAX_CQ_ENTRIES`.
 const COMPLETION_ENTRIES_MAX: u64 = 65_536;
 const OPERATOR_TOKEN_BYTES_MIN: usize = 16;
@@ -148,9 +149,41 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "auth",
+        "jwks_file",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.jwks_file },
+        "A file with the public keys (JSON Web Key Set) that tokens are signed with by RS256, ES256 \
+         or EdDSA. It is read again when it changes: keys come and go without a restart.",
+    ),
+    key(
+        "auth",
+        "jwks_poll_ms",
+        integer!(auth.jwks_poll_ms, 100, HOUR_MS),
+        "How often that file is looked at.",
+    ),
+    key(
+        "auth",
         "audience",
         Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.audience },
         "What `aud` of a token must name. Without it, tokens that have `aud` are refused.",
+    ),
+    key(
+        "auth",
+        "issuer",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.issuer },
+        "What `iss` of a token must be. Without it, `iss` is not looked at.",
+    ),
+    key(
+        "auth",
+        "leeway_s",
+        integer!(auth.leeway_s, 0, 300),
+        "By how much the clocks of whoever issues tokens may differ from this host's.",
+    ),
+    key(
+        "auth",
+        "token_lifetime_max_s",
+        integer!(auth.token_lifetime_max_s, 60, TEN_YEARS_S),
+        "The longest time from `iat` to `exp` of a token; longer ones are refused. A revocation is \
+         kept for as long.",
     ),
     key(
         "operator",

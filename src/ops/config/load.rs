@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
+use crate::auth::keys::KeySet;
 use crate::base::limits;
 use crate::ops::config::Config;
 use crate::ops::config::keys::{KEYS, Key, Kind, sections, token_secret};
@@ -68,6 +69,7 @@ impl Config {
             apply(&mut config, key, &Raw::Text(value), origin, &mut origins, &mut problems);
         }
         read_secret_file(&mut config, &origins, &mut problems, read_file);
+        read_jwks_file(&mut config, &origins, &mut problems, read_file);
         check_relations(&config, &origins, &mut problems);
         problems.none_or(config)
     }
@@ -250,6 +252,26 @@ fn read_secret_file(
     match secret {
         Ok(secret) => config.auth.hs256_secret = Some(secret),
         Err(reason) => problems.push(origin, file_key, format!("{path}: {reason}")),
+    }
+}
+
+fn read_jwks_file(
+    config: &mut Config,
+    origins: &Origins,
+    problems: &mut Problems,
+    read_file: &dyn Fn(&str) -> Result<String, String>,
+) {
+    let Some(path) = config.auth.jwks_file.clone() else { return };
+    let mut complain = |reason: String| {
+        let key = "auth.jwks_file";
+        problems.push(origin_of(origins, key), key, format!("{path}: {reason}"));
+    };
+    match read_file(&path) {
+        Ok(text) => match KeySet::from_jwks(&text) {
+            Ok(_) => config.auth.jwks = Some(text),
+            Err(errors) => errors.iter().for_each(|error| complain(error.to_string())),
+        },
+        Err(reason) => complain(reason),
     }
 }
 

@@ -10,6 +10,7 @@ mod secrets;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::auth::token::CLOCK_LEEWAY_S;
 use crate::base::limits;
 pub use crate::ops::config::load::{ENVIRONMENT_PREFIX, Sources, example};
 use crate::ops::log::{LogFormat, LogLevel};
@@ -41,15 +42,27 @@ pub struct Config {
 }
 
 /// `[auth]`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthConfig {
     /// The secret that tokens are signed with, at least 32 bytes; read from
     /// `hs256_secret_file` where that is set instead.
     pub hs256_secret: Option<Secret>,
     /// The file that the secret was read from.
     pub hs256_secret_file: Option<String>,
+    /// The public keys of whoever issues tokens, a JSON Web Key Set: the text of `jwks_file`.
+    pub jwks: Option<String>,
+    /// The file that it was read from, and is read from again.
+    pub jwks_file: Option<String>,
+    /// How often the file is looked at.
+    pub jwks_poll_ms: u64,
     /// What `aud` of a token must name; without it, tokens with `aud` are refused.
     pub audience: Option<String>,
+    /// What `iss` of a token must be; without it, it is not looked at.
+    pub issuer: Option<String>,
+    /// By how much clocks of issuers may differ from ours.
+    pub leeway_s: u32,
+    /// The longest time from `iat` to `exp` of a token.
+    pub token_lifetime_max_s: u32,
 }
 
 /// `[operator]`
@@ -134,7 +147,17 @@ impl Default for Config {
             shards: 0,
             placement_key: None,
             ticket_key: None,
-            auth: AuthConfig::default(),
+            auth: AuthConfig {
+                hs256_secret: None,
+                hs256_secret_file: None,
+                jwks: None,
+                jwks_file: None,
+                jwks_poll_ms: 5_000,
+                audience: None,
+                issuer: None,
+                leeway_s: CLOCK_LEEWAY_S,
+                token_lifetime_max_s: limits::TOKEN_LIFETIME_MAX_DEFAULT_S,
+            },
             operator: OperatorConfig {
                 listen: loopback(8091),
                 token: None,

@@ -20,7 +20,7 @@ use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::listener::Peer;
 use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest};
-use crate::ops::http::{OperatorView, ReadyState, rooms};
+use crate::ops::http::{OperatorView, ReadyState, rooms, tokens};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
 use crate::quiz::director::{Command, CommandKind};
@@ -40,6 +40,8 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/shows/{id}", get(show))
         .route("/v1/shows/{id}/{command}", post(command))
         .route("/v1/users/{id}/cards", post(grant_card))
+        .route("/v1/users/{id}/revoke", post(tokens::revoke_user))
+        .route("/v1/tokens/{id}/revoke", post(tokens::revoke_token))
         .route("/v1/rooms/{id}/publish", post(rooms::publish).layer(rooms::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
     Router::new()
@@ -114,7 +116,7 @@ async fn method_not_allowed(request: Request) -> Response {
 async fn metrics(State(view): Shared) -> impl IntoResponse {
     view.refresh().await;
     let ready = view.readiness.get() == ReadyState::Accepting;
-    let text = metrics_text::render(&view.shards, ready, (view.now)());
+    let text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::auth::revocation::Revocation;
 use crate::base::ids::{ShowId, UserId};
 use crate::quiz::director::Command;
 use crate::shard::mail::ServiceMessages;
@@ -41,6 +42,8 @@ pub enum OperatorRequest {
     /// Say something in a room, in the service's name: answered by an object with the place of
     /// each message in the room.
     Publish(ServiceMessages),
+    /// Refuse tokens that are valid: answered by an object with what was revoked.
+    Revoke(Revocation),
 }
 
 /// Why a request is refused.

@@ -37,6 +37,9 @@ impl OperatorPort for Echo {
             OperatorRequest::Publish(ServiceMessages { room, lane, messages }) => Ok(
                 json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
             ),
+            OperatorRequest::Revoke(revocation) => {
+                Ok(json!({ "revocation": format!("{revocation:?}") }))
+            }
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
                 Err(OperatorRefusal::UnknownShow { show })
             }
@@ -64,6 +67,7 @@ fn server(token: Option<&str>) -> Server {
         health_stale: Duration::from_secs(5),
         shards: vec![Arc::clone(&shard)],
         readiness: Arc::clone(&readiness),
+        keys: Arc::new(KeyStatus::default()),
         port: Arc::new(Echo),
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
@@ -314,6 +318,70 @@ fn every_word_is_a_command() {
 }
 
 #[test]
+fn tokens_are_revoked_by_user_and_by_name() {
+    let server = server(None);
+    for (line, body, expected) in [
+        (
+            "POST /v1/users/7/revoke",
+            "",
+            expect![[
+                r#"200 {"revocation":"User { user: UserId(7), issued_until_unix_s: None, refused_until_unix_s: None }"}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/revoke",
+            r#"{"issued_until":5,"until":9}"#,
+            expect![[
+                r#"200 {"revocation":"User { user: UserId(7), issued_until_unix_s: Some(5), refused_until_unix_s: Some(9) }"}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/0/revoke",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_user_id","message":"`0` is not the id of a user: a whole number from 1"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/revoke",
+            r#"{"untill":9}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"revoke expects nothing, or {\"issued_until\":1800000000,\"until\":1800000600} with either or both: unknown field `untill`, expected `issued_until` or `until` at line 1 column 9"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/tokens/a%2Fb-1/revoke",
+            "",
+            expect![[r#"200 {"revocation":"Token { id: \"a/b-1\", expires_unix_s: None }"}"#]],
+        ),
+        (
+            "POST /v1/tokens/x/revoke",
+            r#"{"expires":9}"#,
+            expect![[r#"200 {"revocation":"Token { id: \"x\", expires_unix_s: Some(9) }"}"#]],
+        ),
+        (
+            "POST /v1/tokens/x/revoke",
+            r#"{"expires":"soon"}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"revoke expects nothing, or {\"expires\":1800000000}: invalid type: string \"soon\", expected i64 at line 1 column 17"}}"#
+            ]],
+        ),
+        (
+            "GET /v1/tokens/x/revoke",
+            "",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/tokens/x/revoke; use POST"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    let long = format!("POST /v1/tokens/{}/revoke", "x".repeat(257));
+    server.check(&long, "", &expect![[r#"400 {"error":{"code":"bad_token_id","message":"a token's `jti` has at most 256 bytes"}}"#]]);
+    server.http.stop();
+}
+
+#[test]
 fn the_service_speaks_in_a_room() {
     let server = server(None);
     for (body, expected) in [
@@ -436,6 +504,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         health_stale: Duration::from_secs(5),
         shards: vec![],
         readiness: Arc::new(Readiness::new()),
+        keys: Arc::new(KeyStatus::default()),
         port: Arc::new(Echo),
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),

@@ -208,9 +208,10 @@ fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
 }
 
 fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
-    let session = (any::<u64>(), any::<u32>(), any::<i64>()).prop_map(
-        |(user_id, heartbeat_interval_ms, server_time_ms)| {
-            let session = Session { user_id, heartbeat_interval_ms, server_time_ms };
+    let session = (any::<u64>(), any::<u32>(), any::<i64>(), any::<u32>()).prop_map(
+        |(user_id, heartbeat_interval_ms, server_time_ms, token_expires_in_ms)| {
+            let session =
+                Session { user_id, heartbeat_interval_ms, server_time_ms, token_expires_in_ms };
             let body = Some(server_frame::Body::Session(session));
             ServerFrame { r#type: 0, status: 1, body, failure: None }
         },
