@@ -63,6 +63,8 @@ pub const SPEAKERS_MAX: usize = 1 << 18;
 pub const MUTES_MAX: usize = 65_536;
 /// Sensitive words of one list: some 20 MB while it is built, a tenth of that afterwards.
 pub const WORDS_MAX: usize = 50_000;
+/// Bytes of a list of sensitive words: as many as any settings file may have.
+pub const WORD_LIST_BYTES_MAX: usize = SETTINGS_FILE_BYTES_MAX;
 /// Letters of a sensitive word, separators not counted.
 pub const WORD_LETTERS_MAX: usize = 64;
 

@@ -39,6 +39,12 @@ impl Mutes {
         until.copied().max().filter(|until| *until > now)
     }
 
+    /// Whether there is a mute of this user for just this place, perhaps over.
+    #[must_use]
+    pub fn contains(&self, user: UserId, room: RoomId) -> bool {
+        self.until.contains_key(&(user, room))
+    }
+
     /// How many there are, those that are over included unless [`Self::forget_over`] was called.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -66,6 +66,10 @@ mod tests {
 
     use super::*;
 
+    fn millis(time: Duration) -> u64 {
+        u64::try_from(time.as_millis()).unwrap()
+    }
+
     proptest! {
         #[test]
         fn no_stretch_of_time_lets_more_through_than_rate_and_burst(
@@ -100,7 +104,7 @@ mod tests {
                 let mut sum = 0;
                 for (at, count) in &taken[first..] {
                     sum += u64::from(*count);
-                    let most = u64::from(burst) * interval_ms + at.since(*since).as_millis() as u64;
+                    let most = u64::from(burst) * interval_ms + millis(at.since(*since));
                     prop_assert!(sum * interval_ms <= most, "{sum} within {since} to {at}");
                 }
             }

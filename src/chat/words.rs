@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use aho_corasick::{AhoCorasick, MatchKind};
 use thiserror::Error;
 
-use crate::base::limits::{WORD_LETTERS_MAX, WORDS_MAX};
+use crate::base::limits::{WORD_LETTERS_MAX, WORD_LIST_BYTES_MAX, WORDS_MAX};
 use crate::chat::fold::Folded;
 
 /// Errors of one list that are told; who mends those sees the rest.
@@ -87,6 +87,10 @@ impl WordList {
         let mut known: BTreeMap<String, Word> = BTreeMap::new();
         let mut errors = Vec::new();
         let mut folded = Folded::default();
+        if text.len() > WORD_LIST_BYTES_MAX {
+            let reason = format!("has more than {WORD_LIST_BYTES_MAX} bytes; shorten the list");
+            return Err(vec![WordError { line: None, reason }]);
+        }
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         for (line, content) in (1..).zip(text.lines()) {
             let content = content.split('#').next().unwrap_or_default().trim();

@@ -65,10 +65,14 @@ impl Caller {
     /// The shard refused, or gave no answer within five seconds.
     pub fn call(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
         let mut shows = Vec::new();
-        for shard in self.askable(&request) {
-            let answer = self.put(shard, request.clone())?.recv_timeout(CALL_TIMEOUT);
-            match answer.map_err(|_| CallError::NoAnswer(shard))?? {
+        let shards = self.askable(&request);
+        for shard in &shards {
+            let is_last = Some(shard) == shards.last();
+            let answer = self.put(*shard, request.clone())?.recv_timeout(CALL_TIMEOUT);
+            match answer.map_err(|_| CallError::NoAnswer(*shard))?? {
                 OperatorAnswer::Shows(more) => shows.extend(more),
+                // What all shards are told is done when the last of them has done it.
+                OperatorAnswer::Done if !is_last => {}
                 answer => return Ok(answer),
             }
         }
@@ -82,10 +86,14 @@ impl Caller {
     /// The shard refused, has too many requests waiting, or stops.
     pub async fn ask(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
         let mut shows = Vec::new();
-        for shard in self.askable(&request) {
-            let answer = self.put(shard, request.clone())?.into_recv_async().await;
-            match answer.map_err(|_| CallError::NoAnswer(shard))?? {
+        let shards = self.askable(&request);
+        for shard in &shards {
+            let is_last = Some(shard) == shards.last();
+            let answer = self.put(*shard, request.clone())?.into_recv_async().await;
+            match answer.map_err(|_| CallError::NoAnswer(*shard))?? {
                 OperatorAnswer::Shows(more) => shows.extend(more),
+                // What all shards are told is done when the last of them has done it.
+                OperatorAnswer::Done if !is_last => {}
                 answer => return Ok(answer),
             }
         }

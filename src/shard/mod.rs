@@ -10,6 +10,7 @@
 //! `held` only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
 //! outside of `quiz_bridge`, of the quiz.
 
+mod chat;
 pub mod config;
 mod conn;
 pub mod counters;
@@ -42,6 +43,7 @@ use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::{DisplayClock, Time};
 use crate::room::log::low_bits;
+use crate::shard::chat::ChatState;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::ConnTable;
 use crate::shard::counters::Counters;
@@ -90,6 +92,7 @@ pub struct Shard {
     held: Held,
     patrol: Patrol,
     quiz: QuizBridge,
+    chat: ChatState,
     /// Mail of this shard to itself, delivered before the step ends.
     loopback: VecDeque<Mail>,
     effects: Vec<Effect>,
@@ -108,6 +111,7 @@ impl Shard {
             placement: config.placement,
             clock: config.clock,
             quiz: QuizBridge::new(&config),
+            chat: ChatState::new(&config, check_key),
             config,
             verifier,
             ticket_key,
@@ -166,7 +170,12 @@ impl Shard {
     /// When the next [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.patrol_deadline(), self.starved_deadline(), self.quiz.deadline()];
+        let deadlines = [
+            self.patrol_deadline(),
+            self.starved_deadline(),
+            self.quiz.deadline(),
+            self.chat.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -202,6 +211,7 @@ impl Shard {
             connections: u64::from(self.conns.open_count()),
             sessions: self.registry.count() as u64,
             rooms: self.rooms.local_count() as u64,
+            words: self.chat.word_count() as u64,
         }
     }
 
@@ -209,6 +219,7 @@ impl Shard {
         self.patrol();
         self.retry_starved();
         self.quiz_tick();
+        self.chat_tick();
     }
 
     fn durable(&mut self, record: RecordNumber) {
@@ -249,10 +260,12 @@ impl Shard {
             Mail::Subscribed(mail) => self.subscribed(mail),
             Mail::Unsubscribe { room } => self.unsubscribe(from, room),
             Mail::Publish(publish) => self.publish_at_home(from, *publish),
-            Mail::Published { conn, room, epoch, lane, version, sequence } => {
-                self.published(conn, messages::stamp(room, epoch, lane, version), &sequence);
+            Mail::Published { conn, room, epoch, lane, version, is_chat, sequence } => {
+                let stamp = messages::stamp(room, epoch, lane, version);
+                self.published(conn, stamp, is_chat, &sequence);
             }
             Mail::RoomFrames(frames) => self.room_frames(*frames),
+            Mail::Chat(mail) => self.chat_mail(&mail),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
         }
     }
@@ -315,4 +328,6 @@ pub struct Gauges {
     pub sessions: u64,
     /// Rooms with members on this shard.
     pub rooms: u64,
+    /// Sensitive words in force.
+    pub words: u64,
 }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -10,6 +11,7 @@ use serde_json::json;
 use tidegate::auth::token::{NewToken, mint};
 use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::UserId;
+use tidegate::chat::settings::ChatSettings;
 use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
@@ -48,6 +50,8 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        chat: ChatSettings::unlimited(),
+        words: Arc::default(),
     }
 }
 

@@ -90,8 +90,12 @@ fn errors_name_their_lines() {
         &expect!["1: has 65 letters; a word has at most 64\n"],
     );
     errors(
-        &"x".repeat(1 << 20),
+        &"x".repeat(5_000),
         &expect!["1: the line is too long: a word has at most 64 letters\n"],
+    );
+    errors(
+        &"x".repeat(WORD_LIST_BYTES_MAX + 1),
+        &expect!["list: has more than 1048576 bytes; shorten the list\n"],
     );
     let many = |count: usize| (0..count).map(|word| format!("word{word}\n")).collect::<String>();
     assert_eq!(list(&many(WORDS_MAX)).count(), WORDS_MAX);

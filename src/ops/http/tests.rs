@@ -37,6 +37,8 @@ impl OperatorPort for Echo {
             OperatorRequest::Publish(ServiceMessages { room, lane, messages }) => Ok(
                 json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
             ),
+            OperatorRequest::Mute(mute) => Ok(json!({ "mute": format!("{mute:?}") })),
+            OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
                 Err(OperatorRefusal::UnknownShow { show })
             }
@@ -177,6 +179,26 @@ fn cards() {
                 r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/users/7/cards; use POST"}}"#
             ]],
         ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    server.http.stop();
+}
+
+#[test]
+fn moderation() {
+    let server = server(None);
+    for (line, body, expected) in [
+        ("POST /v1/users/7/mute", r#"{"seconds":60}"#, expect![[""]]),
+        ("POST /v1/users/7/mute", r#"{"seconds":60,"room":5}"#, expect![[""]]),
+        ("POST /v1/users/7/mute", r#"{"seconds":0}"#, expect![[""]]),
+        ("POST /v1/users/7/mute", r#"{"seconds":60,"room":0}"#, expect![[""]]),
+        ("POST /v1/users/7/mute", "", expect![[""]]),
+        ("POST /v1/users/7/unmute", "", expect![[""]]),
+        ("POST /v1/users/7/unmute", r#"{"room":5}"#, expect![[""]]),
+        ("POST /v1/users/x/unmute", "", expect![[""]]),
+        ("POST /v1/words/reload", "", expect![[""]]),
+        ("GET /v1/words/reload", "", expect![[""]]),
     ] {
         server.check(line, body, &expected);
     }
