@@ -24,6 +24,9 @@ use crate::shard::messages;
 use crate::shard::operator::{Mute, OperatorAnswer, OperatorError};
 use crate::wire::proto;
 
+/// How long a sender is told to wait whose room's home had no room for it.
+const NO_ROOM_WAIT: Duration = Duration::from_secs(1);
+
 /// What a shard keeps for chat.
 pub(crate) struct ChatState {
     desk: ChatDesk,
@@ -53,6 +56,13 @@ pub enum ChatMail {
         room: RoomId,
         /// How many.
         count: u64,
+    },
+    /// Room's home → sender's shard: what was said found no room.
+    Discarded {
+        /// The sender's connection, on the receiving shard.
+        conn: ConnId,
+        /// Of the request.
+        sequence: Box<str>,
     },
     /// User's home → every shard: the user may not speak until then.
     Mute {
@@ -192,12 +202,15 @@ impl Shard {
     }
 
     /// Mail about chat has come.
-    pub(crate) fn chat_mail(&mut self, mail: &ChatMail) {
-        match *mail {
+    pub(crate) fn chat_mail(&mut self, mail: ChatMail) {
+        match mail {
             ChatMail::Share { room, sharers } => {
                 self.chat.desk.uplinks.share(room, sharers, self.now);
             }
             ChatMail::Likes { room, count } => self.chat.likes_down.add(room, count, self.now),
+            ChatMail::Discarded { conn, sequence } => {
+                self.refuse_chat(conn, &sequence, Refusal::Overloaded { wait: NO_ROOM_WAIT });
+            }
             ChatMail::Mute { user, room, until } => {
                 let mutes = &mut self.chat.desk.mutes;
                 if until > self.now {

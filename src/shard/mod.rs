@@ -265,7 +265,7 @@ impl Shard {
                 self.published(conn, stamp, is_chat, &sequence);
             }
             Mail::RoomFrames(frames) => self.room_frames(*frames),
-            Mail::Chat(mail) => self.chat_mail(&mail),
+            Mail::Chat(mail) => self.chat_mail(mail),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
         }
     }

@@ -14,7 +14,7 @@ use crate::room::log::low_bits;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
 use crate::shard::mail::{
-    Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail, Utterance,
+    ChatMail, Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail, Utterance,
 };
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
@@ -436,13 +436,14 @@ impl Shard {
             Utterance::Opaque(data) => message.data = data,
             Utterance::Chat(text) => message.text = text,
         }
-        if let Some((epoch, version)) = self.say_in_room(room, lane, message) {
-            let version = version + u64::from(is_chat && active(Bug::ChatMisstamped));
-            self.post(
-                from,
-                Mail::Published { conn, room, epoch, lane, version, is_chat, sequence },
-            );
-        }
+        let mail = match self.say_in_room(room, lane, message) {
+            Some((epoch, version)) => {
+                let version = version + u64::from(is_chat && active(Bug::ChatMisstamped));
+                Mail::Published { conn, room, epoch, lane, version, is_chat, sequence }
+            }
+            None => Mail::Chat(ChatMail::Discarded { conn, sequence }),
+        };
+        self.post(from, mail);
     }
 
     /// At the home: the service says something.
