@@ -77,8 +77,7 @@ fn the_list_of_words_must_be_readable() {
         &[],
         &expect![[r#"
             words:3: `...` has no letter and no digit, and nothing else is looked at
-            words:4: `censor` is none of replace, refuse and whole
-        "#]],
+            words:4: `censor` is none of replace, refuse and whole"#]],
     );
     check_problems(
         "[chat]\nwords_file = \"nowhere\"",
