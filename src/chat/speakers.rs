@@ -91,7 +91,7 @@ impl Speakers {
     /// # Errors
     /// How long the user has to wait.
     pub fn take_text(&mut self, user: UserId, now: Time) -> Result<(), Duration> {
-        let pace = self.memory.texts;
+        let (pace, now) = (self.memory.texts, whole(now));
         let speaker = self.speaker(user, now).ok_or(FULL_WAIT)?;
         let full_at = moment(speaker.texts_full_at_ms, now, pace);
         speaker.texts_full_at_ms = millis(pace.take(full_at, now, 1)?);
@@ -103,7 +103,7 @@ impl Speakers {
     /// # Errors
     /// How long the user has to wait for one.
     pub fn take_likes(&mut self, user: UserId, wanted: u32, now: Time) -> Result<u32, Duration> {
-        let pace = self.memory.likes;
+        let (pace, now) = (self.memory.likes, whole(now));
         let speaker = self.speaker(user, now).ok_or(FULL_WAIT)?;
         let full_at = moment(speaker.likes_full_at_ms, now, pace);
         let available = u32::try_from(pace.available(full_at, now)).unwrap_or(u32::MAX);
@@ -210,6 +210,12 @@ fn millis_floor(time: Time) -> u32 {
     time.as_millis() as u32
 }
 
+/// Time goes in whole milliseconds here: what is kept of it is exact, and a burst is as large as it
+/// was meant to be.
+fn whole(now: Time) -> Time {
+    Time::from_millis(now.as_millis())
+}
+
 /// Rounded up: a bucket is never taken for fuller than it is.
 fn millis(time: Time) -> u32 {
     millis_floor(time + Duration::from_nanos(999_999))
@@ -219,9 +225,8 @@ fn millis(time: Time) -> u32 {
 /// ago.
 fn moment(at_ms: u32, now: Time, pace: Pace) -> Time {
     let ahead = Duration::from_millis(u64::from(at_ms.wrapping_sub(millis_floor(now))));
-    let floor = Time::from_millis(now.as_millis());
     // A bucket's end may have been rounded up.
-    if ahead <= pace.horizon() + Duration::from_millis(1) { floor + ahead } else { Time::ZERO }
+    if ahead <= pace.horizon() + Duration::from_millis(1) { whole(now) + ahead } else { Time::ZERO }
 }
 
 #[cfg(test)]
@@ -248,6 +253,23 @@ mod tests {
         assert_eq!(speakers.take_text(user, at(2_499)), Err(Duration::from_millis(1)));
         assert_eq!(speakers.take_text(user, at(2_500)), Ok(()));
         assert!(speakers.take_text(user, at(2_500)).is_err());
+    }
+
+    #[test]
+    fn parts_of_milliseconds_take_nothing_from_a_burst() {
+        let (mut speakers, user) = (speakers(), UserId(1));
+        let between = |ms| at(ms) + Duration::from_nanos(700_001);
+        for _ in 0..3 {
+            assert_eq!(speakers.take_text(user, between(0)), Ok(()));
+        }
+        assert_eq!(speakers.take_text(user, between(1)), Err(Duration::from_millis(1_999)));
+        assert_eq!(speakers.take_likes(user, 49, between(1)), Ok(49));
+        assert_eq!(speakers.take_likes(user, 49, between(1)), Ok(1));
+        let memory = Memory::new(&ChatSettings::unlimited());
+        let mut unlimited = Speakers::new(PlacementKey([5; 16]), memory);
+        for ms in 0..9 {
+            assert_eq!(unlimited.take_text(user, between(ms / 3)), Ok(()));
+        }
     }
 
     #[test]
