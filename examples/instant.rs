@@ -20,6 +20,7 @@ use tidegate::auth::token::{NewToken, TokenPolicy, mint};
 use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::{ConnId, OptionIndex, RoomId, ShowId, UserId};
 use tidegate::base::metrics::Metric;
+use tidegate::chat::settings::ChatSettings;
 use tidegate::net::probe::raise_file_limit;
 use tidegate::net::{
     Event, ListenSettings, Plane, PlaneSettings, SendOutcome, SendRequest, TurnLimits,
@@ -305,6 +306,8 @@ fn start(plane: PlaneSettings) -> Gateway {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        chat: ChatSettings::default(),
+        words: Arc::default(),
     };
     Gateway::start(&settings, Clock::start()).unwrap()
 }

@@ -16,6 +16,7 @@ use tidegate::base::hash::Placement;
 use tidegate::base::ids::{ConnId, ShardId, UserId};
 use tidegate::base::limits::{BUCKET_COUNT_DEFAULT, LANE_BYTES_MAX};
 use tidegate::base::time::{DisplayClock, Time};
+use tidegate::chat::settings::ChatSettings;
 use tidegate::quiz::director::Command;
 use tidegate::quiz::local::LocalQuiz;
 use tidegate::shard::Secrets;
@@ -176,6 +177,8 @@ fn shard(bucket_count: u16) -> Shard {
             force_retry_percent: 0,
             retry_after_max_ms: 0,
         },
+        chat: ChatSettings::default(),
+        words: Arc::default(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),

@@ -67,6 +67,19 @@ pub const SHARD_LANES_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// A lane's first allocation; it doubles up to [`LANE_BYTES_MAX`].
 pub const LANE_BYTES_START: usize = 4 * 1024;
 
+/// Bytes of a chat's text that can be allowed at most.
+pub const CHAT_BYTES_MAX: usize = 1_024;
+/// Users that one shard remembers for having spoken lately: some 40 bytes each.
+pub const SPEAKERS_MAX: usize = 1 << 18;
+/// Mutes of one process; each shard knows them all, some 40 bytes each.
+pub const MUTES_MAX: usize = 65_536;
+/// Sensitive words of one list: some 20 MB while it is built, a tenth of that afterwards.
+pub const WORDS_MAX: usize = 50_000;
+/// Bytes of a list of sensitive words: as many as any settings file may have.
+pub const WORD_LIST_BYTES_MAX: usize = SETTINGS_FILE_BYTES_MAX;
+/// Letters of a sensitive word, separators not counted.
+pub const WORD_LETTERS_MAX: usize = 64;
+
 /// Options of a question.
 pub const OPTIONS_MIN: usize = 2;
 /// Options of a question.
@@ -104,6 +117,8 @@ const _: () =
     assert!(SETTINGS_FILE_BYTES_MAX > QUESTIONS_MAX * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
 const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
 const _: () = assert!(ROOM_MESSAGE_BYTES_MAX < CLIENT_MESSAGE_BYTES_DEFAULT);
+const _: () = assert!(CHAT_BYTES_MAX <= ROOM_MESSAGE_BYTES_MAX);
+const _: () = assert!(SPEAKERS_MAX < 1 << 24);
 const _: () = assert!(CLIENT_MESSAGE_BYTES_DEFAULT <= CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(BUCKET_COUNT_DEFAULT <= BUCKET_COUNT_MAX);
 // One bit per option in a byte, and an index that fits in one.

@@ -161,6 +161,31 @@ metrics! {
     Counter Count "tidegate_gap_versions_total" "Versions that connections were told they will not get." {
         GapVersions,
     }
+    Counter Count "tidegate_chat_accepted_total" "Chats that passed all checks." { ChatAccepted }
+    Counter Count "tidegate_chat_replaced_total" "Of those, chats in which sensitive words were replaced." {
+        ChatReplaced,
+    }
+    Counter Count "tidegate_chat_refused_total" "Chats, opaque messages and likes of clients that were refused." {
+        ChatRefusedEmpty(reason = "empty"),
+        ChatRefusedTooLong(reason = "too_long"),
+        ChatRefusedMuted(reason = "muted"),
+        ChatRefusedTooFast(reason = "too_fast"),
+        ChatRefusedDuplicate(reason = "duplicate"),
+        ChatRefusedFlood(reason = "flood"),
+        ChatRefusedWord(reason = "word"),
+        ChatRefusedOpaque(reason = "opaque"),
+    }
+    Counter Count "tidegate_chat_discarded_total" "Chats and opaque messages discarded in the uplink: their room could not carry more." {
+        ChatDiscarded,
+    }
+    Counter Count "tidegate_opaque_accepted_total" "Opaque messages of clients that passed all checks." {
+        OpaqueAccepted,
+    }
+    Counter Count "tidegate_likes_total" "Likes counted." { Likes }
+    Gauge Count "tidegate_chat_words" "Sensitive words in force." { ChatWords }
+    Counter Count "tidegate_chat_words_broken_total" "Lists of sensitive words that could not be put in force." {
+        WordsBroken,
+    }
     Counter Count "tidegate_answers_received_total" "Answers received, repeated ones too." {
         AnswersReceived,
     }

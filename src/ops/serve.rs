@@ -23,6 +23,7 @@ use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::ShowFile;
 use crate::ops::signals;
+use crate::ops::words::{WordsFile, WordsKeeper};
 use crate::runtime::clock::Clock;
 use crate::runtime::fatal::end_process_on_panic;
 use crate::runtime::gateway::{CallError, Gateway, StartError};
@@ -62,6 +63,9 @@ pub enum ServeError {
     /// The autopilot's thread.
     #[error("the thread that runs shows cannot be started: {0}; raise the limit on threads")]
     Autopilot(#[source] io::Error),
+    /// The thread of the word list.
+    #[error("the thread of the word list cannot be started: {0}; raise the limit on threads")]
+    Words(#[source] io::Error),
     /// Signals.
     #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]
     Signals(#[source] io::Error),
@@ -85,6 +89,7 @@ impl ServeError {
             | ServeError::Http(HttpError::Thread { .. })
             | ServeError::KeyWatch(_)
             | ServeError::Autopilot(_)
+            | ServeError::Words(_)
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
             | ServeError::Gateway(StartError::Bind(_))
@@ -145,7 +150,10 @@ fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError>
     for note in config.make_missing_secrets(&mut SystemEntropy).iter().filter(|_| !echo) {
         tracing::warn!("{note}");
     }
-    let settings = gateway_settings(config, files);
+    let mut settings = gateway_settings(config, files);
+    if let Some(file) = WordsFile::of(&config.chat) {
+        settings.words = Arc::new(file.read()?);
+    }
     let settings = if echo { as_echo(settings) } else { settings };
     for warning in host::inspect(settings.shards, &settings.plane, config.limits.connections_max)? {
         tracing::warn!("{warning}");
@@ -169,6 +177,7 @@ struct Operations {
     http: OperatorHttp,
     autopilot: Option<Autopilot>,
     key_watch: Option<KeyWatch>,
+    words: Option<WordsKeeper>,
 }
 
 /// Announces the shows, starts the operator's HTTP, and lets those shows go that run by themselves.
@@ -190,20 +199,30 @@ fn operate(
     let keys = Arc::new(KeyStatus::default());
     let key_watch =
         KeyWatch::start(config, caller.clone(), Arc::clone(&keys)).map_err(ServeError::KeyWatch)?;
+    let keep = |file| WordsKeeper::start(file, caller.clone()).map_err(ServeError::Words);
+    let words = WordsFile::of(&config.chat).map(keep).transpose()?;
+    let port = GatewayPort::new(caller.clone(), clock.display());
+    let port = port.with_words(words.as_ref().map(WordsKeeper::handle));
     let view = OperatorView {
         token: config.operator.token.clone(),
         health_stale: Duration::from_millis(config.operator.health_stale_ms),
         shards: gateway.snapshots().to_vec(),
         readiness: Arc::clone(&readiness),
         keys: Arc::clone(&keys),
-        port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),
+        port: Arc::new(port),
         wake: Box::new({
             let caller = caller.clone();
             move || caller.wake_all()
         }),
         now: Box::new(move || clock.now()),
     };
-    let http = OperatorHttp::start(config.operator.listen, view)?;
+    let http = match OperatorHttp::start(config.operator.listen, view) {
+        Ok(http) => http,
+        Err(error) => {
+            words.into_iter().for_each(WordsKeeper::stop);
+            return Err(error.into());
+        }
+    };
     let paced = |show: &ShowFile| {
         let ShowFile { definition, pace } = show;
         pace.map(|pace| (definition.id, pace, definition.starts_at_unix_ms))
@@ -216,12 +235,13 @@ fn operate(
             Ok(autopilot) => Some(autopilot),
             Err(error) => {
                 http.stop();
+                words.into_iter().for_each(WordsKeeper::stop);
                 return Err(ServeError::Autopilot(error));
             }
         }
     };
     readiness.set(ReadyState::Accepting);
-    Ok(Operations { readiness, http, autopilot, key_watch })
+    Ok(Operations { readiness, http, autopilot, key_watch, words })
 }
 
 impl Operations {
@@ -233,6 +253,9 @@ impl Operations {
         }
         if let Some(key_watch) = self.key_watch {
             key_watch.stop();
+        }
+        if let Some(words) = self.words {
+            words.stop();
         }
         self.http
     }

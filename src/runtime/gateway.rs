@@ -19,6 +19,8 @@ use crate::base::ids::ShardId;
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
+use crate::chat::settings::ChatSettings;
+use crate::chat::words::WordList;
 use crate::net::{
     BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
 };
@@ -80,6 +82,10 @@ pub struct GatewaySettings {
     pub echo: bool,
     /// When answers are asked to come again.
     pub admission: Admission,
+    /// What may be said, and how often.
+    pub chat: ChatSettings,
+    /// Sensitive words, until others are set.
+    pub words: Arc<WordList>,
 }
 
 /// Where keys and delays come from.
@@ -416,6 +422,8 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         idle_timeout_ms: settings.idle_timeout_ms,
         echo: settings.echo,
         admission: settings.admission,
+        chat: settings.chat,
+        words: Arc::clone(&settings.words),
     };
     let keys = Arc::clone(&settings.token_keys);
     let secrets = Secrets {

@@ -12,7 +12,7 @@ use crate::base::time::Time;
 use crate::net::PlaneCounters;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
-use crate::shard::counters::Counters as ShardCounters;
+use crate::shard::counters::{ChatRefusal, Counters as ShardCounters};
 use crate::wire::close::CloseReason;
 
 /// A longest time is remembered for one to two of these.
@@ -91,6 +91,7 @@ impl Meter {
             (Metric::Connections, gauges.connections),
             (Metric::Sessions, gauges.sessions),
             (Metric::Rooms, gauges.rooms),
+            (Metric::ChatWords, gauges.words),
             (Metric::ConnectionsAccepted, counts.connections_opened),
             (Metric::ConnectionsClosed, counts.connections_closed),
             (Metric::Timeouts, counts.timeouts),
@@ -111,6 +112,11 @@ impl Meter {
             (Metric::RoomFramesSent, counts.room_frames_sent),
             (Metric::RoomSends, counts.room_sends),
             (Metric::GapVersions, counts.gap_versions),
+            (Metric::ChatAccepted, counts.chat_accepted),
+            (Metric::ChatReplaced, counts.chat_replaced),
+            (Metric::OpaqueAccepted, counts.opaque_accepted),
+            (Metric::Likes, counts.likes),
+            (Metric::WordsBroken, counts.words_broken),
             (Metric::AnswersReceived, counts.answers_received),
             (Metric::AnswersAcknowledged, counts.answers_acknowledged),
             (Metric::AnswersRefused, counts.answers_refused),
@@ -124,6 +130,7 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
+        self.take_chat_refusals(counts);
         self.take_answer_times(counts);
         self.counters.set(Metric::ClosedOtherwise, 0);
         for reason in CloseReason::ALL {
@@ -132,6 +139,22 @@ impl Meter {
             let others =
                 if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
             self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    fn take_chat_refusals(&mut self, counts: &ShardCounters) {
+        for (metric, refusal) in [
+            (Metric::ChatRefusedEmpty, ChatRefusal::Empty),
+            (Metric::ChatRefusedTooLong, ChatRefusal::TooLong),
+            (Metric::ChatRefusedMuted, ChatRefusal::Muted),
+            (Metric::ChatRefusedTooFast, ChatRefusal::TooFast),
+            (Metric::ChatRefusedDuplicate, ChatRefusal::Duplicate),
+            (Metric::ChatRefusedFlood, ChatRefusal::Flood),
+            (Metric::ChatRefusedWord, ChatRefusal::Word),
+            (Metric::ChatRefusedOpaque, ChatRefusal::Opaque),
+            (Metric::ChatDiscarded, ChatRefusal::Overloaded),
+        ] {
+            self.counters.set(metric, counts.chat_refused[refusal as usize]);
         }
     }
 

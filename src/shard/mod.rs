@@ -12,6 +12,7 @@
 
 mod access;
 mod column;
+mod chat;
 pub mod config;
 mod conn;
 pub mod counters;
@@ -43,6 +44,7 @@ use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::{DisplayClock, Time};
 use crate::shard::access::Access;
+use crate::shard::chat::ChatState;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::ConnTable;
 use crate::shard::counters::Counters;
@@ -94,6 +96,7 @@ pub struct Shard {
     held: Held,
     patrol: Patrol,
     quiz: QuizBridge,
+    chat: ChatState,
     /// Mail of this shard to itself, delivered before the step ends.
     loopback: VecDeque<Mail>,
     effects: Vec<Effect>,
@@ -112,6 +115,7 @@ impl Shard {
             placement: config.placement,
             clock: config.clock,
             quiz: QuizBridge::new(&config),
+            chat: ChatState::new(&config, check_key),
             config,
             access: Access::new(verifier, check_key),
             ticket_key,
@@ -169,7 +173,12 @@ impl Shard {
     /// When the next [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.patrol_deadline(), self.starved_deadline(), self.quiz.deadline()];
+        let deadlines = [
+            self.patrol_deadline(),
+            self.starved_deadline(),
+            self.quiz.deadline(),
+            self.chat.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -206,6 +215,7 @@ impl Shard {
             sessions: self.registry.count() as u64,
             rooms: self.rooms.local_count() as u64,
             revocations: self.access.revocation_count() as u64,
+            words: self.chat.word_count() as u64,
         }
     }
 
@@ -213,6 +223,7 @@ impl Shard {
         self.patrol();
         self.retry_starved();
         self.quiz_tick();
+        self.chat_tick();
     }
 
     fn durable(&mut self, record: RecordNumber) {
@@ -259,10 +270,12 @@ impl Shard {
             Mail::Subscribed(mail) => self.subscribed(mail),
             Mail::Unsubscribe { room } => self.unsubscribe(from, room),
             Mail::Publish(publish) => self.publish_at_home(from, *publish),
-            Mail::Published { conn, room, epoch, lane, version, sequence } => {
-                self.published(conn, messages::stamp(room, epoch, lane, version), &sequence);
+            Mail::Published { conn, room, epoch, lane, version, is_chat, sequence } => {
+                let stamp = messages::stamp(room, epoch, lane, version);
+                self.published(conn, stamp, is_chat, &sequence);
             }
             Mail::RoomFrames(frames) => self.room_frames(*frames),
+            Mail::Chat(mail) => self.chat_mail(mail),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
         }
     }
@@ -321,4 +334,6 @@ pub struct Gauges {
     pub rooms: u64,
     /// Revocations that the shard remembers.
     pub revocations: u64,
+    /// Sensitive words in force.
+    pub words: u64,
 }

@@ -275,7 +275,9 @@ impl Shard {
         match request {
             Some(Payload::Join(join)) => self.join_request(id, sequence, &join),
             Some(Payload::Leave(_)) => self.leave(id, &sequence),
-            Some(Payload::Publish(publish)) => self.publish(id, sequence, publish),
+            Some(Payload::Publish(publish)) => self.publish(id, sequence, &publish),
+            Some(Payload::Chat(chat)) => self.chat(id, sequence, &chat),
+            Some(Payload::Like(like)) => self.like(id, &sequence, like),
             Some(Payload::Answer(answer)) => self.quiz_answer(id, sequence, &answer, arrived),
             None => {
                 let text = "business carries no request that this gateway knows";

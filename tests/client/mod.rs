@@ -12,6 +12,7 @@ use tidegate::auth::keys::KeySet;
 use tidegate::auth::token::{NewToken, TokenPolicy, mint};
 use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::UserId;
+use tidegate::chat::settings::ChatSettings;
 use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
@@ -50,6 +51,8 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        chat: ChatSettings::unlimited(),
+        words: Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use crate::auth::keys::KeySet;
 use crate::base::limits;
+use crate::chat::words::WordList;
 use crate::ops::config::Config;
 use crate::ops::config::keys::{KEYS, Key, Kind, sections, token_secret};
 use crate::ops::nearest::suggestion;
@@ -70,6 +71,7 @@ impl Config {
         }
         read_secret_file(&mut config, &origins, &mut problems, read_file);
         read_jwks_file(&mut config, &origins, &mut problems, read_file);
+        check_words_file(&config, &origins, &mut problems, read_file);
         check_relations(&config, &origins, &mut problems);
         problems.none_or(config)
     }
@@ -272,6 +274,27 @@ fn read_jwks_file(
             Err(errors) => errors.iter().for_each(|error| complain(error.to_string())),
         },
         Err(reason) => complain(reason),
+    }
+}
+
+/// The list of words must be readable; it is read again when it is used.
+fn check_words_file(
+    config: &Config,
+    origins: &Origins,
+    problems: &mut Problems,
+    read_file: &dyn Fn(&str) -> Result<String, String>,
+) {
+    let (key, chat) = ("chat.words_file", &config.chat);
+    let Some(path) = &chat.words_file else { return };
+    match read_file(path).map(|text| WordList::parse(&text, chat.words_action)) {
+        Ok(Ok(_)) => {}
+        Ok(Err(errors)) => {
+            for error in errors {
+                let origin = Origin::File { name: path.clone(), line: error.line };
+                problems.push(origin, "", error.reason);
+            }
+        }
+        Err(reason) => problems.push(origin_of(origins, key), key, format!("{path}: {reason}")),
     }
 }
 

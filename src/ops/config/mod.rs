@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::auth::token::CLOCK_LEEWAY_S;
 use crate::base::limits;
+use crate::chat::words::Action;
 pub use crate::ops::config::load::{ENVIRONMENT_PREFIX, Sources, example};
 use crate::ops::log::{LogFormat, LogLevel};
 use crate::ops::secret::Secret;
@@ -37,6 +38,8 @@ pub struct Config {
     pub net: NetConfig,
     /// The quiz.
     pub quiz: QuizConfig,
+    /// What clients say in rooms.
+    pub chat: ChatConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -128,6 +131,33 @@ pub struct QuizConfig {
     pub force_retry_percent: u8,
 }
 
+/// `[chat]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatConfig {
+    /// Bytes of one text.
+    pub text_bytes_max: usize,
+    /// A user may say something this often; 0: as often as wanted.
+    pub user_interval_ms: u64,
+    /// What a user who was quiet may say at once.
+    pub user_burst: u32,
+    /// What a room takes per second; 0: everything.
+    pub room_per_second: u32,
+    /// The same text of the same user is refused within this time; 0: never.
+    pub duplicate_window_ms: u64,
+    /// How often a room takes the same text within that time, on each shard; 0: always.
+    pub same_text_max: u32,
+    /// A user may like this often; 0: as often as wanted.
+    pub like_interval_ms: u64,
+    /// Likes that one request may bring.
+    pub like_burst: u32,
+    /// The list of sensitive words.
+    pub words_file: Option<String>,
+    /// What is done about words that say nothing of their own.
+    pub words_action: Action,
+    /// Clients may publish opaque data.
+    pub opaque_publish: bool,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -186,6 +216,19 @@ impl Default for Config {
                 retry_turn_ms: 50,
                 retry_delay_max_ms: 500,
                 force_retry_percent: 0,
+            },
+            chat: ChatConfig {
+                text_bytes_max: 130,
+                user_interval_ms: 2_000,
+                user_burst: 3,
+                room_per_second: 100,
+                duplicate_window_ms: 10_000,
+                same_text_max: 20,
+                like_interval_ms: 100,
+                like_burst: 50,
+                words_file: None,
+                words_action: Action::Replace,
+                opaque_publish: true,
             },
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text, filter: None },
         }

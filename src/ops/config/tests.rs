@@ -12,6 +12,7 @@ fn read_file(path: &str) -> Result<String, String> {
         "short" => Ok("swordfish\n".to_owned()),
         "jwks" => Ok(include_str!("../../../tests/keys/jwks.json").to_owned()),
         "no keys" => Ok("{\"keys\":[]}".to_owned()),
+        "words" => Ok("good\n\n...\nfine = whole, censor\n".to_owned()),
         _ => Err("No such file or directory (os error 2)".to_owned()),
     }
 }
@@ -71,6 +72,23 @@ fn the_example_file_of_the_repository_is_the_one_that_is_printed() {
 }
 
 #[test]
+fn the_list_of_words_must_be_readable() {
+    load("[chat]\nwords_file = \"good\"", &[]);
+    check_problems(
+        "[chat]\nwords_file = \"words\"",
+        &[],
+        &expect![[r#"
+            words:3: `...` has no letter and no digit, and nothing else is looked at
+            words:4: `censor` is none of replace, refuse and whole"#]],
+    );
+    check_problems(
+        "[chat]\nwords_file = \"nowhere\"",
+        &[],
+        &expect!["config.toml:2: chat.words_file: nowhere: No such file or directory (os error 2)"],
+    );
+}
+
+#[test]
 fn every_integer_takes_both_ends_of_its_range() {
     for key in KEYS {
         let Kind::Integer { least, most, set, get, .. } = key.kind else { continue };
@@ -93,7 +111,7 @@ fn another_value(key: &Key) -> String {
             number if number < *most => (number + 1).to_string(),
             number => (number - 1).to_string(),
         },
-        Kind::Boolean(_) => "true".to_owned(),
+        Kind::Boolean(place) => (!*place(&mut Config::default())).to_string(),
         Kind::Choice { words, .. } => words[1].to_owned(),
         Kind::Text { .. } if key.name == "jwks_file" => "jwks".to_owned(),
         Kind::Text { .. } => "good".to_owned(),

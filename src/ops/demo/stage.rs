@@ -11,6 +11,7 @@ use crate::base::ids::{QuestionIndex, ShowId, UserId};
 use crate::base::limits::{
     BUCKET_COUNT_DEFAULT, CLIENT_MESSAGE_BYTES_DEFAULT, SPILL_BYTES_DEFAULT,
 };
+use crate::chat::settings::ChatSettings;
 use crate::net::probe::raise_file_limit;
 use crate::net::{ListenSettings, PlaneSettings};
 use crate::ops::cli::DemoArguments;
@@ -104,6 +105,8 @@ fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {
             force_retry_percent: arguments.force_retry,
             retry_after_max_ms: 400,
         },
+        chat: ChatSettings::default(),
+        words: Arc::default(),
     }
 }
 

@@ -10,6 +10,7 @@
 mod access;
 mod api;
 mod listener;
+mod moderation;
 mod port;
 mod rooms;
 mod tokens;

@@ -40,6 +40,8 @@ impl OperatorPort for Echo {
             OperatorRequest::Revoke(revocation) => {
                 Ok(json!({ "revocation": format!("{revocation:?}") }))
             }
+            OperatorRequest::Mute(mute) => Ok(json!({ "mute": format!("{mute:?}") })),
+            OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
                 Err(OperatorRefusal::UnknownShow { show })
             }
@@ -179,6 +181,72 @@ fn cards() {
             "",
             expect![[
                 r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/users/7/cards; use POST"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    server.http.stop();
+}
+
+#[test]
+fn moderation() {
+    let server = server(None);
+    for (line, body, expected) in [
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":60}"#,
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(0), lasting: 60s }"}"#]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":60,"room":5}"#,
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(5), lasting: 60s }"}"#]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":0}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"seconds is 0: mute for 1 to 31622400"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":60,"room":0}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"room 0 is no room; leave room out for everywhere"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"mute expects {\"seconds\":600} or {\"seconds\":600,\"room\":7}: EOF while parsing a value at line 1 column 0"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/unmute",
+            "",
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(0), lasting: 0ns }"}"#]],
+        ),
+        (
+            "POST /v1/users/7/unmute",
+            r#"{"room":5}"#,
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(5), lasting: 0ns }"}"#]],
+        ),
+        (
+            "POST /v1/users/x/unmute",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_user_id","message":"`x` is not the id of a user: a whole number from 1"}}"#
+            ]],
+        ),
+        ("POST /v1/words/reload", "", expect![[r#"200 {"words":3}"#]]),
+        (
+            "GET /v1/words/reload",
+            "",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/words/reload; use POST"}}"#
             ]],
         ),
     ] {

@@ -137,6 +137,12 @@ impl Shard {
                 self.access.set_keys(keys);
                 Ok(OperatorAnswer::Done)
             }
+            OperatorRequest::Mute(mute) => self.mute(mute),
+            OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
+            OperatorRequest::NoteBrokenWords => {
+                self.counters.words_broken += 1;
+                Ok(OperatorAnswer::Done)
+            }
         };
         self.effects.push(Effect::Answer { ticket, answer });
     }
