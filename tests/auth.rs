@@ -63,6 +63,7 @@ async fn a_session_lives_as_long_as_its_newest_token() {
     let session: Json = client.next().await;
     let left_ms = session["session"]["tokenExpiresInMs"].as_u64().unwrap();
     assert!((1..=2_000).contains(&left_ms), "{session}");
+    client.until_payload("joined").await;
     let newer = token(&gateway, 7, 5, &none);
     let ends_unix_s = unix_s(&gateway) + 4;
     client.send(json!({"type": 0, "token": newer})).await;

@@ -154,7 +154,13 @@ impl Shard {
             self.refuse(id, sequence, failure);
             return None;
         };
-        Some((conn.user, self.rooms.id(conn.room)))
+        let (user, room) = (conn.user, self.rooms.id(conn.room));
+        if !self.permission(id).may_publish(Lane::Low.index()) {
+            let text = "the token does not allow publishing in this lane";
+            self.refuse(id, sequence, messages::failure(proto::Reason::LaneForbidden, text));
+            return None;
+        }
+        Some((user, room))
     }
 
     fn post_utterance(

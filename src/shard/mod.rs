@@ -11,8 +11,8 @@
 //! outside of `quiz_bridge`, of the quiz.
 
 mod access;
-mod column;
 mod chat;
+mod column;
 pub mod config;
 mod conn;
 pub mod counters;

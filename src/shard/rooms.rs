@@ -335,11 +335,6 @@ impl Shard {
             let failure = messages::failure(proto::Reason::LaneForbidden, text);
             return self.refuse(id, &sequence, failure);
         }
-        if !self.permission(id).may_publish(Lane::Low.index()) {
-            let text = "the token does not allow publishing in this lane";
-            let failure = messages::failure(proto::Reason::LaneForbidden, text);
-            return self.refuse(id, &sequence, failure);
-        }
         if publish.data.len() > ROOM_MESSAGE_BYTES_MAX {
             let text = format!("data has more than {ROOM_MESSAGE_BYTES_MAX} bytes");
             let failure = messages::failure(proto::Reason::TooLarge, &text);
