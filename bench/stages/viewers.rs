@@ -319,7 +319,11 @@ mod tests {
     }
 
     fn message(user_id: u64, data: &[u8]) -> notification::Payload {
-        notification::Payload::RoomMessage(RoomMessage { user_id, data: data.to_vec().into() })
+        notification::Payload::RoomMessage(RoomMessage {
+            user_id,
+            data: data.to_vec().into(),
+            ..RoomMessage::default()
+        })
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::base::limits::TOKEN_ID_BYTES_MAX;
+
 /// The whole command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about = "Runs live quiz shows over WebSockets", long_about = None)]
@@ -113,15 +115,33 @@ pub struct TokenArguments {
     #[arg(long, value_name = "TEXT")]
     pub secret: Option<String>,
     /// How long the token is valid
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600,
+    #[arg(long, value_name = "SECONDS", visible_alias = "ttl", default_value_t = 3_600,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub lifetime_s: u32,
+    /// The only rooms that the token opens, parted by commas; every room by default
+    #[arg(long, value_name = "ID,…", value_delimiter = ',',
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub rooms: Vec<u64>,
+    /// The token allows no publishing: its holder only listens
+    #[arg(long)]
+    pub no_publish: bool,
+    /// A name for the token (`jti`), so that it can be revoked by itself
+    #[arg(long, value_name = "NAME", value_parser = token_name)]
+    pub token_id: Option<String>,
+}
+
+fn token_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("is empty".to_owned()),
+        1..=TOKEN_ID_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("has {bytes} bytes, more than {TOKEN_ID_BYTES_MAX}")),
+    }
 }
 
 /// `tidegate connect`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 #[command(
-    after_help = "Lines of the standard input: say TEXT, answer N, join ROOM, leave, help, quit. \
+    after_help = "Lines of the standard input: say TEXT, like, answer N, join ROOM, leave, help, quit. \
                   Options and questions are counted from 0. At the end of the input the client \
                   waits for its replies and ends, unless --stay is given."
 )]
@@ -157,7 +177,15 @@ impl ConnectArguments {
     #[must_use]
     pub fn signing(&self) -> Option<TokenArguments> {
         let (config, secret) = (self.config.clone(), self.secret.clone());
-        self.user.map(|user| TokenArguments { user, config, secret, lifetime_s: 3_600 })
+        self.user.map(|user| TokenArguments {
+            user,
+            config,
+            secret,
+            lifetime_s: 3_600,
+            rooms: Vec::new(),
+            no_publish: false,
+            token_id: None,
+        })
     }
 }
 
@@ -283,6 +311,9 @@ mod tests {
             "token --user 0",
             "token --user 1 --secret x --config y",
             "token --user 1 --lifetime-s 0",
+            "token --user 1 --rooms 0",
+            "token --user 1 --rooms",
+            "token --user 1 --token-id=",
             "check-config --print-default --config x",
             "connect",
             "connect ws://x --token a --user 1",

@@ -12,7 +12,7 @@ use crate::base::time::Time;
 use crate::net::PlaneCounters;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
-use crate::shard::counters::Counters as ShardCounters;
+use crate::shard::counters::{ChatRefusal, Counters as ShardCounters};
 use crate::wire::close::CloseReason;
 
 /// A longest time is remembered for one to two of these.
@@ -91,6 +91,7 @@ impl Meter {
             (Metric::Connections, gauges.connections),
             (Metric::Sessions, gauges.sessions),
             (Metric::Rooms, gauges.rooms),
+            (Metric::ChatWords, gauges.words),
             (Metric::ConnectionsAccepted, counts.connections_opened),
             (Metric::ConnectionsClosed, counts.connections_closed),
             (Metric::Timeouts, counts.timeouts),
@@ -100,6 +101,9 @@ impl Meter {
             (Metric::ShortRefusals, counts.short_refusals),
             (Metric::Authentications, counts.tokens_accepted),
             (Metric::AuthenticationsRefused, counts.tokens_refused),
+            (Metric::AuthenticationsRefreshed, counts.tokens_refreshed),
+            (Metric::Revocations, gauges.revocations),
+            (Metric::RevocationsRefused, counts.revocations_refused),
             (Metric::SessionsReplaced, counts.sessions_replaced),
             (Metric::MessagesReceived, counts.messages_received),
             (Metric::MessagesMalformed, counts.messages_malformed),
@@ -110,6 +114,11 @@ impl Meter {
             (Metric::RoomFramesSent, counts.room_frames_sent),
             (Metric::RoomSends, counts.room_sends),
             (Metric::GapVersions, counts.gap_versions),
+            (Metric::ChatAccepted, counts.chat_accepted),
+            (Metric::ChatReplaced, counts.chat_replaced),
+            (Metric::OpaqueAccepted, counts.opaque_accepted),
+            (Metric::Likes, counts.likes),
+            (Metric::WordsBroken, counts.words_broken),
             (Metric::AnswersReceived, counts.answers_received),
             (Metric::AnswersAcknowledged, counts.answers_acknowledged),
             (Metric::AnswersRefused, counts.answers_refused),
@@ -123,6 +132,7 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
+        self.take_chat_refusals(counts);
         self.take_answer_times(counts);
         self.counters.set(Metric::ClosedOtherwise, 0);
         for reason in CloseReason::ALL {
@@ -131,6 +141,22 @@ impl Meter {
             let others =
                 if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
             self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    fn take_chat_refusals(&mut self, counts: &ShardCounters) {
+        for (metric, refusal) in [
+            (Metric::ChatRefusedEmpty, ChatRefusal::Empty),
+            (Metric::ChatRefusedTooLong, ChatRefusal::TooLong),
+            (Metric::ChatRefusedMuted, ChatRefusal::Muted),
+            (Metric::ChatRefusedTooFast, ChatRefusal::TooFast),
+            (Metric::ChatRefusedDuplicate, ChatRefusal::Duplicate),
+            (Metric::ChatRefusedFlood, ChatRefusal::Flood),
+            (Metric::ChatRefusedWord, ChatRefusal::Word),
+            (Metric::ChatRefusedOpaque, ChatRefusal::Opaque),
+            (Metric::ChatDiscarded, ChatRefusal::Overloaded),
+        ] {
+            self.counters.set(metric, counts.chat_refused[refusal as usize]);
         }
     }
 
@@ -195,6 +221,7 @@ fn close_metric(reason: CloseReason) -> Metric {
         CloseReason::HeartbeatTimeout => Metric::ClosedHeartbeatTimeout,
         CloseReason::TooSlow => Metric::ClosedTooSlow,
         CloseReason::HandshakeTimeout => Metric::ClosedHandshakeTimeout,
+        CloseReason::TokenRevoked => Metric::ClosedTokenRevoked,
         CloseReason::Normal
         | CloseReason::PolicyViolation
         | CloseReason::InternalError

@@ -1,8 +1,12 @@
 //! What a shard is told when it begins.
 
+use std::sync::Arc;
+
 use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
 use crate::base::time::DisplayClock;
+use crate::chat::settings::ChatSettings;
+use crate::chat::words::WordList;
 use crate::wire::message::Decoder;
 
 /// A shard's settings. The configuration has checked them.
@@ -31,6 +35,10 @@ pub struct ShardConfig {
     pub echo: bool,
     /// When answers are asked to come again.
     pub admission: Admission,
+    /// What may be said, and how often.
+    pub chat: ChatSettings,
+    /// Sensitive words, until others come.
+    pub words: Arc<WordList>,
 }
 
 /// When an answer given in time is asked to come again, with a ticket that keeps its stamp.

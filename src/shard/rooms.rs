@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use crate::base::bugs::{Bug, active};
 use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ROOM_MESSAGE_BYTES_MAX, ROOMS_MAX, SHARD_LANES_BYTES_MAX};
 use crate::base::time::Time;
@@ -14,7 +13,9 @@ use crate::room::local::LocalRoom;
 use crate::room::log::low_bits;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
-use crate::shard::mail::{Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail};
+use crate::shard::mail::{
+    ChatMail, Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail, Utterance,
+};
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 use crate::shard::session::Event;
@@ -144,6 +145,17 @@ impl Rooms {
         }
     }
 
+    /// The shards that have members of a room that lives here.
+    pub(crate) fn subscribers_of(&self, room: RoomId) -> Vec<ShardId> {
+        let home = self.homes.get(&room);
+        home.map_or(Vec::new(), |home| home.room.subscribers().map(|(shard, _)| shard).collect())
+    }
+
+    /// The epoch of a room that lives here.
+    pub(crate) fn epoch_of(&self, room: RoomId) -> Option<u64> {
+        self.homes.get(&room).map(|home| home.room.epoch())
+    }
+
     /// Whether a lane may grow. The high lane always may: clients don't write to it.
     fn may_grow(&self, lane: Lane) -> bool {
         lane == Lane::High || self.lanes_bytes < SHARD_LANES_BYTES_MAX
@@ -155,6 +167,11 @@ impl Shard {
     pub(crate) fn join(&mut self, id: ConnId, wish: JoinWish) {
         if wish.room == RoomId(0) {
             let failure = messages::failure(proto::Reason::NoSuchRoom, "room 0 is no room");
+            return self.refuse(id, &wish.sequence, failure);
+        }
+        if !self.permission(id).may_join(wish.room) {
+            let text = "the token does not allow this room";
+            let failure = messages::failure(proto::Reason::RoomForbidden, text);
             return self.refuse(id, &wish.sequence, failure);
         }
         let Some(index) = self.local_room(wish.room) else {
@@ -311,21 +328,8 @@ impl Shard {
         self.quiz_left_room(id, user, room);
     }
 
-    /// Who speaks on a connection, and where: in the room that it is in, or that its short request
-    /// names.
-    fn speaks_in(&self, id: ConnId) -> Option<(UserId, RoomId)> {
-        let conn = self.conns.get(id)?;
-        let room =
-            if conn.room == NO_ROOM { self.short_room(id)? } else { self.rooms.id(conn.room) };
-        Some((conn.user, room))
-    }
-
-    /// A member says something.
+    /// A member puts opaque data into the room.
     pub(crate) fn publish(&mut self, id: ConnId, sequence: String, publish: &proto::Publish) {
-        let Some((user, room)) = self.speaks_in(id) else {
-            let failure = messages::failure(proto::Reason::NotInRoom, "join a room first");
-            return self.refuse(id, &sequence, failure);
-        };
         if publish.lane() != proto::Lane::Low {
             let text = "clients may publish in the low lane only";
             let failure = messages::failure(proto::Reason::LaneForbidden, text);
@@ -336,12 +340,7 @@ impl Shard {
             let failure = messages::failure(proto::Reason::TooLarge, &text);
             return self.refuse(id, &sequence, failure);
         }
-        let sequence = sequence.into_boxed_str();
-        // A copy: the bytes came in the scratch that is about to be used again.
-        let data = Bytes::copy_from_slice(&publish.data);
-        let mail = PublishMail { room, lane: Lane::Low, user, data, conn: id, sequence };
-        let home = self.placement.room_home(room);
-        self.post(home, Mail::Publish(Box::new(mail)));
+        self.publish_opaque(id, sequence, &publish.data);
     }
 
     /// Drops copies without members, and homes without subscribers. The rooms of shows stay.
@@ -371,12 +370,25 @@ impl Shard {
         if let Some(home) = self.rooms.homes.get_mut(&room) {
             home.room.unsubscribe(from);
         }
+        self.share_uplink(room);
     }
 
     /// A member's message was published.
-    pub(crate) fn published(&mut self, id: ConnId, stamp: proto::RoomStamp, sequence: &str) {
-        let published = proto::Published { stamp: Some(stamp) };
-        self.respond(id, sequence, proto::response::Payload::Published(published));
+    pub(crate) fn published(
+        &mut self,
+        id: ConnId,
+        stamp: proto::RoomStamp,
+        is_chat: bool,
+        sequence: &str,
+    ) {
+        use proto::response::Payload;
+        let stamp = Some(stamp);
+        let payload = if is_chat {
+            Payload::ChatPublished(proto::ChatPublished { stamp })
+        } else {
+            Payload::Published(proto::Published { stamp })
+        };
+        self.respond(id, sequence, payload);
     }
 
     /// At the home: a shard wants a room.
@@ -385,6 +397,7 @@ impl Shard {
         let after = self.rooms.homes.get(&room).and_then(|home| home.after);
         let mail = SubscribedMail { room, encoding, backlog, after };
         self.post(from, Mail::Subscribed(mail));
+        self.share_uplink(room);
     }
 
     /// The home has answered. Its backlog may tell of a show event that has not come here.
@@ -421,12 +434,21 @@ impl Shard {
 
     /// At the home: a member's message gets its version.
     pub(crate) fn publish_at_home(&mut self, from: ShardId, mail: PublishMail) {
-        let message = proto::RoomMessage { user_id: mail.user.0, data: mail.data };
-        let payload = proto::notification::Payload::RoomMessage(message);
-        let PublishMail { room, lane, conn, sequence, .. } = mail;
-        if let Some((epoch, version)) = self.publish_to_room(room, lane, payload, None) {
-            self.post(from, Mail::Published { conn, room, epoch, lane, version, sequence });
+        let PublishMail { room, lane, user, said, conn, sequence } = mail;
+        let is_chat = matches!(said, Utterance::Chat(_));
+        let mut message = proto::RoomMessage { user_id: user.0, ..Default::default() };
+        match said {
+            Utterance::Opaque(data) => message.data = data,
+            Utterance::Chat(text) => message.text = text,
         }
+        let mail = match self.say_in_room(room, lane, message) {
+            Some((epoch, version)) => {
+                let version = version + u64::from(is_chat && active(Bug::ChatMisstamped));
+                Mail::Published { conn, room, epoch, lane, version, is_chat, sequence }
+            }
+            None => Mail::Chat(ChatMail::Discarded { conn, sequence }),
+        };
+        self.post(from, mail);
     }
 
     /// At the home: the service says something.
@@ -438,13 +460,22 @@ impl Shard {
         let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
         let (epoch, first_version) = (home.epoch(), home.next_version(lane));
         for data in messages {
-            let message = proto::RoomMessage { user_id: 0, data };
-            let payload = proto::notification::Payload::RoomMessage(message);
-            self.publish_to_room(room, lane, payload, None);
+            self.say_in_room(room, lane, proto::RoomMessage { data, ..Default::default() });
         }
         let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
         let last_version = home.next_version(lane) - 1;
         Ok(OperatorAnswer::Published(Published { epoch, first_version, last_version }))
+    }
+
+    /// At the home: gives a message its version and sends it out; the room's epoch and the version
+    /// come back.
+    pub(crate) fn say_in_room(
+        &mut self,
+        room: RoomId,
+        lane: Lane,
+        message: proto::RoomMessage,
+    ) -> Option<(u64, u64)> {
+        self.publish_to_room(room, lane, proto::notification::Payload::RoomMessage(message), None)
     }
 
     /// At the home: encodes a notification once per encoding and posts it once per shard. The

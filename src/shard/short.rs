@@ -42,7 +42,11 @@ pub(crate) struct ShortConn {
 enum Post {
     /// An answer to a question.
     Answers,
-    /// Something to be said in a room.
+    /// A text to be said in a room.
+    Chat(RoomId),
+    /// Likes for a room.
+    Likes(RoomId),
+    /// Opaque data for a room.
     Publish(RoomId),
 }
 
@@ -51,6 +55,8 @@ impl Post {
         let mut parts = path.strip_prefix("/v1/")?.split('/');
         let found = match (parts.next()?, parts.next(), parts.next()) {
             ("answers", None, None) => Post::Answers,
+            ("rooms", Some(room), Some("chat")) => Post::Chat(room_of(room)?),
+            ("rooms", Some(room), Some("likes")) => Post::Likes(room_of(room)?),
             ("rooms", Some(room), Some("publish")) => Post::Publish(room_of(room)?),
             _ => return None,
         };
@@ -61,7 +67,7 @@ impl Post {
     fn room(self) -> Option<RoomId> {
         match self {
             Post::Answers => None,
-            Post::Publish(room) => Some(room),
+            Post::Chat(room) | Post::Likes(room) | Post::Publish(room) => Some(room),
         }
     }
 }
@@ -199,7 +205,7 @@ impl Shard {
             let failure = messages::failure(proto::Reason::Malformed, text);
             return self.short_fail(id, 415, &failure);
         };
-        if let Err(failure) = self.short_authenticate(id, request.token) {
+        if let Err(failure) = self.short_authenticate(id, post, request.token) {
             self.counters.tokens_refused += 1;
             return self.short_fail(id, status_of(failure.reason()), &failure);
         }
@@ -207,6 +213,12 @@ impl Shard {
             Post::Answers => request.message::<proto::Answer>(encoding).map(|answer| {
                 self.quiz_answer(id, String::new(), &answer, arrived);
             }),
+            Post::Chat(_) => request
+                .message::<proto::Chat>(encoding)
+                .map(|chat| self.chat(id, String::new(), &chat)),
+            Post::Likes(_) => {
+                request.message::<proto::Like>(encoding).map(|like| self.like(id, "", like))
+            }
             Post::Publish(_) => request.message::<proto::Publish>(encoding).map(|publish| {
                 self.publish(id, String::new(), &publish);
             }),
@@ -216,22 +228,26 @@ impl Shard {
         }
     }
 
-    /// Makes the token's user the one who asks.
+    /// Makes the token's user the one who asks, if the token allows what is asked for.
     fn short_authenticate(
         &mut self,
         id: ConnId,
+        post: Post,
         token: Option<&str>,
     ) -> Result<(), proto::Failure> {
         let Some(token) = token else {
             let text = "Send the access token: Authorization: Bearer TOKEN.";
             return Err(messages::failure(proto::Reason::NotAuthenticated, text));
         };
-        let claims = self.verify(token)?;
-        self.counters.tokens_accepted += 1;
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.user = claims.user;
+        self.authenticate_short(id, token)?;
+        // Whoever is in a room was let in; who only speaks there has to be allowed to be.
+        match post.room() {
+            Some(room) if !self.permission(id).may_join(room) => {
+                let text = "the token does not allow this room";
+                Err(messages::failure(proto::Reason::RoomForbidden, text))
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     fn short_malformed(&mut self, id: ConnId, error: &CodecError) {
@@ -286,6 +302,7 @@ impl Shard {
         let (keep_alive, is_head) = (short.keep_alive, short.is_head);
         conn.user = UserId(0);
         conn.clock_ms = now_ms;
+        self.access.forget(id.place);
         let reply = reply.date(self.clock.unix_ms(self.now).div_euclid(1_000));
         let reply = if keep_alive { reply } else { reply.header("Connection", "close") };
         self.reply(id, |out| {
@@ -348,6 +365,8 @@ mod tests {
     fn paths() {
         for (path, expected) in [
             ("/v1/answers", Some(Post::Answers)),
+            ("/v1/rooms/7/chat", Some(Post::Chat(RoomId(7)))),
+            ("/v1/rooms/7/likes", Some(Post::Likes(RoomId(7)))),
             ("/v1/rooms/7/publish", Some(Post::Publish(RoomId(7)))),
             ("/v1/rooms/18446744073709551615/publish", Some(Post::Publish(RoomId(u64::MAX)))),
             ("/v1/rooms/18446744073709551616/publish", None),

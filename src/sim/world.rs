@@ -13,6 +13,7 @@ use crate::quiz::event::NumberedEvent;
 use crate::shard::config::ShardConfig;
 use crate::shard::mail::Batch;
 use crate::shard::{Secrets, Shard};
+use crate::sim::checkers::chats::Chats;
 use crate::sim::checkers::model::Model;
 use crate::sim::checkers::promises::Watch;
 use crate::sim::checkers::seals::Seals;
@@ -116,6 +117,7 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) watch: Watch,
     pub(crate) seals: Seals,
+    pub(crate) chats: Chats,
     /// Written only where two runs are to be compared.
     pub(crate) tape: Option<Tape>,
     /// Since when all shows are over.
@@ -155,6 +157,7 @@ impl World {
             model: Model::new(placement, &setup.shows),
             watch: Watch::new(shards, setup.shows.len()),
             seals: Seals::default(),
+            chats: Chats::default(),
             tape: tape.then(Tape::default),
             quiet_since: None,
             commitments: BTreeMap::new(),
@@ -292,6 +295,8 @@ fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
         idle_timeout_ms: setup.idle_timeout_ms,
         echo: false,
         admission: setup.admission,
+        chat: setup.chat,
+        words: setup.words.clone(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),

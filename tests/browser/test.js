@@ -215,9 +215,9 @@ async function chatIsHeard(alice) {
   const heard = next(alice, 'message', ({ userId }) => userId === 2n);
   const text = '你好, tide';
   await until('bob is in the room', () => bob.state === 'open');
-  const stamp = await bob.join(ROOM).then(() => bob.publish(text));
+  const stamp = await bob.join(ROOM).then(() => bob.chat(text));
   const message = await heard;
-  check(new TextDecoder().decode(message.data) === text, 'the text is heard');
+  check(message.text === text, 'the text is heard');
   check(message.stamp.version === stamp.version && stamp.lane === 'low', 'at its place');
   const left = await bob.leave();
   check(left.roomId === 30n && bob.room === undefined, 'bob has left');

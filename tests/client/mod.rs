@@ -3,13 +3,16 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tidegate::auth::token::{NewToken, mint};
+use tidegate::auth::keys::KeySet;
+use tidegate::auth::token::{NewToken, TokenPolicy, mint};
 use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::UserId;
+use tidegate::chat::settings::ChatSettings;
 use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
@@ -31,8 +34,8 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
         buckets: 64,
         listen: ListenSettings::new("127.0.0.1:0".parse().unwrap()),
         plane: PlaneSettings { slots_per_ring: 1_024, ..PlaneSettings::default() },
-        token_secret: SECRET.to_vec(),
-        audience: None,
+        token_keys: Arc::new(KeySet::of_secret(SECRET)),
+        token_policy: TokenPolicy::default(),
         placement_key: PlacementKey([7; 16]),
         ticket_key: [9; 32],
         entropy: EntropySource::Seed(1),
@@ -48,6 +51,8 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        chat: ChatSettings::unlimited(),
+        words: Arc::default(),
     }
 }
 

@@ -127,9 +127,11 @@ fn response_line(payload: &Response) -> Option<String> {
         }
         Response::Joined(joined) => format!("* in room {}", joined.room_id),
         Response::Left(left) => format!("* left room {}", left.room_id),
-        Response::Published(published) => {
+        Response::ChatPublished(published) => {
             format!("* said, number {}", published.stamp.as_ref()?.version)
         }
+        Response::Liked(liked) => format!("* liked {} times", liked.count),
+        Response::Published(_) => return None,
         Response::AnswerReceived(received) if received.result.is_some() => {
             "* your answer is on record".to_owned()
         }
@@ -143,10 +145,14 @@ fn response_line(payload: &Response) -> Option<String> {
 fn notice_line(payload: &Notice) -> Option<String> {
     Some(match payload {
         Notice::RoomMessage(message) => {
-            let text = String::from_utf8_lossy(&message.data);
+            if let Some(likes) = &message.likes {
+                return Some(format!("* {} likes, {} in all", likes.count, likes.total));
+            }
+            let opaque = String::from_utf8_lossy(&message.data);
+            let text = if message.text.is_empty() { &*opaque } else { message.text.as_str() };
             let who =
                 if message.user_id == 0 { "service".into() } else { message.user_id.to_string() };
-            format!("<{who}> {}", printable(&text))
+            format!("<{who}> {}", printable(text))
         }
         Notice::Gap(gap) => format!(
             "* missed {} messages of lane {}",

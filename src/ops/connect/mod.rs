@@ -234,10 +234,8 @@ impl Client<'_, '_> {
             None => Ok(Words::Quit),
         };
         match words {
-            Ok(Words::Say(text)) => {
-                let data = Bytes::from(text.into_bytes());
-                self.ask(Request::Publish(proto::Publish { lane: proto::Lane::Low.into(), data }));
-            }
+            Ok(Words::Say(text)) => self.ask(Request::Chat(proto::Chat { text })),
+            Ok(Words::Like) => self.ask(Request::Like(proto::Like { count: 1 })),
             Ok(Words::Answer(option)) => self.answer(option),
             Ok(Words::Join(room)) => {
                 self.room = Some(room);

@@ -3,13 +3,15 @@
 use crate::base::ids::RoomId;
 
 /// What can be typed, for `help`.
-pub(super) const HELP: &str = "say TEXT, answer N, join ROOM, leave, help, quit";
+pub(super) const HELP: &str = "say TEXT, like, answer N, join ROOM, leave, help, quit";
 
 /// A line of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Words {
     /// Say something in the room.
     Say(String),
+    /// Like what goes on in the room.
+    Like,
     /// Answer the question that was shown last.
     Answer(u32),
     /// Enter a room.
@@ -47,6 +49,7 @@ impl Words {
                 Ok(room) if room != 0 => Words::Join(RoomId(room)),
                 _ => return Err(format!("`{room}` is no room: write its number, as in: join 7")),
             },
+            ("like", "") => Words::Like,
             ("leave", "") => Words::Leave,
             ("help" | "?", "") => Words::Help,
             ("quit" | "exit", "") => Words::Quit,
@@ -74,6 +77,7 @@ mod tests {
             "join 0",
             "leave",
             "leave 7",
+            "like",
             " ? ",
             "quit",
             "",
@@ -93,11 +97,12 @@ mod tests {
             Join(RoomId(7))
             `0` is no room: write its number, as in: join 7
             Leave
-            `leave 7` is not understood. There are: say TEXT, answer N, join ROOM, leave, help, quit
+            `leave 7` is not understood. There are: say TEXT, like, answer N, join ROOM, leave, help, quit
+            Like
             Help
             Quit
             Nothing
-            `sya hello` is not understood. There are: say TEXT, answer N, join ROOM, leave, help, quit
+            `sya hello` is not understood. There are: say TEXT, like, answer N, join ROOM, leave, help, quit
         "#]]
         .assert_eq(&shown);
     }

@@ -267,6 +267,12 @@ fn a_message_by_http_reaches_the_room() {
         stage.ask(conn, &post("/v1/rooms/7/publish", 2, r#"{"lane":"LANE_LOW","data":"eA=="}"#));
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.contains("published"), "{head}{body}");
     assert_eq!(stage.heard(member).low_lane(), [("message", 1)]);
+    let (head, body) = stage.ask(conn, &post("/v1/rooms/7/chat", 2, r#"{"text":"hello"}"#));
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}{body}");
+    assert!(body.contains("chatPublished"), "{body}");
+    assert_eq!(stage.heard(member).low_lane(), [("message", 1), ("message", 2)]);
+    let (head, body) = stage.ask(conn, &post("/v1/rooms/7/likes", 2, r#"{"count":3}"#));
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.contains("liked"), "{head}{body}");
     let (head, _) = stage.ask(conn, &post("/v1/rooms/7/publish", 2, r#"{"lane":"LANE_HIGH"}"#));
     assert!(head.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{head}");
 }

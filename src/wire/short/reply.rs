@@ -143,16 +143,27 @@ pub fn http_date(unix_s: i64) -> String {
 #[must_use]
 pub fn status_of(reason: Reason) -> u16 {
     match reason {
-        Reason::Malformed | Reason::NoSuchOption | Reason::TicketInvalid => 400,
-        Reason::TokenInvalid | Reason::TokenExpired | Reason::NotAuthenticated => 401,
+        Reason::Malformed
+        | Reason::NoSuchOption
+        | Reason::TicketInvalid
+        | Reason::TextEmpty
+        | Reason::TextTooLong => 400,
+        Reason::TokenInvalid
+        | Reason::TokenExpired
+        | Reason::TokenRevoked
+        | Reason::NotAuthenticated => 401,
         Reason::IdentityMismatch
         | Reason::LaneForbidden
+        | Reason::RoomForbidden
+        | Reason::Muted
+        | Reason::WordRefused
+        | Reason::OpaqueForbidden
         | Reason::NotInRoom
         | Reason::OutOfGame => 403,
         Reason::UnknownType | Reason::NoSuchRoom | Reason::NoSuchShow => 404,
         Reason::ShowEnded | Reason::QuestionClosed => 410,
         Reason::TooLarge => 413,
-        Reason::RateLimited => 429,
+        Reason::RateLimited | Reason::Duplicate | Reason::Flood | Reason::RoomOverloaded => 429,
         // The request is well, and the state of things is against it.
         _ => 409,
     }

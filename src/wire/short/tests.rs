@@ -194,10 +194,20 @@ fn each_reason_has_a_status() {
         NotAuthenticated 401
         IdentityMismatch 403
         AlreadyAuthenticated 409
+        TokenRevoked 401
         NotInRoom 403
         NoSuchRoom 404
         RoomFull 409
         LaneForbidden 403
+        RoomForbidden 403
+        TextEmpty 400
+        TextTooLong 400
+        Muted 403
+        Duplicate 429
+        Flood 429
+        WordRefused 403
+        RoomOverloaded 429
+        OpaqueForbidden 403
         NoSuchShow 404
         ShowNotRunning 409
         ShowEnded 410
