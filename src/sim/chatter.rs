@@ -32,6 +32,11 @@ impl World {
             1 => {
                 let count = u32::try_from(size).unwrap_or(0);
                 self.chats.asked_likes(room, count.max(1));
+                // A switch may be on its way: then the gateway counts for the room that is wanted.
+                let wanted = self.players[self.links[link].player].room.0;
+                if wanted != room {
+                    self.chats.asked_likes(wanted, count.max(1));
+                }
                 let payload = proto::request::Payload::Like(proto::Like { count });
                 self.ask_to_say(link, Asked::Like, payload);
             }
