@@ -29,6 +29,7 @@ use tidegate::quiz::money::Cents;
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
 use tidegate::shard::config::Admission;
+use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::operator::OperatorRequest;
 use tidegate::wire::codec::{Encoding, decode_server, encode_client};
 use tidegate::wire::message::{Decoder, Message, Pending, Role};
@@ -296,6 +297,7 @@ fn start(plane: PlaneSettings) -> Gateway {
         handshake_timeout_ms: 10_000,
         heartbeat_interval_ms: 60_000,
         idle_timeout_ms: 300_000,
+        limits: ConnectionLimits::default(),
         echo: false,
         // Nothing is asked to come again: the whole burst is taken at once.
         admission: Admission {

@@ -8,6 +8,7 @@ use tidegate::base::entropy::SeededEntropy;
 use tidegate::base::hash::{Placement, PlacementKey};
 use tidegate::base::ids::{ConnId, ShardId, UserId};
 use tidegate::base::time::{DisplayClock, Time};
+use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::config::{Admission, ShardConfig};
 use tidegate::shard::input::{Input, SendResult};
 use tidegate::shard::{Secrets, Shard};
@@ -29,6 +30,7 @@ fn shard() -> Shard {
         handshake_timeout_ms: 5_000,
         heartbeat_interval_ms: 10_000,
         idle_timeout_ms: 30_000,
+        limits: ConnectionLimits::default(),
         echo: false,
         admission: Admission {
             mailbox_age_ms: 1_000,

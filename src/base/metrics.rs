@@ -106,6 +106,8 @@ metrics! {
         ClosedHeartbeatTimeout(reason = "heartbeat_timeout"),
         ClosedTooSlow(reason = "too_slow"),
         ClosedHandshakeTimeout(reason = "handshake_timeout"),
+        ClosedRateLimited(reason = "rate_limited"),
+        ClosedAged(reason = "aged"),
         ClosedOtherwise(reason = "other"),
     }
     Counter Count "tidegate_timeouts_total" "Connections from which nothing came, or not in time." {
@@ -117,6 +119,9 @@ metrics! {
     }
     Counter Count "tidegate_upgrades_total" "Upgrade requests taken." { Upgrades }
     Counter Count "tidegate_upgrades_refused_total" "Upgrade requests refused." { UpgradesRefused }
+    Counter Count "tidegate_origins_refused_total" "Upgrade requests refused because of the page that they came from." {
+        OriginsRefused,
+    }
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }
     Counter Count "tidegate_authentications_refused_total" "Tokens refused." {
         AuthenticationsRefused,

@@ -5,8 +5,10 @@ use std::thread::available_parallelism;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
 use crate::net::{Limit, ListenSettings, PlaneSettings};
 use crate::ops::config::Config;
+use crate::ops::config::keys::comma_separated;
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
 use crate::shard::config::Admission;
+use crate::shard::limits::ConnectionLimits;
 
 /// An echo answers the longest message whole, behind one that is still on its way.
 const ECHO_SPILL_BYTES: usize = 2 * CLIENT_MESSAGE_BYTES_MAX + 1024 * 1024;
@@ -51,6 +53,7 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
         handshake_timeout_ms: millis(limits.handshake_timeout_ms),
         heartbeat_interval_ms: millis(limits.heartbeat_interval_ms),
         idle_timeout_ms: millis(limits.idle_timeout_ms),
+        limits: connection_limits(config),
         echo: false,
         admission: Admission {
             mailbox_age_ms: millis(quiz.retry_mailbox_age_ms),
@@ -69,8 +72,21 @@ pub fn as_echo(settings: GatewaySettings) -> GatewaySettings {
         listen: ListenSettings { send_buffer_bytes: None, ..settings.listen },
         message_bytes_max: CLIENT_MESSAGE_BYTES_MAX,
         spill_bytes_max: ECHO_SPILL_BYTES,
+        limits: ConnectionLimits::default(),
         echo: true,
         ..settings
+    }
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let limits = &config.limits;
+    let origins = limits.origins.as_deref().unwrap_or_default();
+    ConnectionLimits {
+        messages_per_second_max: limits.messages_per_second_max,
+        pings_per_second_max: limits.pings_per_second_max,
+        age_max_ms: millis(limits.age_max_ms),
+        upgrade_bytes_max: limits.upgrade_bytes_max,
+        origins: comma_separated(origins).map(str::to_owned).collect(),
     }
 }
 
@@ -97,7 +113,7 @@ fn plane_settings(config: &Config, shards: u16, files: Limit) -> PlaneSettings {
     }
 }
 
-/// The configuration allows an hour at most.
+/// The configuration allows thirty days at most.
 fn millis(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

@@ -30,6 +30,7 @@ pub use crate::runtime::operator::{CallError, Caller};
 use crate::runtime::pump::{Pump, Stop, run};
 use crate::runtime::reactor::{Cycle, Park, make_executor};
 use crate::shard::config::{Admission, ShardConfig};
+use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
 use crate::shard::{Secrets, Shard};
@@ -75,6 +76,8 @@ pub struct GatewaySettings {
     pub heartbeat_interval_ms: u32,
     /// How long a client may be silent.
     pub idle_timeout_ms: u32,
+    /// What one connection may do.
+    pub limits: ConnectionLimits,
     /// Send every message back instead of understanding it.
     pub echo: bool,
     /// When answers are asked to come again.
@@ -413,6 +416,7 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         handshake_timeout_ms: settings.handshake_timeout_ms,
         heartbeat_interval_ms: settings.heartbeat_interval_ms,
         idle_timeout_ms: settings.idle_timeout_ms,
+        limits: settings.limits.clone(),
         echo: settings.echo,
         admission: settings.admission,
     };

@@ -96,6 +96,7 @@ impl Meter {
             (Metric::Timeouts, counts.timeouts),
             (Metric::Upgrades, counts.upgrades),
             (Metric::UpgradesRefused, counts.upgrades_refused),
+            (Metric::OriginsRefused, counts.origins_refused),
             (Metric::Authentications, counts.tokens_accepted),
             (Metric::AuthenticationsRefused, counts.tokens_refused),
             (Metric::SessionsReplaced, counts.sessions_replaced),
@@ -193,6 +194,8 @@ fn close_metric(reason: CloseReason) -> Metric {
         CloseReason::HeartbeatTimeout => Metric::ClosedHeartbeatTimeout,
         CloseReason::TooSlow => Metric::ClosedTooSlow,
         CloseReason::HandshakeTimeout => Metric::ClosedHandshakeTimeout,
+        CloseReason::RateLimited => Metric::ClosedRateLimited,
+        CloseReason::Aged => Metric::ClosedAged,
         CloseReason::Normal
         | CloseReason::PolicyViolation
         | CloseReason::InternalError

@@ -16,6 +16,8 @@ pub struct Counters {
     pub upgrades: u64,
     /// Upgrade requests refused.
     pub upgrades_refused: u64,
+    /// Upgrade requests refused because of the page that they came from.
+    pub origins_refused: u64,
     /// Tokens accepted.
     pub tokens_accepted: u64,
     /// Tokens refused.

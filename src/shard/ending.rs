@@ -140,6 +140,8 @@ impl Shard {
                     self.close(id, CloseReason::HeartbeatTimeout);
                 } else if expires_s < self.clock.unix_ms(self.received_until) / 1_000 {
                     self.close(id, CloseReason::TokenRefused);
+                } else {
+                    self.close_for_age(id);
                 }
             }
             State::Connecting | State::Upgraded | State::Closing => {}

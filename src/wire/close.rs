@@ -52,6 +52,10 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// 4005: the gateway has no room for the connection now.
     Overloaded,
+    /// 4006: the client sent more than a client may.
+    RateLimited,
+    /// 4007: the connection has reached the greatest age of connections.
+    Aged,
 }
 
 /// A line of the table.
@@ -64,7 +68,7 @@ struct Entry {
 
 impl CloseReason {
     /// All of them, in the order of their codes.
-    pub const ALL: [CloseReason; 14] = [
+    pub const ALL: [CloseReason; 16] = [
         CloseReason::Normal,
         CloseReason::GoingAway,
         CloseReason::ProtocolError,
@@ -79,6 +83,8 @@ impl CloseReason {
         CloseReason::TooSlow,
         CloseReason::HandshakeTimeout,
         CloseReason::Overloaded,
+        CloseReason::RateLimited,
+        CloseReason::Aged,
     ];
 
     /// The number on the wire.
@@ -191,6 +197,18 @@ impl CloseReason {
                 within(10_000),
                 "The gateway has no room for this connection now.",
             ),
+            CloseReason::RateLimited => (
+                4006,
+                "rate_limited",
+                within(30_000),
+                "The client sent more messages or pings in a second than one client may.",
+            ),
+            CloseReason::Aged => (
+                4007,
+                "aged",
+                within(5_000),
+                "The connection is as old as connections get here; a new one goes on.",
+            ),
         };
         Entry { code, name, meaning, reconnect }
     }
@@ -212,7 +230,10 @@ mod tests {
         let codes: Vec<u16> = CloseReason::ALL.iter().map(|reason| reason.code()).collect();
         assert_eq!(
             codes,
-            [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003, 4004, 4005]
+            [
+                1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003, 4004, 4005,
+                4006, 4007
+            ]
         );
         for reason in CloseReason::ALL {
             assert!(CloseCode::from(reason.code()).is_allowed(), "{reason}");

@@ -6,6 +6,7 @@ use crate::base::limits;
 use crate::ops::config::Config;
 use crate::ops::log::{LogFormat, LogLevel, is_filter};
 use crate::ops::secret::{Secret, bytes_of_hex};
+use crate::shard::limits::{MESSAGES_PER_SECOND_MOST, PINGS_PER_SECOND_MOST};
 
 /// One key of the configuration.
 pub struct Key {
@@ -91,6 +92,7 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, help: &'stat
 }
 
 const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 /// io_uring's `IORING_MAX_CQ_ENTRIES`.
 const COMPLETION_ENTRIES_MAX: u64 = 65_536;
 const OPERATOR_TOKEN_BYTES_MIN: usize = 16;
@@ -216,6 +218,40 @@ pub static KEYS: &[Key] = &[
         "drain_timeout_ms",
         integer!(limits.drain_timeout_ms, 0, HOUR_MS),
         "How long connections have to leave after SIGTERM.",
+    ),
+    key(
+        "limits",
+        "upgrade_bytes_max",
+        integer!(limits.upgrade_bytes_max, 1_024, limits::UPGRADE_BYTES_MAX),
+        "Bytes of an upgrade request, headers included; a longer one is refused with 431.",
+    ),
+    key(
+        "limits",
+        "messages_per_second_max",
+        integer!(limits.messages_per_second_max, 0, MESSAGES_PER_SECOND_MOST),
+        "Messages of one connection within a second; more close it with 4006, but answers count up to \
+         four times as many. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "pings_per_second_max",
+        integer!(limits.pings_per_second_max, 0, PINGS_PER_SECOND_MOST),
+        "Pings of one connection within a second; more close it with 4006. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "age_max_ms",
+        integer!(limits.age_max_ms, 0, 30 * DAY_MS),
+        "How old a connection gets, less up to an eighth so that not all go together; then it is \
+         closed with 4007, but never out of a show. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "origins",
+        Kind::Text { check: is_origins, place: |config| &mut config.limits.origins },
+        "Origins of the pages from which browsers may connect, parted by commas, such as \
+         \"https://quiz.example\"; others get 403. Without it all may. Clients that are no browsers \
+         send no origin, and are let in.",
     ),
     key(
         "net",
@@ -349,6 +385,26 @@ pub fn token_secret(text: &str) -> Result<Secret, String> {
         return Err(format!("{reason}; `openssl rand -hex 32` makes one"));
     }
     Ok(Secret::new(text.as_bytes().to_vec()))
+}
+
+/// Origins are scheme, host and port as browsers write them (RFC 6454 §6.2): no path, no wildcard.
+fn is_origins(text: &str) -> Result<(), String> {
+    for origin in comma_separated(text) {
+        let host = origin.split_once("://").map(|(scheme, host)| (scheme.is_empty(), host));
+        let valid = matches!(host, Some((false, host)) if !host.is_empty() && !host.contains(['/', '*', ' ']));
+        if !valid {
+            let example = "https://quiz.example";
+            return Err(format!(
+                "`{origin}` is no origin, such as `{example}`: no path, no wildcard"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The parts of a list in one text.
+pub(crate) fn comma_separated(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 fn operator_token(text: &str) -> Result<Secret, String> {

@@ -80,6 +80,16 @@ pub struct LimitsConfig {
     pub idle_timeout_ms: u64,
     /// How long connections have to leave after SIGTERM.
     pub drain_timeout_ms: u64,
+    /// Bytes of an upgrade request.
+    pub upgrade_bytes_max: usize,
+    /// Messages of a connection within a second; 0: no limit.
+    pub messages_per_second_max: u16,
+    /// Pings of a connection within a second; 0: no limit.
+    pub pings_per_second_max: u16,
+    /// How old a connection gets; 0: no limit.
+    pub age_max_ms: u64,
+    /// Origins of pages that may connect, parted by commas; nothing: all.
+    pub origins: Option<String>,
 }
 
 /// `[net]`
@@ -148,6 +158,11 @@ impl Default for Config {
                 heartbeat_interval_ms: 20_000,
                 idle_timeout_ms: 50_000,
                 drain_timeout_ms: 10_000,
+                upgrade_bytes_max: limits::UPGRADE_BYTES_MAX,
+                messages_per_second_max: 100,
+                pings_per_second_max: 10,
+                age_max_ms: 86_400_000,
+                origins: None,
             },
             net: NetConfig {
                 rings_max: 64,
