@@ -12,6 +12,7 @@ pub mod close;
 pub mod codec;
 pub mod frame;
 pub mod message;
+pub mod proxy;
 pub mod upgrade;
 
 mod mask;
