@@ -12,6 +12,7 @@ mod floors;
 mod idle;
 mod million;
 mod peers;
+mod stages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ use fanout::FanoutArguments;
 use idle::IdleArguments;
 use million::MillionArguments;
 use peers::PeersArguments;
+use stages::StagesArguments;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -48,6 +50,9 @@ enum Subject {
     Idle(IdleArguments),
     /// A million connections to one gateway process: a question to all of them, and their answers
     Million(MillionArguments),
+    /// Rounds of load tests: each interface raised until it fails, then all together; and what so many
+    /// viewers need
+    Stages(StagesArguments),
     /// The same work by servers that others wrote: CPU, memory, connects, time to everybody
     Peers(PeersArguments),
     /// The gateway that is measured
@@ -100,6 +105,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
         Subject::Answers(arguments) => answers::run(&arguments, &Machine::look()),
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
         Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
+        Subject::Stages(arguments) => stages::run(&arguments, &Machine::look()),
         Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),
         Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {

@@ -5,8 +5,10 @@
 //! `TIDEGATE_…` variables only, learns its ports from the kernel, and they are read from its log.
 
 use std::io::{BufRead as _, BufReader};
+use std::iter::Sum;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -136,6 +138,14 @@ impl Gateway {
 
     fn set_data(&mut self, length: usize) {
         self.data = STANDARD.encode(vec![b'x'; length]);
+    }
+
+    /// The sum of a metric over the shards, as it was published last.
+    pub(crate) fn metric<T: FromStr + Sum>(&mut self, name: &str) -> Result<T, Problem> {
+        let text = self.operator.ask_text("GET", "/metrics", "")?;
+        let prefix = format!("{name}{{");
+        let lines = text.lines().filter(|line| line.starts_with(&prefix));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<T>().ok()).sum())
     }
 
     /// Gives the show a command.
