@@ -14,10 +14,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["base"]),
     ("shard", &["base", "wire", "room", "quiz", "auth"]),
     ("net", &["base"]),
-    ("runtime", &["base", "wire", "room", "quiz", "auth", "shard", "net"]),
+    ("tls", &["base"]),
+    ("runtime", &["base", "wire", "room", "quiz", "auth", "shard", "net", "tls"]),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
     ("sim", &["base", "wire", "room", "quiz", "auth", "shard"]),
-    ("ops", &["base", "wire", "room", "quiz", "auth", "shard", "net", "runtime", "player"]),
+    ("ops", &["base", "wire", "room", "quiz", "auth", "shard", "net", "tls", "runtime", "player"]),
 ];
 
 /// Layers that are pure: no I/O, no clock, no `unsafe`.
