@@ -27,6 +27,7 @@ use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinit
 use tidegate::quiz::director::Command;
 use tidegate::quiz::money::Cents;
 use tidegate::runtime::clock::Clock;
+use tidegate::runtime::edge::EdgeSettings;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
 use tidegate::shard::config::Admission;
 use tidegate::shard::limits::ConnectionLimits;
@@ -298,6 +299,7 @@ fn start(plane: PlaneSettings) -> Gateway {
         heartbeat_interval_ms: 60_000,
         idle_timeout_ms: 300_000,
         limits: ConnectionLimits::default(),
+        edge: EdgeSettings::default(),
         echo: false,
         // Nothing is asked to come again: the whole burst is taken at once.
         admission: Admission {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -102,20 +103,23 @@ fn masked(address: IpAddr, prefix_bits: u8) -> IpAddr {
 
 /// What counts as one address for limits, in 64 bits: an IPv4 address, or the leading bits of an
 /// IPv6 address, of which a household or a server has 64 to itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AddressKey(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressKey(NonZeroU64);
+
+/// What no address begins with: IPv4 is marked by it, and so is all that is zero.
+const MARK: NonZeroU64 = NonZeroU64::new(1 << 32).expect("a bit is set");
 
 impl AddressKey {
     /// The key of an address; `prefix_bits` of an IPv6 address count, at most 64.
     #[must_use]
     pub fn new(address: IpAddr, prefix_bits: u8) -> AddressKey {
         match address.to_canonical() {
-            // No IPv6 address that is routed begins with 32 zero bits, so the two never meet.
-            IpAddr::V4(address) => AddressKey(u64::from(u32::from(address)) | 1 << 32),
+            // No IPv6 address that is routed begins with 31 zero bits, so the two never meet.
+            IpAddr::V4(address) => AddressKey(MARK | u64::from(u32::from(address))),
             IpAddr::V6(address) => {
                 let leading = u64::try_from(u128::from(address) >> 64).unwrap_or(u64::MAX);
                 let mask = u64::MAX.checked_shl(64 - u32::from(prefix_bits.min(64))).unwrap_or(0);
-                AddressKey(leading & mask)
+                AddressKey(NonZeroU64::new(leading & mask).unwrap_or(MARK))
             }
         }
     }
@@ -123,7 +127,7 @@ impl AddressKey {
     /// The bits.
     #[must_use]
     pub fn bits(self) -> u64 {
-        self.0
+        self.0.get()
     }
 }
 

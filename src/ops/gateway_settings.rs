@@ -1,11 +1,14 @@
 //! From the configuration to what a gateway is told.
 
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use crate::base::addresses::Network;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
 use crate::net::{Limit, ListenSettings, PlaneSettings};
 use crate::ops::config::Config;
 use crate::ops::config::keys::comma_separated;
+use crate::runtime::edge::{EdgeSettings, GateSettings};
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
 use crate::shard::config::Admission;
 use crate::shard::limits::ConnectionLimits;
@@ -54,6 +57,7 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
         heartbeat_interval_ms: millis(limits.heartbeat_interval_ms),
         idle_timeout_ms: millis(limits.idle_timeout_ms),
         limits: connection_limits(config),
+        edge: edge_settings(config),
         echo: false,
         admission: Admission {
             mailbox_age_ms: millis(quiz.retry_mailbox_age_ms),
@@ -73,8 +77,29 @@ pub fn as_echo(settings: GatewaySettings) -> GatewaySettings {
         message_bytes_max: CLIENT_MESSAGE_BYTES_MAX,
         spill_bytes_max: ECHO_SPILL_BYTES,
         limits: ConnectionLimits::default(),
+        edge: EdgeSettings::default(),
         echo: true,
         ..settings
+    }
+}
+
+/// All but the certificates, which are in files.
+fn edge_settings(config: &Config) -> EdgeSettings {
+    let limits = &config.limits;
+    let sources = config.proxy.sources.as_deref().unwrap_or_default();
+    EdgeSettings {
+        gate: GateSettings {
+            connections_per_address_max: limits.connections_per_address_max,
+            connects_per_address_per_second_max: limits.connects_per_address_per_second_max,
+            connects_per_second_max: limits.connects_per_second_max,
+            ipv6_prefix_bits: limits.ipv6_prefix_bits,
+            is_dry_run: limits.connects_dry_run,
+        },
+        // The configuration was checked: a list that is none is not here.
+        proxy_sources: Network::list(sources).unwrap_or_default().into(),
+        proxy_timeout: Duration::from_millis(config.proxy.header_timeout_ms),
+        tls: None,
+        tls_timeout: Duration::from_millis(config.tls.handshake_timeout_ms),
     }
 }
 

@@ -25,3 +25,4 @@ pub mod show_file;
 pub mod show_json;
 pub mod signals;
 pub mod toml_table;
+pub mod watch;

@@ -11,6 +11,7 @@ use crate::base::metrics::{Counters, Metric, ShardSnapshot};
 use crate::base::time::Time;
 use crate::net::PlaneCounters;
 use crate::runtime::clock::STEP_NOTICED;
+use crate::runtime::edge::EdgeCounters;
 use crate::shard::Shard;
 use crate::shard::counters::Counters as ShardCounters;
 use crate::wire::close::CloseReason;
@@ -82,6 +83,28 @@ impl Meter {
         self.counters.set(Metric::TurnLongest, nanos(self.turn.get(now)));
         self.counters.set(Metric::MailAgeLongest, nanos(self.mail_age.get(now)));
         self.snapshot.publish(&self.counters, now);
+    }
+
+    /// Takes the numbers of the edge.
+    pub(crate) fn take_edge(&mut self, edge: &EdgeCounters) {
+        let [full, often, crowded] = edge.refused;
+        let [dry_full, dry_often, dry_crowded] = edge.refused_in_dry_run;
+        for (metric, value) in [
+            (Metric::RefusedAddressFull, full),
+            (Metric::RefusedAddressRate, often),
+            (Metric::RefusedRate, crowded),
+            (Metric::DryRunAddressFull, dry_full),
+            (Metric::DryRunAddressRate, dry_often),
+            (Metric::DryRunRate, dry_crowded),
+            (Metric::ProxyHeaders, edge.proxy_headers),
+            (Metric::ProxyErrors, edge.proxy_errors),
+            (Metric::TlsHandshakes, edge.tls_handshakes),
+            (Metric::TlsErrors, edge.tls_errors),
+            (Metric::EdgeTimeouts, edge.timeouts),
+            (Metric::EdgeWaiting, edge.waiting),
+        ] {
+            self.counters.set(metric, value);
+        }
     }
 
     fn take_shard(&mut self, shard: &Shard) {
@@ -156,6 +179,8 @@ impl Meter {
         for (metric, value) in [
             (Metric::AcceptErrors, plane.accept_errors),
             (Metric::AcceptPauses, plane.accept_pauses),
+            (Metric::AcceptHolds, plane.accept_holds),
+            (Metric::AcceptHeld, plane.accept_held),
             (Metric::Sockets, plane.slots_used),
             (Metric::Rings, plane.rings),
             (Metric::RingErrors, plane.ring_errors),

@@ -12,6 +12,7 @@ use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::UserId;
 use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
+use tidegate::runtime::edge::EdgeSettings;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
 use tidegate::shard::config::Admission;
 use tidegate::shard::limits::ConnectionLimits;
@@ -43,6 +44,7 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
         heartbeat_interval_ms: 10_000,
         idle_timeout_ms: 30_000,
         limits: ConnectionLimits::default(),
+        edge: EdgeSettings::default(),
         echo: false,
         admission: Admission {
             mailbox_age_ms: 1_000,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::base::addresses::Network;
 use crate::base::limits;
 use crate::ops::config::Config;
 use crate::ops::log::{LogFormat, LogLevel, is_filter};
@@ -254,6 +255,85 @@ pub static KEYS: &[Key] = &[
          send no origin, and are let in.",
     ),
     key(
+        "limits",
+        "connections_per_address_max",
+        integer!(limits.connections_per_address_max, 0, u32::MAX),
+        "Connections of one address; more are refused with 429. 0: no limit, because thousands of \
+         people may share a carrier's address.",
+    ),
+    key(
+        "limits",
+        "connects_per_address_per_second_max",
+        integer!(limits.connects_per_address_per_second_max, 0, 1_000_000),
+        "Connects of one address within a second, as many at once; more are refused with 429. 0: no \
+         limit.",
+    ),
+    key(
+        "limits",
+        "connects_per_second_max",
+        integer!(limits.connects_per_second_max, 0, 10_000_000),
+        "Connects of all within a second, as many at once; more are refused with 503. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "ipv6_prefix_bits",
+        integer!(limits.ipv6_prefix_bits, 16, 64),
+        "Leading bits of an IPv6 address that count as one address.",
+    ),
+    key(
+        "limits",
+        "connects_dry_run",
+        Kind::Boolean(|config| &mut config.limits.connects_dry_run),
+        "Counts and logs who would be refused by these limits on connecting, and lets them in.",
+    ),
+    key(
+        "limits",
+        "user_memory_bytes_max",
+        integer!(limits.user_memory_bytes_max, 0, 1_u64 << 46),
+        "Resident memory of the process from which on nobody new is accepted, until it is 5 percent \
+         less. 0: no limit; set it in a container.",
+    ),
+    key(
+        "limits",
+        "memory_available_bytes_min",
+        integer!(limits.memory_available_bytes_min, 0, 1_u64 << 46),
+        "Memory that the host must have left (MemAvailable); with less nobody new is accepted, until \
+         there is a quarter more. 0: no limit.",
+    ),
+    key(
+        "tls",
+        "certificate_files",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.tls.certificate_files },
+        "TLS is spoken with the certificates in these PEM files, parted by commas; each begins with \
+         the server's own. The first is for clients that name none of them. Written anew, they are \
+         read again; so does SIGHUP. Without it connections are plain.",
+    ),
+    key(
+        "tls",
+        "key_files",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.tls.key_files },
+        "The private keys of these certificates, PEM, in the same order.",
+    ),
+    key(
+        "tls",
+        "handshake_timeout_ms",
+        integer!(tls.handshake_timeout_ms, 100, HOUR_MS),
+        "How long a TLS handshake may take.",
+    ),
+    key(
+        "proxy",
+        "sources",
+        Kind::Text { check: is_networks, place: |config| &mut config.proxy.sources },
+        "Networks of balancers, parted by commas, such as \"10.0.0.0/8, ::1\". Connections from there \
+         must begin with a PROXY header of version 2, and count as its client's.",
+    ),
+    key(
+        "proxy",
+        "header_timeout_ms",
+        integer!(proxy.header_timeout_ms, 100, HOUR_MS),
+        "How long that header may take.",
+    ),
+    key(
         "net",
         "rings_max",
         integer!(net.rings_max, 1, 1_024),
@@ -400,6 +480,10 @@ fn is_origins(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn is_networks(text: &str) -> Result<(), String> {
+    Network::list(text).map(drop).map_err(|error| error.to_string())
 }
 
 /// The parts of a list in one text.
