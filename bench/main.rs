@@ -8,10 +8,12 @@ mod answers;
 mod common;
 mod connect;
 mod fanout;
+mod flood;
 mod floors;
 mod idle;
 mod million;
 mod peers;
+mod scale;
 mod stages;
 
 use std::path::PathBuf;
@@ -21,13 +23,16 @@ use clap::{Parser, Subcommand};
 
 use answers::AnswersArguments;
 use common::gateway::{self, serve_under_test};
+use common::loopback;
 use common::machine::Machine;
 use common::problem::{Doing as _, Problem};
 use connect::ConnectArguments;
 use fanout::FanoutArguments;
+use flood::FloodArguments;
 use idle::IdleArguments;
 use million::MillionArguments;
 use peers::PeersArguments;
+use scale::ScaleArguments;
 use stages::StagesArguments;
 
 /// The whole command line.
@@ -42,6 +47,10 @@ struct Cli {
 enum Subject {
     /// CPU per delivery of a broadcast, one at a time and in bursts, beside a plain send() loop
     Fanout(FanoutArguments),
+    /// Fan-out's ratio to the floor, at several numbers of connections
+    Scale(ScaleArguments),
+    /// Time of a high-lane message to everybody while the low lane is flooded, beside the same alone
+    Flood(FloodArguments),
     /// CPU per connect with token and room, beside accept, read and write; and a storm of connects
     Connect(ConnectArguments),
     /// CPU per answer, judged and acknowledged, beside an io_uring echo
@@ -61,6 +70,9 @@ enum Subject {
         #[arg(long)]
         show: Vec<PathBuf>,
     },
+    /// Keeps the kernel's queues of received packets long, until standard input ends
+    #[command(name = loopback::KEEPER, hide = true)]
+    KeepBacklog { packets: u32 },
     /// The floor of fan-out: a send() loop
     #[command(hide = true)]
     FloorFanout(FloorArguments),
@@ -101,6 +113,8 @@ fn main() -> ExitCode {
 fn run(subject: Subject) -> Result<(), Problem> {
     match subject {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
+        Subject::Scale(arguments) => scale::run(&arguments, &Machine::look()),
+        Subject::Flood(arguments) => flood::run(&arguments, &Machine::look()),
         Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),
         Subject::Answers(arguments) => answers::run(&arguments, &Machine::look()),
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
@@ -108,6 +122,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
         Subject::Stages(arguments) => stages::run(&arguments, &Machine::look()),
         Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),
+        Subject::KeepBacklog { packets } => loopback::keep_backlog(packets),
         Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {
             floors::fanout::run(connections, frame_bytes, port).doing("the fan-out floor")
         }

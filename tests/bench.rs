@@ -73,6 +73,48 @@ fn fanout_reaches_everybody() {
 }
 
 #[test]
+fn another_core_receives_where_that_is_allowed() {
+    let cores = core_affinity::get_core_ids().unwrap();
+    let core = cores[cores.len() - 1].id;
+    let output = bench(&format!("fanout --connections 200 --repetitions 2 --rps {core} --json"));
+    let (text, complaints) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() {
+        let report: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!((&report["rps_core"], &report["packets_dropped"]), (&core.into(), &0.into()));
+        positive(&report, &["server_cpu_us_per_delivery", "floor_cpu_us_per_delivery"]);
+        return;
+    }
+    // One core only, no rights to make a namespace, or a machine too busy to believe the figure.
+    let reasons = ["not the server's", "network namespace", "could not be raised", "were dropped"];
+    assert!(reasons.iter().any(|reason| complaints.contains(reason)), "{complaints}");
+    assert!(text.is_empty());
+}
+
+#[test]
+fn ratios_at_several_numbers_of_connections() {
+    let report = report("scale --at 100,300 --repetitions 2");
+    let steps = report["steps"].as_array().unwrap();
+    let numbers: Vec<u64> =
+        steps.iter().map(|step| step["connections"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [100, 300]);
+    for step in steps {
+        positive(step, &["server_cpu_us_per_delivery", "floor_cpu_us_per_delivery", "ratio"]);
+        assert_eq!((&step["broadcasts"], &step["interleaved"]), (&100.into(), &true.into()));
+    }
+    assert!(report["largest_to_smallest"].as_f64().unwrap() >= 1.0, "{report}");
+}
+
+#[test]
+fn the_high_lane_reaches_everybody_during_a_flood() {
+    let report = report("flood --connections 100 --rate 100 --repetitions 2");
+    positive(&report, &["ratio", "low_published_per_s", "low_deliveries_per_s", "client_share"]);
+    rises(&report["alone_ms"]);
+    rises(&report["flood_ms"]);
+    assert!(report["frame_bytes"].as_u64().unwrap() >= 600, "{report}");
+}
+
+#[test]
 fn idle_connections_are_players() {
     let report = report("idle --connections 200 --repetitions 1");
     assert_eq!((&report["connected"], &report["players"]), (&200.into(), &200.into()));
@@ -108,6 +150,9 @@ fn what_cannot_be_measured_is_said_before_anything_starts() {
     let taken = taken.local_addr().unwrap().port();
     for (line, expected) in [
         ("fanout --server-core 4096", "there is no such core for this process; choose from ["),
+        ("fanout --rps 4096", "take a core that exists and is not the server's"),
+        ("scale --at 1000,0", "0 is not in 1..=1000000"),
+        ("flood --rate 5000", "5000 is not in 50..=3000"),
         ("idle --client-core 4096", "--client-core 4096: there is no such core"),
         ("fanout --connections 0", "0 is not in 1..=1000000"),
         ("million --connections 1000001", "1000001 is not in 1..=1000000"),

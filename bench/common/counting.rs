@@ -45,6 +45,9 @@ pub(crate) struct Counting {
     /// Of the message that came first, and how many differed from it.
     frame_bytes: usize,
     others: u64,
+    /// Shorter messages are none of the broadcast's.
+    counted_from: usize,
+    passed_over: u64,
     /// Sum of ranks by client, while fairness is looked at.
     ranks: Vec<u64>,
 }
@@ -65,6 +68,8 @@ impl Counting {
             messages: 0,
             frame_bytes: 0,
             others: 0,
+            counted_from: 0,
+            passed_over: 0,
             ranks: Vec::new(),
         }
     }
@@ -83,6 +88,16 @@ impl Counting {
         self.messages = 0;
         self.frame_bytes = 0;
         self.others = 0;
+    }
+
+    /// From now on only messages of at least so many bytes on the wire are a broadcast's.
+    pub(crate) fn count_from(&mut self, frame_bytes: usize) {
+        self.counted_from = frame_bytes;
+    }
+
+    /// Messages that were too short to be counted, since the beginning.
+    pub(crate) fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     /// Clients that have all of the broadcast.
@@ -165,6 +180,10 @@ impl Audience for Counting {
         }
         if !self.is_in[heard.index as usize] {
             return self.greeted(heard);
+        }
+        if heard.frame_bytes < self.counted_from {
+            self.passed_over += 1;
+            return;
         }
         if self.due == 0 {
             return;

@@ -119,6 +119,11 @@ impl Gateway {
         &mut self.operator
     }
 
+    /// One more connection to it.
+    pub(crate) fn another_operator(&self) -> Result<Operator, Problem> {
+        self.operator.another()
+    }
+
     /// Makes the data of messages longer or shorter by as much as `frame_bytes` of them missed.
     pub(crate) fn adjust(&mut self, wanted: usize, was: usize) -> Result<(), Problem> {
         let length = self.data_bytes() + wanted;
