@@ -198,19 +198,6 @@ impl Shard {
         }
     }
 
-    /// A message has begun and not ended with what was received: pieces count as messages do, or
-    /// a client could keep a shard busy with pieces that never become one.
-    pub(crate) fn count_piece(&mut self, id: ConnId) {
-        let messages_max = self.config.limits.messages_per_second_max;
-        if messages_max == 0 {
-            return;
-        }
-        let messages = self.rates.count(self.now, id.place, Sent::add_message).messages();
-        if messages > messages_max * ANSWERS_FACTOR {
-            self.too_much(id);
-        }
-    }
-
     /// Handles a message of a connection that is over its limit if it is an answer, and closes the
     /// connection if it is not.
     pub(crate) fn answer_only(

@@ -124,13 +124,10 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        let is_piece = pending.is_some();
         conn.pending = pending;
         if let Err(error) = decoded {
             self.counters.protocol_errors += 1;
             self.fail(id, error.close_reason(), &error.to_string());
-        } else if is_piece {
-            self.count_piece(id);
         }
     }
 

@@ -1,13 +1,13 @@
 //! The edge: what stands between the socket plane and the shard core.
 //!
 //! Before the core hears of a connection it may have to say by a PROXY header who it is, to pass
-//! the [`gate`], and to finish a TLS handshake; from then on its bytes pass here, sealed on the one
+//! the *gate*, and to finish a TLS handshake; from then on its bytes pass here, sealed on the one
 //! side and plain on the other. With nothing switched on all of this is one comparison an event, and
 //! a connection costs nothing.
 //!
 //! Invariants: the core is told of a connection's beginning before anything else of it, and of
 //! nothing of one that was not let in; whoever was counted by the gate is counted out when the
-//! connection is let go, at one place ([`Edge::part`]). What waits here is bounded by its timeouts.
+//! connection is let go, at one place (`Edge::forget`). What waits here is bounded by its timeouts.
 
 mod counters;
 pub(crate) mod gate;

@@ -106,15 +106,17 @@ fn pings_have_a_limit_of_their_own() {
 }
 
 #[test]
-fn pieces_that_never_become_a_message_close_the_connection() {
-    let mut stage = stage(|limits| limits.messages_per_second_max = 5);
+fn fragments_that_never_become_a_message_close_the_connection() {
+    let mut stage = Stage::new();
     let conn = stage.enter(1);
     stage.receive(conn, masked(OpCode::Data(Data::Binary), false, b"x"));
-    for _ in 0..21 {
-        stage.receive(conn, masked(OpCode::Data(Data::Continue), false, b""));
-    }
+    let fragment = masked(OpCode::Data(Data::Continue), false, b"");
+    stage.receive(conn, fragment.repeat(1_023));
     stage.send();
-    assert_eq!(stage.heard(conn).closed, Some(4006));
+    assert!(stage.ended.is_empty());
+    stage.receive(conn, fragment.repeat(5));
+    stage.send();
+    assert_eq!(stage.heard(conn).closed, Some(1009));
 }
 
 #[test]
