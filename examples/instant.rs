@@ -29,8 +29,10 @@ use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinit
 use tidegate::quiz::director::Command;
 use tidegate::quiz::money::Cents;
 use tidegate::runtime::clock::Clock;
+use tidegate::runtime::edge::EdgeSettings;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
 use tidegate::shard::config::Admission;
+use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::operator::OperatorRequest;
 use tidegate::wire::codec::{Encoding, decode_server, encode_client};
 use tidegate::wire::message::{Decoder, Message, Pending, Role};
@@ -298,6 +300,8 @@ fn start(plane: PlaneSettings) -> Gateway {
         handshake_timeout_ms: 10_000,
         heartbeat_interval_ms: 60_000,
         idle_timeout_ms: 300_000,
+        limits: ConnectionLimits::default(),
+        edge: EdgeSettings::default(),
         echo: false,
         // Nothing is asked to come again: the whole burst is taken at once.
         admission: Admission {

@@ -20,6 +20,8 @@ pub mod shard;
 
 pub mod net;
 
+pub mod tls;
+
 pub mod runtime;
 
 pub mod player;

@@ -15,10 +15,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["base"]),
     ("shard", &["base", "wire", "room", "chat", "quiz", "auth"]),
     ("net", &["base"]),
-    ("runtime", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net"]),
+    ("tls", &["base"]),
+    ("runtime", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls"]),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
     ("sim", &["base", "wire", "room", "chat", "quiz", "auth", "shard"]),
-    ("ops", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "runtime", "player"]),
+    (
+        "ops",
+        &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "runtime", "player"],
+    ),
 ];
 
 /// Layers that are pure: no I/O, no clock, no `unsafe`.

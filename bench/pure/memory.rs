@@ -23,6 +23,7 @@ use tidegate::shard::Secrets;
 use tidegate::shard::Shard;
 use tidegate::shard::config::{Admission, ShardConfig};
 use tidegate::shard::input::{Effect, Input, SendResult};
+use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::operator::OperatorRequest;
 use tidegate::wire::codec::Encoding;
 use tidegate::wire::message::{Decoder, Role};
@@ -170,6 +171,7 @@ fn shard(bucket_count: u16) -> Shard {
         handshake_timeout_ms: 10_000,
         heartbeat_interval_ms: 30_000,
         idle_timeout_ms: 90_000,
+        limits: ConnectionLimits::default(),
         echo: false,
         admission: Admission {
             mailbox_age_ms: 1_000,

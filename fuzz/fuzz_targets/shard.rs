@@ -13,6 +13,7 @@ use tidegate::base::time::{DisplayClock, Time};
 use tidegate::chat::settings::ChatSettings;
 use tidegate::shard::config::{Admission, ShardConfig};
 use tidegate::shard::input::{Input, SendResult};
+use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::{Secrets, Shard};
 use tidegate::wire::codec::Encoding;
 use tidegate::wire::message::{Decoder, Role};
@@ -32,6 +33,7 @@ fn shard() -> Shard {
         handshake_timeout_ms: 5_000,
         heartbeat_interval_ms: 10_000,
         idle_timeout_ms: 30_000,
+        limits: ConnectionLimits::default(),
         echo: false,
         admission: Admission {
             mailbox_age_ms: 1_000,

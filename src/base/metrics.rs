@@ -107,6 +107,8 @@ metrics! {
         ClosedTooSlow(reason = "too_slow"),
         ClosedHandshakeTimeout(reason = "handshake_timeout"),
         ClosedTokenRevoked(reason = "token_revoked"),
+        ClosedRateLimited(reason = "rate_limited"),
+        ClosedAged(reason = "aged"),
         ClosedOtherwise(reason = "other"),
     }
     Counter Count "tidegate_timeouts_total" "Connections from which nothing came, or not in time." {
@@ -116,10 +118,41 @@ metrics! {
     Counter Count "tidegate_accept_pauses_total" "Times at which accepting paused because the kernel was out of something." {
         AcceptPauses,
     }
+    Gauge Count "tidegate_accepting_held" "1 while nobody is accepted because memory or descriptors are short." {
+        AcceptHeld,
+    }
+    Counter Count "tidegate_accept_holds_total" "Times at which accepting stopped because memory or descriptors were short." {
+        AcceptHolds,
+    }
+    Counter Count "tidegate_connects_refused_total" "Connections refused before their upgrade, by the limit." {
+        RefusedAddressFull(limit = "connections_per_address"),
+        RefusedAddressRate(limit = "connects_per_address"),
+        RefusedRate(limit = "connects"),
+    }
+    Counter Count "tidegate_connects_refused_dry_run_total" "Connections let in by a dry run that were to be refused, by the limit." {
+        DryRunAddressFull(limit = "connections_per_address"),
+        DryRunAddressRate(limit = "connects_per_address"),
+        DryRunRate(limit = "connects"),
+    }
+    Counter Count "tidegate_proxy_headers_total" "PROXY headers taken." { ProxyHeaders }
+    Counter Count "tidegate_proxy_errors_total" "Connections closed because their PROXY header was wrong or missing." {
+        ProxyErrors,
+    }
+    Counter Count "tidegate_tls_handshakes_total" "TLS handshakes done." { TlsHandshakes }
+    Counter Count "tidegate_tls_errors_total" "Connections that TLS failed on." { TlsErrors }
+    Gauge Count "tidegate_edge_waiting" "Connections of which a PROXY header, a TLS handshake or a request to be refused is awaited." {
+        EdgeWaiting,
+    }
+    Counter Count "tidegate_edge_timeouts_total" "Connections whose PROXY header or TLS handshake did not come in time." {
+        EdgeTimeouts,
+    }
     Counter Count "tidegate_upgrades_total" "Upgrade requests taken." { Upgrades }
     Counter Count "tidegate_upgrades_refused_total" "Upgrade requests refused." { UpgradesRefused }
     Counter Count "tidegate_short_requests_total" "Plain HTTP requests on the clients' address." { ShortRequests }
     Counter Count "tidegate_short_refusals_total" "Plain HTTP requests that were answered with an error." { ShortRefusals }
+    Counter Count "tidegate_origins_refused_total" "Upgrade requests refused because of the page that they came from." {
+        OriginsRefused,
+    }
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }
     Counter Count "tidegate_authentications_refused_total" "Tokens refused." {
         AuthenticationsRefused,
@@ -369,8 +402,9 @@ mod tests {
             assert_eq!(base.ends_with("_seconds"), unit == MetricUnit::Nanoseconds, "{name}");
             assert_eq!(base.ends_with("_bytes"), unit == MetricUnit::Bytes, "{name}");
             assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}");
-            let expected = if kind == MetricKind::Bucket { "le" } else { "reason" };
-            assert!(label.is_none_or(|(label, _)| label == expected), "{name}");
+            let expected: &[&str] =
+                if kind == MetricKind::Bucket { &["le"] } else { &["reason", "limit"] };
+            assert!(label.is_none_or(|(label, _)| expected.contains(&label)), "{name}");
         }
     }
 

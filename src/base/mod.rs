@@ -3,7 +3,9 @@
 //! Imports no other module of this crate. Nothing here reads a clock or does I/O; randomness from
 //! the operating system enters only through the [`entropy::Entropy`] trait.
 
+pub mod addresses;
 pub mod bugs;
+pub mod chunked;
 pub mod entropy;
 pub mod hash;
 pub mod ids;

@@ -1,6 +1,7 @@
 //! What a plane has done, as plain numbers: one writer, read by copying.
 
-/// Counters of one plane since it was made. All only grow, except `slots_used` and `rings`.
+/// Counters of one plane since it was made. All only grow, except `slots_used`,
+/// `rings` and `accept_held`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlaneCounters {
     /// Connections accepted.
@@ -9,6 +10,10 @@ pub struct PlaneCounters {
     pub accept_errors: u64,
     /// Times that accepting paused because the kernel was out of something.
     pub accept_pauses: u64,
+    /// Times that the caller held accepting.
+    pub accept_holds: u64,
+    /// 1 while the caller holds accepting.
+    pub accept_held: u64,
     /// Connects begun.
     pub connects: u64,
     /// Connects that failed.

@@ -1,6 +1,7 @@
 //! The short commands: they write and end. The long ones (`serve`, `demo`) are the binary's.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::auth::token::{MoreClaims, NewToken, mint_with};
@@ -8,8 +9,8 @@ use crate::base::ids::UserId;
 use crate::base::limits::TOKEN_ROOMS_MAX;
 use crate::ops::cli::{CheckConfigArguments, ExitStatus, TokenArguments};
 use crate::ops::config::{self, Config};
-use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
+use crate::ops::watch::tls_files::TlsFiles;
 
 /// What a short command may use of the world.
 pub struct Surroundings<'w> {
@@ -38,7 +39,10 @@ pub fn check_config(
         flags: vec![],
     };
     match Settings::load(&sources) {
-        Ok(settings) => written(describe(arguments, &settings, surroundings.output)),
+        Ok(settings) => match TlsFiles::check(&settings.config) {
+            Ok(()) => written(describe(arguments, &settings, surroundings.output)),
+            Err(error) => complain(&error, surroundings.complaints),
+        },
         Err(problems) => complain(&problems, surroundings.complaints),
     }
 }
@@ -140,7 +144,7 @@ fn missing_secrets(config: &Config) -> Vec<&'static str> {
 }
 
 /// Writes all problems, and how to go on.
-pub fn complain(problems: &Problems, complaints: &mut dyn Write) -> ExitStatus {
+pub fn complain(problems: &dyn Display, complaints: &mut dyn Write) -> ExitStatus {
     // If even complaining fails, the status still tells.
     let _ = writeln!(complaints, "{problems}");
     ExitStatus::Settings

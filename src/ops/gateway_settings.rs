@@ -5,12 +5,16 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::auth::keys::KeySet;
+use crate::base::addresses::Network;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
 use crate::chat::settings::ChatSettings;
 use crate::net::{Limit, ListenSettings, PlaneSettings};
 use crate::ops::config::{ChatConfig, Config};
+use crate::ops::config::keys::comma_separated;
+use crate::runtime::edge::{EdgeSettings, GateSettings};
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
 use crate::shard::config::Admission;
+use crate::shard::limits::ConnectionLimits;
 
 /// An echo answers the longest message whole, behind one that is still on its way.
 const ECHO_SPILL_BYTES: usize = 2 * CLIENT_MESSAGE_BYTES_MAX + 1024 * 1024;
@@ -55,6 +59,8 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
         handshake_timeout_ms: millis(limits.handshake_timeout_ms),
         heartbeat_interval_ms: millis(limits.heartbeat_interval_ms),
         idle_timeout_ms: millis(limits.idle_timeout_ms),
+        limits: connection_limits(config),
+        edge: edge_settings(config),
         echo: false,
         admission: Admission {
             mailbox_age_ms: millis(quiz.retry_mailbox_age_ms),
@@ -96,8 +102,42 @@ pub fn as_echo(settings: GatewaySettings) -> GatewaySettings {
         listen: ListenSettings { send_buffer_bytes: None, ..settings.listen },
         message_bytes_max: CLIENT_MESSAGE_BYTES_MAX,
         spill_bytes_max: ECHO_SPILL_BYTES,
+        limits: ConnectionLimits::default(),
+        edge: EdgeSettings::default(),
         echo: true,
         ..settings
+    }
+}
+
+/// All but the certificates, which are in files.
+fn edge_settings(config: &Config) -> EdgeSettings {
+    let limits = &config.limits;
+    let sources = config.proxy.sources.as_deref().unwrap_or_default();
+    EdgeSettings {
+        gate: GateSettings {
+            connections_per_address_max: limits.connections_per_address_max,
+            connects_per_address_per_second_max: limits.connects_per_address_per_second_max,
+            connects_per_second_max: limits.connects_per_second_max,
+            ipv6_prefix_bits: limits.ipv6_prefix_bits,
+            is_dry_run: limits.connects_dry_run,
+        },
+        // The configuration was checked: a list that is none is not here.
+        proxy_sources: Network::list(sources).unwrap_or_default().into(),
+        proxy_timeout: Duration::from_millis(config.proxy.header_timeout_ms),
+        tls: None,
+        tls_timeout: Duration::from_millis(config.tls.handshake_timeout_ms),
+    }
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let limits = &config.limits;
+    let origins = limits.origins.as_deref().unwrap_or_default();
+    ConnectionLimits {
+        messages_per_second_max: limits.messages_per_second_max,
+        pings_per_second_max: limits.pings_per_second_max,
+        age_max_ms: millis(limits.age_max_ms),
+        upgrade_bytes_max: limits.upgrade_bytes_max,
+        origins: comma_separated(origins).map(str::to_owned).collect(),
     }
 }
 
@@ -124,7 +164,7 @@ fn plane_settings(config: &Config, shards: u16, files: Limit) -> PlaneSettings {
     }
 }
 
-/// The configuration allows an hour at most.
+/// The configuration allows thirty days at most.
 fn millis(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

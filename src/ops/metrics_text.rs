@@ -163,6 +163,10 @@ mod tests {
             tidegate_closes_total{shard="1",reason="handshake_timeout"} 0
             tidegate_closes_total{shard="0",reason="token_revoked"} 0
             tidegate_closes_total{shard="1",reason="token_revoked"} 0
+            tidegate_closes_total{shard="0",reason="rate_limited"} 0
+            tidegate_closes_total{shard="1",reason="rate_limited"} 0
+            tidegate_closes_total{shard="0",reason="aged"} 0
+            tidegate_closes_total{shard="1",reason="aged"} 0
             tidegate_closes_total{shard="0",reason="other"} 0
             tidegate_closes_total{shard="1",reason="other"} 0
             # HELP tidegate_sent_bytes_total Bytes sent to clients.

@@ -27,4 +27,5 @@ pub mod show_file;
 pub mod show_json;
 pub mod signals;
 pub mod toml_table;
+pub mod watch;
 pub mod words;

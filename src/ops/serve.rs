@@ -23,6 +23,9 @@ use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::ShowFile;
 use crate::ops::signals;
+use crate::ops::watch::Watch;
+use crate::ops::watch::pressure::PressureLimits;
+use crate::ops::watch::tls_files::{TlsFiles, TlsFilesError};
 use crate::ops::words::{WordsFile, WordsKeeper};
 use crate::runtime::clock::Clock;
 use crate::runtime::fatal::end_process_on_panic;
@@ -66,6 +69,14 @@ pub enum ServeError {
     /// The thread of the word list.
     #[error("the thread of the word list cannot be started: {0}; raise the limit on threads")]
     Words(#[source] io::Error),
+    /// Certificates.
+    #[error("TLS cannot begin: {0}")]
+    Tls(#[from] TlsFilesError),
+    /// The watch.
+    #[error(
+        "the watch over memory and certificates cannot be started: {0}; raise the limit on threads"
+    )]
+    Watch(#[source] io::Error),
     /// Signals.
     #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]
     Signals(#[source] io::Error),
@@ -76,7 +87,7 @@ impl ServeError {
     #[must_use]
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            ServeError::Settings(_) => ExitStatus::Settings,
+            ServeError::Settings(_) | ServeError::Tls(_) => ExitStatus::Settings,
             // Threads and descriptors are limits of the host, too.
             ServeError::Host(_)
             | ServeError::Gateway(
@@ -90,6 +101,7 @@ impl ServeError {
             | ServeError::KeyWatch(_)
             | ServeError::Autopilot(_)
             | ServeError::Words(_)
+            | ServeError::Watch(_)
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
             | ServeError::Gateway(StartError::Bind(_))
@@ -118,16 +130,19 @@ pub fn serve(
     log::start(config.log.level, config.log.format, config.log.filter.as_deref())?;
     end_process_on_panic();
     let stop = signals::watch().map_err(ServeError::Signals)?;
-    let gateway = start_gateway(&mut config, arguments.echo)?;
+    let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
+    let gateway = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    let watch = watch(&config, &gateway, tls);
     let operations = if arguments.echo { None } else { Some(operate(&config, &gateway, &shows)) };
-    let operations = match operations.transpose() {
-        Ok(operations) => operations,
-        Err(error) => {
+    let (operations, watch) = match (operations.transpose(), watch) {
+        (Ok(operations), Ok(watch)) => (operations, watch),
+        (Err(error), _) | (_, Err(error)) => {
             gateway.stop();
             return Err(error);
         }
     };
     await_signal(&stop);
+    watch.stop();
     let http = operations.map(Operations::stop_commanding);
     gateway.stop_within(Duration::from_millis(config.limits.drain_timeout_ms));
     if let Some(http) = http {
@@ -144,7 +159,19 @@ fn await_signal(stop: &Receiver<&'static str>) {
     }
 }
 
-fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError> {
+fn watch(config: &Config, gateway: &Gateway, tls: Option<TlsFiles>) -> Result<Watch, ServeError> {
+    let limits = PressureLimits {
+        user_memory_bytes_max: config.limits.user_memory_bytes_max,
+        memory_available_bytes_min: config.limits.memory_available_bytes_min,
+    };
+    Watch::start(gateway.orders(), limits, tls).map_err(ServeError::Watch)
+}
+
+fn start_gateway(
+    config: &mut Config,
+    echo: bool,
+    tls: Option<&mut TlsFiles>,
+) -> Result<Gateway, ServeError> {
     let files = host::raise_file_limit()?;
     // An echo needs no secrets, so nobody has to know that they are missing.
     for note in config.make_missing_secrets(&mut SystemEntropy).iter().filter(|_| !echo) {
@@ -154,7 +181,8 @@ fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError>
     if let Some(file) = WordsFile::of(&config.chat) {
         settings.words = Arc::new(file.read()?);
     }
-    let settings = if echo { as_echo(settings) } else { settings };
+    let mut settings = if echo { as_echo(settings) } else { settings };
+    settings.edge.tls = tls.map(TlsFiles::load).transpose()?;
     for warning in host::inspect(settings.shards, &settings.plane, config.limits.connections_max)? {
         tracing::warn!("{warning}");
     }
@@ -165,6 +193,7 @@ fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError>
         rings_max = settings.plane.rings_max,
         slots_per_ring = settings.plane.slots_per_ring,
         files_max = files.soft,
+        tls = settings.edge.tls.is_some(),
         echo,
         "listening for clients"
     );

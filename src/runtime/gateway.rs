@@ -25,21 +25,27 @@ use crate::net::{
     BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
 };
 use crate::runtime::clock::Clock;
+use crate::runtime::edge::gate::Gate;
+use crate::runtime::edge::{Edge, EdgeSettings};
 use crate::runtime::fatal;
 use crate::runtime::mailbox::{Address, Posts, mailbox};
 use crate::runtime::meter::Meter;
 use crate::runtime::operator::Call;
 pub use crate::runtime::operator::{CallError, Caller};
-use crate::runtime::pump::{Pump, Stop, run};
+use crate::runtime::pump::{Order, Pump, Stop, run};
 use crate::runtime::reactor::{Cycle, Park, make_executor};
 use crate::shard::config::{Admission, ShardConfig};
+use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
 use crate::shard::{Secrets, Shard};
+use crate::tls::TlsConfig;
 use crate::wire::message::{Decoder, Role};
 
 /// Requests of operators that may wait for a shard.
 const CALLS_MAX: usize = 256;
+/// Orders that may wait for a shard: they come one by one, seconds apart.
+const ORDERS_MAX: usize = 64;
 /// How long a shard may take to end after its clients had their time to leave. One that takes
 /// longer is stuck: it would never end.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -78,6 +84,10 @@ pub struct GatewaySettings {
     pub heartbeat_interval_ms: u32,
     /// How long a client may be silent.
     pub idle_timeout_ms: u32,
+    /// What one connection may do.
+    pub limits: ConnectionLimits,
+    /// What stands before the shards: limits on connecting, the PROXY protocol, TLS.
+    pub edge: EdgeSettings,
     /// Send every message back instead of understanding it.
     pub echo: bool,
     /// When answers are asked to come again.
@@ -150,7 +160,32 @@ pub struct Gateway {
     caller: Caller,
     snapshots: Vec<Arc<ShardSnapshot>>,
     stop: Arc<Stop>,
+    orders: Orders,
     threads: Vec<ShardThread>,
+}
+
+/// Tells the shards of a gateway what concerns all of them, from any thread.
+#[derive(Clone)]
+pub struct Orders(Arc<[Address<Order>]>);
+
+impl Orders {
+    /// Leaves clients in the backlog, or accepts them again.
+    pub fn hold_accepting(&self, hold: bool) {
+        self.give(&Order::HoldAccepting(hold));
+    }
+
+    /// Connections that come from now on are served with these certificates; whoever is connected
+    /// stays.
+    pub fn renew_tls(&self, config: &TlsConfig) {
+        self.give(&Order::Renew(config.clone()));
+    }
+
+    fn give(&self, order: &Order) {
+        for shard in self.0.iter() {
+            // A shard that takes no orders any more is about to end.
+            let _ = shard.try_send(order.clone());
+        }
+    }
 }
 
 /// What a shard's thread needs to begin.
@@ -162,6 +197,8 @@ struct Beginning {
     listener: Listener,
     mailbox: Receiver<Batch>,
     calls: Receiver<Call>,
+    orders: Receiver<Order>,
+    gate: Arc<Gate>,
     snapshot: Arc<ShardSnapshot>,
     stop: Arc<Stop>,
     /// The thread's waker, or why there is none.
@@ -182,12 +219,14 @@ impl Gateway {
         let listeners = Listener::bind_all(&settings.listen, shards)?;
         let local_address = listeners[0].address();
         let stop = Arc::new(Stop::default());
+        let gate = Arc::new(Gate::new(settings.edge.gate));
         let now = clock.now();
         let snapshots: Vec<_> = (0..shards).map(|_| Arc::new(ShardSnapshot::new(now))).collect();
         let mut begun = Vec::with_capacity(shards);
         for (me, listener) in ShardId::all(settings.shards).zip(listeners) {
             let (mail_sender, mailbox) = mailbox();
             let (call_sender, calls) = flume::bounded(CALLS_MAX);
+            let (order_sender, orders) = flume::bounded(ORDERS_MAX);
             let (address_sender, addresses) = flume::bounded(1);
             let (ready_sender, ready) = flume::bounded(1);
             let beginning = Beginning {
@@ -198,6 +237,8 @@ impl Gateway {
                 listener,
                 mailbox,
                 calls,
+                orders,
+                gate: gate.clone(),
                 snapshot: snapshots[me.index()].clone(),
                 stop: stop.clone(),
                 ready: ready_sender,
@@ -205,7 +246,14 @@ impl Gateway {
             };
             let thread = ShardThread::spawn(me, move || begin(beginning))
                 .map_err(|error| StartError::Thread { shard: me, error })?;
-            begun.push(Begun { mail_sender, call_sender, address_sender, ready, thread });
+            begun.push(Begun {
+                mail_sender,
+                call_sender,
+                order_sender,
+                address_sender,
+                ready,
+                thread,
+            });
         }
         let wakers = begun.iter().map(Begun::waker).collect::<Result<Vec<_>, _>>()?;
         let placement = Placement::new(settings.placement_key, settings.buckets, settings.shards);
@@ -213,8 +261,12 @@ impl Gateway {
         let addresses =
             addresses.map(|(begun, waker)| Address::new(begun.call_sender.clone(), waker.clone()));
         let caller = Caller::new(placement, addresses.collect());
+        let orders = begun.iter().zip(&wakers);
+        let orders =
+            orders.map(|(begun, waker)| Address::new(begun.order_sender.clone(), waker.clone()));
+        let orders = Orders(orders.collect());
         let threads = introduce(begun, &wakers);
-        Ok(Gateway { clock, local_address, caller, snapshots, stop, threads })
+        Ok(Gateway { clock, local_address, caller, snapshots, stop, orders, threads })
     }
 
     /// Where clients connect; the port that the kernel chose if the configured one was 0.
@@ -240,6 +292,12 @@ impl Gateway {
     #[must_use]
     pub fn caller(&self) -> Caller {
         self.caller.clone()
+    }
+
+    /// A handle with which other threads tell all shards what concerns them.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// See [`Caller::wake_all`].
@@ -333,6 +391,7 @@ fn introduce(begun: Vec<Begun>, wakers: &[Waker]) -> Vec<ShardThread> {
 struct Begun {
     mail_sender: Sender<Batch>,
     call_sender: Sender<Call>,
+    order_sender: Sender<Order>,
     address_sender: Sender<Vec<Option<Address<Batch>>>>,
     ready: Receiver<Result<Waker, StartError>>,
     thread: ShardThread,
@@ -384,6 +443,8 @@ async fn live(beginning: Beginning) {
         clock,
         mailbox: beginning.mailbox,
         calls: beginning.calls,
+        orders: beginning.orders,
+        edge: Edge::new(me, settings.edge.clone(), beginning.gate),
         posts: Posts::new(addresses),
         meter: Meter::new(beginning.snapshot),
         stop: beginning.stop,
@@ -421,6 +482,7 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         handshake_timeout_ms: settings.handshake_timeout_ms,
         heartbeat_interval_ms: settings.heartbeat_interval_ms,
         idle_timeout_ms: settings.idle_timeout_ms,
+        limits: settings.limits.clone(),
         echo: settings.echo,
         admission: settings.admission,
         chat: settings.chat,

@@ -11,6 +11,7 @@ use crate::base::metrics::{Counters, Metric, ShardSnapshot};
 use crate::base::time::Time;
 use crate::net::PlaneCounters;
 use crate::runtime::clock::STEP_NOTICED;
+use crate::runtime::edge::EdgeCounters;
 use crate::shard::Shard;
 use crate::shard::counters::{ChatRefusal, Counters as ShardCounters};
 use crate::wire::close::CloseReason;
@@ -84,6 +85,28 @@ impl Meter {
         self.snapshot.publish(&self.counters, now);
     }
 
+    /// Takes the numbers of the edge.
+    pub(crate) fn take_edge(&mut self, edge: &EdgeCounters) {
+        let [full, often, crowded] = edge.refused;
+        let [dry_full, dry_often, dry_crowded] = edge.refused_in_dry_run;
+        for (metric, value) in [
+            (Metric::RefusedAddressFull, full),
+            (Metric::RefusedAddressRate, often),
+            (Metric::RefusedRate, crowded),
+            (Metric::DryRunAddressFull, dry_full),
+            (Metric::DryRunAddressRate, dry_often),
+            (Metric::DryRunRate, dry_crowded),
+            (Metric::ProxyHeaders, edge.proxy_headers),
+            (Metric::ProxyErrors, edge.proxy_errors),
+            (Metric::TlsHandshakes, edge.tls_handshakes),
+            (Metric::TlsErrors, edge.tls_errors),
+            (Metric::EdgeTimeouts, edge.timeouts),
+            (Metric::EdgeWaiting, edge.waiting),
+        ] {
+            self.counters.set(metric, value);
+        }
+    }
+
     fn take_shard(&mut self, shard: &Shard) {
         let gauges = shard.gauges();
         let counts = shard.counters();
@@ -99,6 +122,7 @@ impl Meter {
             (Metric::UpgradesRefused, counts.upgrades_refused),
             (Metric::ShortRequests, counts.short_requests),
             (Metric::ShortRefusals, counts.short_refusals),
+            (Metric::OriginsRefused, counts.origins_refused),
             (Metric::Authentications, counts.tokens_accepted),
             (Metric::AuthenticationsRefused, counts.tokens_refused),
             (Metric::AuthenticationsRefreshed, counts.tokens_refreshed),
@@ -183,6 +207,8 @@ impl Meter {
         for (metric, value) in [
             (Metric::AcceptErrors, plane.accept_errors),
             (Metric::AcceptPauses, plane.accept_pauses),
+            (Metric::AcceptHolds, plane.accept_holds),
+            (Metric::AcceptHeld, plane.accept_held),
             (Metric::Sockets, plane.slots_used),
             (Metric::Rings, plane.rings),
             (Metric::RingErrors, plane.ring_errors),
@@ -222,6 +248,8 @@ fn close_metric(reason: CloseReason) -> Metric {
         CloseReason::TooSlow => Metric::ClosedTooSlow,
         CloseReason::HandshakeTimeout => Metric::ClosedHandshakeTimeout,
         CloseReason::TokenRevoked => Metric::ClosedTokenRevoked,
+        CloseReason::RateLimited => Metric::ClosedRateLimited,
+        CloseReason::Aged => Metric::ClosedAged,
         CloseReason::Normal
         | CloseReason::PolicyViolation
         | CloseReason::InternalError

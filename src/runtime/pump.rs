@@ -16,8 +16,9 @@ use flume::Receiver;
 
 use crate::base::ids::{ConnId, ShardId};
 use crate::base::time::Time;
-use crate::net::{Event, Plane, SendOutcome, SendRequest, TurnLimits};
+use crate::net::{Event, Plane, SendOutcome, SendRequest};
 use crate::runtime::clock::Clock;
+use crate::runtime::edge::Edge;
 use crate::runtime::journal::MemoryJournal;
 use crate::runtime::mailbox::Posts;
 use crate::runtime::meter::Meter;
@@ -26,6 +27,7 @@ use crate::runtime::reactor::{Cycle, Park, Wake};
 use crate::shard::Shard;
 use crate::shard::input::{Effect, Input, SendResult};
 use crate::shard::mail::{Batch, Mail};
+use crate::tls::TlsConfig;
 
 /// While the journal waits for its files, glommio's reactor runs after the first turn that ends so
 /// long after it ran last.
@@ -66,6 +68,17 @@ pub(crate) struct Pump {
     pub(crate) posts: Posts,
     pub(crate) meter: Meter,
     pub(crate) stop: Arc<Stop>,
+    pub(crate) edge: Edge,
+    pub(crate) orders: Receiver<Order>,
+}
+
+/// What the process tells a shard's pump, beside stopping.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// Accept nobody for now, or again.
+    HoldAccepting(bool),
+    /// TLS begins with these certificates from now on.
+    Renew(TlsConfig),
 }
 
 /// How the shards of a process stop together: none ends before all are done with each other.
@@ -168,7 +181,8 @@ pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
 impl Running {
     /// One turn; false if there was nothing to do.
     fn turn(&mut self) -> bool {
-        let received = self.receive();
+        self.take_orders();
+        let received = self.receive() | self.work_at_edge();
         let mailed = self.take_mail();
         let called = self.take_calls();
         let ticked = self.tick();
@@ -186,10 +200,16 @@ impl Running {
     }
 
     fn receive(&mut self) -> bool {
-        let Pump { plane, shard, clock, posts, .. } = &mut self.pump;
+        let Pump { plane, shard, clock, posts, edge, .. } = &mut self.pump;
         let crowded = posts.deliver_waiting() || shard.is_overfull();
         plane.pause_reading(crowded);
-        let report = plane.turn(&|| clock.now(), TurnLimits::default(), &mut |event| {
+        let is_plain = edge.is_off();
+        let limits = edge.turn_limits();
+        let report = plane.turn(&|| clock.now(), limits, &mut |event| {
+            if !is_plain {
+                let now = clock.now();
+                return edge.take(event, now, &mut |input| shard.step(now, input));
+            }
             let input = match event {
                 Event::Accepted { conn, peer } => Input::Opened { conn, peer },
                 Event::Received { conn, bytes, arrived } => {
@@ -209,6 +229,24 @@ impl Running {
             shard.step(clock.now(), Input::ReceivedAll { until });
         }
         report.events > 0 || report.more
+    }
+
+    fn work_at_edge(&mut self) -> bool {
+        let Pump { plane, shard, clock, edge, .. } = &mut self.pump;
+        if edge.is_off() {
+            return false;
+        }
+        let now = clock.now();
+        edge.work(now, plane, &mut |input| shard.step(now, input))
+    }
+
+    fn take_orders(&mut self) {
+        while let Ok(order) = self.pump.orders.try_recv() {
+            match order {
+                Order::HoldAccepting(hold) => self.pump.plane.hold_accepting(hold),
+                Order::Renew(config) => self.pump.edge.renew(config),
+            }
+        }
     }
 
     fn take_mail(&mut self) -> bool {
@@ -295,7 +333,12 @@ impl Running {
     }
 
     fn send_planned(&mut self) {
-        let Pump { shard, plane, clock, .. } = &mut self.pump;
+        let Pump { shard, plane, clock, edge, .. } = &mut self.pump;
+        if let Some(seals) = edge.seals() {
+            self.way.results.clear();
+            seals.send(shard, plane, clock.now(), &mut self.way.results);
+            return shard.sends_done(clock.now(), &self.way.results);
+        }
         let requests: Vec<SendRequest<'_>> = shard
             .plans()
             .iter()
@@ -314,9 +357,25 @@ impl Running {
     }
 
     fn close(&mut self) -> bool {
-        let worked = self.carry_out() || !self.way.closes.is_empty();
+        let mut worked = self.carry_out() || !self.way.closes.is_empty();
+        let Pump { plane, clock, edge, .. } = &mut self.pump;
+        if edge.is_off() {
+            for (conn, last) in self.way.closes.drain(..) {
+                plane.close(conn, &last);
+            }
+            return worked;
+        }
+        let now = clock.now();
         for (conn, last) in self.way.closes.drain(..) {
-            self.pump.plane.close(conn, &last);
+            plane.close(conn, &edge.part(conn, last, now));
+        }
+        while let Some(farewell) = edge.next_farewell(now) {
+            worked = true;
+            if farewell.abort {
+                plane.abort(farewell.conn);
+            } else {
+                plane.close(farewell.conn, &farewell.last);
+            }
         }
         worked
     }
@@ -333,30 +392,34 @@ impl Running {
     }
 
     fn publish_status(&mut self, now: Time) {
-        let Pump { me, meter, clock, shard, plane, mailbox, .. } = &mut self.pump;
+        let Pump { me, meter, clock, shard, plane, mailbox, edge, .. } = &mut self.pump;
         // Time that decides something is monotonic: a step is worth knowing, and moves nothing.
         if let (Some(moved_ms), ShardId(0)) =
             (meter.note_wall_clock(clock.wall_clock_step_ms()), *me)
         {
             tracing::warn!(moved_ms, "the wall clock was stepped");
         }
+        meter.take_edge(&edge.counters());
         meter.publish(now, shard, &plane.counters(), mailbox.len());
         self.status_due = now + STATUS_INTERVAL;
     }
 
     async fn park(&mut self, park: &Park) {
         let now = self.pump.clock.now();
-        self.publish_status(now);
         let awake = self.pump.shard.must_stay_awake().then(|| now + OPEN_QUESTION_SLEEP);
-        let deadlines = [self.pump.shard.deadline(), awake, self.goodbye_until];
+        let edge = self.pump.edge.deadline();
+        let deadlines = [self.pump.shard.deadline(), awake, self.goodbye_until, edge];
         let deadline = deadlines.into_iter().flatten().min();
         let Pump { plane, clock, .. } = &mut self.pump;
         let idle = plane.prepare_park(deadline, &|| clock.now());
         // Whoever posts after this look wakes us; whoever posted before is seen by it.
-        let alone = self.pump.mailbox.is_empty() && self.pump.calls.is_empty();
+        let Pump { mailbox, calls, orders, .. } = &self.pump;
+        let alone = mailbox.is_empty() && calls.is_empty() && orders.is_empty();
         if idle && alone && !self.has_news_of_stopping() {
             let guard = if awake.is_some() { SLEEP_GUARD_OPEN } else { SLEEP_GUARD };
             if self.journal.is_writing() || !self.pump.plane.nap(NAP) {
+                // Not before each nap: a shard with a little to do naps ten thousand times a second.
+                self.publish_status(self.pump.clock.now());
                 let wake = park.sleep(guard).await;
                 self.note_wake(wake);
             }

@@ -7,6 +7,7 @@ use crate::base::ids::ShardId;
 use crate::base::time::DisplayClock;
 use crate::chat::settings::ChatSettings;
 use crate::chat::words::WordList;
+use crate::shard::limits::ConnectionLimits;
 use crate::wire::message::Decoder;
 
 /// A shard's settings. The configuration has checked them.
@@ -31,6 +32,8 @@ pub struct ShardConfig {
     pub heartbeat_interval_ms: u32,
     /// How long a client may be silent.
     pub idle_timeout_ms: u32,
+    /// What one connection may do.
+    pub limits: ConnectionLimits,
     /// Send every message back instead of understanding it: for conformance suites.
     pub echo: bool,
     /// When answers are asked to come again.

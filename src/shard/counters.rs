@@ -20,6 +20,8 @@ pub struct Counters {
     pub short_requests: u64,
     /// Those that were refused.
     pub short_refusals: u64,
+    /// Upgrade requests refused because of the page that they came from.
+    pub origins_refused: u64,
     /// Tokens accepted.
     pub tokens_accepted: u64,
     /// Tokens refused.

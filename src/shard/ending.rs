@@ -143,6 +143,8 @@ impl Shard {
                     <= self.clock.unix_ms(self.received_until) / 1_000
                 {
                     self.token_expired(id);
+                } else {
+                    self.close_for_age(id);
                 }
             }
             State::Connecting | State::Upgraded | State::Closing => {}

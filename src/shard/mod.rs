@@ -19,6 +19,7 @@ pub mod counters;
 mod ending;
 mod held;
 pub mod input;
+pub mod limits;
 pub mod mail;
 mod messages;
 pub mod operator;
@@ -52,6 +53,7 @@ use crate::shard::counters::Counters;
 use crate::shard::ending::Patrol;
 use crate::shard::held::{Held, Post};
 use crate::shard::input::{Effect, Input};
+use crate::shard::limits::{Ages, Rates};
 use crate::shard::mail::{Batch, Mail};
 use crate::shard::outbox::Outbox;
 use crate::shard::push::Push;
@@ -96,6 +98,8 @@ pub struct Shard {
     push: Push,
     held: Held,
     patrol: Patrol,
+    rates: Rates,
+    ages: Ages,
     quiz: QuizBridge,
     chat: ChatState,
     /// Mail of this shard to itself, delivered before the step ends.
@@ -131,6 +135,8 @@ impl Shard {
             push: Push::default(),
             held: Held::default(),
             patrol: Patrol::default(),
+            rates: Rates::default(),
+            ages: Ages::default(),
             loopback: VecDeque::new(),
             effects: Vec::new(),
             counters: Counters::default(),
@@ -145,6 +151,7 @@ impl Shard {
             Input::Opened { conn, .. } => {
                 self.counters.connections_opened += 1;
                 self.conns.open(conn, now);
+                self.begin_limits(conn);
                 self.begin_patrol();
             }
             Input::Received { conn, bytes, arrived } => self.received(conn, bytes, arrived),

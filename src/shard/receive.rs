@@ -10,6 +10,7 @@ use crate::room::lane::Position;
 use crate::shard::Shard;
 use crate::shard::conn::{Flags, JoinWish, clock_ms};
 use crate::shard::input::Effect;
+use crate::shard::limits::Counted;
 use crate::shard::messages;
 use crate::shard::session::{Event, State};
 use crate::wire::close::CloseReason;
@@ -21,7 +22,7 @@ use crate::wire::frame::{self, Control, Data, OpCode};
 use crate::wire::message::Message;
 use crate::wire::proto;
 use crate::wire::short::is_short;
-use crate::wire::upgrade::{self, Upgrade, UpgradeRequest};
+use crate::wire::upgrade::{self, Upgrade, UpgradeError, UpgradeRequest};
 
 impl Shard {
     /// Bytes came from a client.
@@ -49,19 +50,34 @@ impl Shard {
             return;
         };
         let mut request = std::mem::take(&mut conn.entry_mut().request);
+        let begins = request.is_empty();
         request.extend_from_slice(bytes);
         if is_short(&request) {
             return self.short_request(id, request, arrived);
         }
-        match upgrade::parse(&request, default_encoding) {
-            Upgrade::Incomplete => conn.entry_mut().request = request,
+        let bytes_max = self.config.limits.upgrade_bytes_max;
+        // What ends no line completes no request: a client that sends byte by byte is not read from
+        // the beginning for each.
+        if !begins && request.len() < bytes_max && !bytes.contains(&b'\n') {
+            conn.entry_mut().request = request;
+            return;
+        }
+        let window = request.len().min(bytes_max);
+        match upgrade::parse(&request[..window], default_encoding) {
+            Upgrade::Incomplete if request.len() < bytes_max => conn.entry_mut().request = request,
+            Upgrade::Incomplete => {
+                self.refuse_upgrade(id, UpgradeError::HeadersBeyond { bytes_max });
+            }
             Upgrade::Rejected { response, .. } => {
                 self.counters.upgrades_refused += 1;
                 self.end(id, Bytes::from(response));
             }
             Upgrade::Complete { .. } if self.is_stopping => {
-                self.counters.upgrades_refused += 1;
-                self.end(id, Bytes::from(upgrade::UpgradeError::Stopping.response()));
+                self.refuse_upgrade(id, UpgradeError::Stopping);
+            }
+            Upgrade::Complete { request, .. } if !self.is_origin_allowed(&request) => {
+                self.counters.origins_refused += 1;
+                self.refuse_upgrade(id, UpgradeError::Origin);
             }
             Upgrade::Complete { request: upgrade, consumed } => {
                 self.upgraded(id, &upgrade);
@@ -71,6 +87,11 @@ impl Shard {
                 }
             }
         }
+    }
+
+    fn refuse_upgrade(&mut self, id: ConnId, error: UpgradeError) {
+        self.counters.upgrades_refused += 1;
+        self.end(id, Bytes::from(error.response()));
     }
 
     fn upgraded(&mut self, id: ConnId, request: &UpgradeRequest) {
@@ -129,6 +150,11 @@ impl Shard {
             };
         }
         self.counters.messages_received += 1;
+        match self.count_message(id, &message) {
+            Counted::Within => {}
+            Counted::AnswersOnly => return self.answer_only(id, &message, arrived),
+            Counted::TooMuch => return ControlFlow::Break(()),
+        }
         match message {
             Message::Ping(data) => {
                 self.reply(id, |out| {
@@ -173,7 +199,7 @@ impl Shard {
         ControlFlow::Continue(())
     }
 
-    fn client_frame(&mut self, id: ConnId, frame: proto::ClientFrame, arrived: Time) {
+    pub(crate) fn client_frame(&mut self, id: ConnId, frame: proto::ClientFrame, arrived: Time) {
         match frame.r#type {
             TYPE_HEARTBEAT => self.heartbeat(id, frame.heartbeat),
             TYPE_AUTHENTICATE => {
@@ -344,7 +370,7 @@ impl Shard {
         }
     }
 
-    fn encoding(&self, id: ConnId) -> Option<Encoding> {
+    pub(crate) fn encoding(&self, id: ConnId) -> Option<Encoding> {
         self.conns.get(id).map(|conn| Encoding::ALL[usize::from(conn.encoding)])
     }
 }

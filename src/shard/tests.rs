@@ -2,6 +2,7 @@
 //! as much as the test lets it.
 
 mod access;
+mod limits;
 mod several;
 mod short;
 
@@ -23,6 +24,7 @@ use crate::quiz::money::Cents;
 use crate::room::lane::Lane;
 use crate::shard::config::Admission;
 use crate::shard::input::SendResult;
+use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::OperatorRequest;
 use crate::wire::close::CloseReason;
@@ -245,6 +247,7 @@ fn a_shard(me: ShardId, shard_count: u16, force_retry_percent: u8) -> Shard {
         handshake_timeout_ms: 1_000,
         heartbeat_interval_ms: 1_000,
         idle_timeout_ms: 60_000,
+        limits: ConnectionLimits::default(),
         echo: false,
         admission: Admission {
             mailbox_age_ms: 1_000,

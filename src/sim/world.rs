@@ -11,6 +11,7 @@ use crate::base::ids::{ShardId, UserId};
 use crate::base::time::{DisplayClock, Time};
 use crate::quiz::event::NumberedEvent;
 use crate::shard::config::ShardConfig;
+use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::{Secrets, Shard};
 use crate::sim::checkers::chats::Chats;
@@ -293,6 +294,7 @@ fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
         handshake_timeout_ms: 2_000,
         heartbeat_interval_ms: 700,
         idle_timeout_ms: setup.idle_timeout_ms,
+        limits: ConnectionLimits::default(),
         echo: false,
         admission: setup.admission,
         chat: setup.chat,

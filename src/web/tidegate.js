@@ -352,6 +352,7 @@ const RECONNECT = {
   1000: undefined, 1001: 10_000, 1002: undefined, 1003: undefined, 1007: undefined,
   1008: undefined, 1009: undefined, 1011: 5_000, 4000: undefined, 4001: 'token', 4002: 500,
   4003: 2_000, 4004: 2_000, 4005: 10_000, 4006: undefined,
+  4007: 30_000, 4008: 5_000,
 };
 /** A connection that broke without a code: many do at once when a network fails. */
 const RECONNECT_BROKEN_MS = 1_000;

@@ -54,6 +54,10 @@ pub enum CloseReason {
     Overloaded,
     /// 4006: the access token was valid, and was revoked.
     TokenRevoked,
+    /// 4007: the client sent more than a client may.
+    RateLimited,
+    /// 4008: the connection has reached the greatest age of connections.
+    Aged,
 }
 
 /// A line of the table.
@@ -66,7 +70,7 @@ struct Entry {
 
 impl CloseReason {
     /// All of them, in the order of their codes.
-    pub const ALL: [CloseReason; 15] = [
+    pub const ALL: [CloseReason; 17] = [
         CloseReason::Normal,
         CloseReason::GoingAway,
         CloseReason::ProtocolError,
@@ -82,6 +86,8 @@ impl CloseReason {
         CloseReason::HandshakeTimeout,
         CloseReason::Overloaded,
         CloseReason::TokenRevoked,
+        CloseReason::RateLimited,
+        CloseReason::Aged,
     ];
 
     /// The number on the wire.
@@ -200,6 +206,18 @@ impl CloseReason {
                 Reconnect::No,
                 "The access token was revoked: the user has to sign in again.",
             ),
+            CloseReason::RateLimited => (
+                4007,
+                "rate_limited",
+                within(30_000),
+                "The client sent more messages or pings in a second than one client may.",
+            ),
+            CloseReason::Aged => (
+                4008,
+                "aged",
+                within(5_000),
+                "The connection is as old as connections get here; a new one goes on.",
+            ),
         };
         Entry { code, name, meaning, reconnect }
     }
@@ -223,7 +241,7 @@ mod tests {
             codes,
             [
                 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003, 4004, 4005,
-                4006
+                4006, 4007, 4008
             ]
         );
         for reason in CloseReason::ALL {

@@ -72,6 +72,12 @@ pub enum FrameError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// The message has more fragments than any that is meant.
+    #[error("a message came in more than {limit} fragments")]
+    TooManyFragments {
+        /// The limit.
+        limit: usize,
+    },
     /// A text is UTF-8 (RFC 6455 §8.1).
     #[error("a text message is not valid UTF-8")]
     InvalidUtf8,
@@ -94,7 +100,9 @@ impl FrameError {
     #[must_use]
     pub fn close_reason(&self) -> CloseReason {
         match self {
-            FrameError::MessageTooLarge { .. } => CloseReason::TooLarge,
+            FrameError::MessageTooLarge { .. } | FrameError::TooManyFragments { .. } => {
+                CloseReason::TooLarge
+            }
             FrameError::InvalidUtf8 | FrameError::CloseReasonInvalid => CloseReason::InvalidData,
             FrameError::ReservedBits
             | FrameError::ReservedOpcode { .. }

@@ -21,6 +21,11 @@ use super::frame::parse_head;
 use super::frame::{CONTROL_BYTES_MAX, FrameError, HEADER_BYTES_MAX, Head, HeadRules, Kind};
 use super::mask::apply_mask;
 
+/// A message may have so many fragments, whatever its size.
+const FRAGMENTS_MIN: usize = 1_024;
+/// A longer message may have one for so many bytes.
+const FRAGMENT_BYTES_MIN: usize = 16;
+
 /// A whole message or control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
@@ -100,6 +105,8 @@ struct Begun {
     bytes: Vec<u8>,
     /// The start of `bytes` that was checked; behind it stands at most one incomplete character.
     valid_bytes: usize,
+    /// Fragments that have come wholly.
+    fragments: usize,
 }
 
 /// What is done with a connection after a frame.
@@ -229,7 +236,7 @@ impl Decoder {
                 return if head.is_final {
                     pending.end_message(visit)
                 } else {
-                    Ok(After::Continue)
+                    pending.end_fragment(self.message_bytes_max)
                 };
             }
         };
@@ -266,7 +273,11 @@ impl Decoder {
             let payload = std::mem::take(&mut pending.control);
             return Ok(after(control(head.kind, &payload)?, visit));
         }
-        if head.is_final { pending.end_message(visit) } else { Ok(After::Continue) }
+        if head.is_final {
+            pending.end_message(visit)
+        } else {
+            pending.end_fragment(self.message_bytes_max)
+        }
     }
 }
 
@@ -288,10 +299,24 @@ impl Pending {
             is_text: kind == Kind::Text,
             bytes: Vec::new(),
             valid_bytes: 0,
+            fragments: 0,
         });
         grow(&mut begun.bytes, payload.len(), bytes_max);
         begun.bytes.extend_from_slice(payload);
         if begun.is_text { begun.check_text() } else { Ok(()) }
+    }
+
+    /// A fragment that is not the last has come wholly. Fragments may be empty, so that the size of
+    /// a message does not bound their number.
+    fn end_fragment(&mut self, bytes_max: usize) -> Result<After, FrameError> {
+        let limit = FRAGMENTS_MIN.max(bytes_max / FRAGMENT_BYTES_MIN);
+        let Some(begun) = &mut self.message else { return Ok(After::Continue) };
+        begun.fragments += 1;
+        if begun.fragments > limit {
+            Err(FrameError::TooManyFragments { limit })
+        } else {
+            Ok(After::Continue)
+        }
     }
 
     fn end_message<V>(&mut self, visit: &mut V) -> Result<After, FrameError>

@@ -11,6 +11,7 @@ pub mod close;
 pub mod codec;
 pub mod frame;
 pub mod message;
+pub mod proxy;
 pub mod short;
 pub mod upgrade;
 

@@ -15,8 +15,10 @@ use tidegate::base::ids::UserId;
 use tidegate::chat::settings::ChatSettings;
 use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
+use tidegate::runtime::edge::EdgeSettings;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
 use tidegate::shard::config::Admission;
+use tidegate::shard::limits::ConnectionLimits;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -44,6 +46,8 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
         handshake_timeout_ms: 5_000,
         heartbeat_interval_ms: 10_000,
         idle_timeout_ms: 30_000,
+        limits: ConnectionLimits::default(),
+        edge: EdgeSettings::default(),
         echo: false,
         admission: Admission {
             mailbox_age_ms: 1_000,

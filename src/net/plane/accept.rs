@@ -47,6 +47,8 @@ pub(super) struct Acceptor {
     resume_at: Option<Time>,
     /// No slot was free for an accept when one was to be armed.
     full: bool,
+    /// The caller wants nobody for now.
+    held: bool,
     /// The last moment at which nobody waited: an accept was armed, and nothing had come of it.
     backlog_empty_at: Time,
 }
@@ -61,6 +63,7 @@ impl Acceptor {
             phase: Phase::Accepting,
             resume_at: None,
             full: false,
+            held: false,
             backlog_empty_at: Time::ZERO,
         }
     }
@@ -78,6 +81,21 @@ impl Plane {
             && acceptor.phase == Phase::Accepting
         {
             acceptor.phase = Phase::Emptying(0);
+        }
+    }
+
+    /// Leaves clients in the backlog until told otherwise: the process is short of something. Accepts
+    /// that are armed are taken back, in the turns that follow.
+    pub fn hold_accepting(&mut self, hold: bool) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        if acceptor.held == hold {
+            return;
+        }
+        acceptor.held = hold;
+        self.counters.accept_holds += u64::from(hold);
+        self.counters.accept_held = u64::from(hold);
+        if hold && acceptor.phase == Phase::Accepting {
+            self.cancel_accepts();
         }
     }
 
@@ -104,7 +122,9 @@ impl Plane {
             Phase::Accepting => {
                 if acceptor.resume_at.is_none_or(|resume_at| resume_at <= self.now) {
                     acceptor.resume_at = None;
-                    self.arm_accepts();
+                    if !acceptor.held {
+                        self.arm_accepts();
+                    }
                 }
             }
             Phase::Emptying(turns) => self.empty_backlog(turns),
@@ -166,12 +186,12 @@ impl Plane {
     }
 
     /// Nobody who came before this waits in the backlog. Nothing while those who come are left
-    /// there because there is no room, or because the kernel refuses: nobody can wait for them.
+    /// there because there is no room or the caller wants nobody, or because the kernel refuses: nobody can wait for them.
     pub(super) fn backlog_empty_at(&self) -> Option<Time> {
         let acceptor = self.acceptor.as_ref()?;
         let taken = acceptor.phase != Phase::Cancelling
             && acceptor.resume_at.is_none()
-            && !(acceptor.full && acceptor.is_idle());
+            && !((acceptor.full || acceptor.held) && acceptor.is_idle());
         taken.then_some(acceptor.backlog_empty_at)
     }
 

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use crate::base::addresses::Network;
 use crate::base::limits;
 use crate::chat::words::Action;
 use crate::ops::config::Config;
 use crate::ops::log::{LogFormat, LogLevel, is_filter};
 use crate::ops::secret::{Secret, bytes_of_hex};
+use crate::shard::limits::{MESSAGES_PER_SECOND_MOST, PINGS_PER_SECOND_MOST};
 
 /// One key of the configuration.
 pub struct Key {
@@ -93,6 +95,7 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, help: &'stat
 
 const HOUR_MS: u64 = 3_600_000;
 const TEN_YEARS_S: u64 = 315_360_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 /// io_uring's `IORING_MAX_CQ_ENTRIES`.
 const COMPLETION_ENTRIES_MAX: u64 = 65_536;
 const OPERATOR_TOKEN_BYTES_MIN: usize = 16;
@@ -252,6 +255,119 @@ pub static KEYS: &[Key] = &[
         "drain_timeout_ms",
         integer!(limits.drain_timeout_ms, 0, HOUR_MS),
         "How long connections have to leave after SIGTERM.",
+    ),
+    key(
+        "limits",
+        "upgrade_bytes_max",
+        integer!(limits.upgrade_bytes_max, 1_024, limits::UPGRADE_BYTES_MAX),
+        "Bytes of an upgrade request, headers included; a longer one is refused with 431.",
+    ),
+    key(
+        "limits",
+        "messages_per_second_max",
+        integer!(limits.messages_per_second_max, 0, MESSAGES_PER_SECOND_MOST),
+        "Messages of one connection within a second; more close it with 4007, but answers count up to \
+         four times as many. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "pings_per_second_max",
+        integer!(limits.pings_per_second_max, 0, PINGS_PER_SECOND_MOST),
+        "Pings of one connection within a second; more close it with 4007. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "age_max_ms",
+        integer!(limits.age_max_ms, 0, 30 * DAY_MS),
+        "How old a connection gets, less up to an eighth so that not all go together; then it is \
+         closed with 4008, but never out of a show. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "origins",
+        Kind::Text { check: is_origins, place: |config| &mut config.limits.origins },
+        "Origins of the pages from which browsers may connect, parted by commas, such as \
+         \"https://quiz.example\"; others get 403. Without it all may. Clients that are no browsers \
+         send no origin, and are let in.",
+    ),
+    key(
+        "limits",
+        "connections_per_address_max",
+        integer!(limits.connections_per_address_max, 0, u32::MAX),
+        "Connections of one address; more are refused with 429. 0: no limit, because thousands of \
+         people may share a carrier's address.",
+    ),
+    key(
+        "limits",
+        "connects_per_address_per_second_max",
+        integer!(limits.connects_per_address_per_second_max, 0, 1_000_000),
+        "Connects of one address within a second, as many at once; more are refused with 429. 0: no \
+         limit.",
+    ),
+    key(
+        "limits",
+        "connects_per_second_max",
+        integer!(limits.connects_per_second_max, 0, 10_000_000),
+        "Connects of all within a second, as many at once; more are refused with 503. 0: no limit.",
+    ),
+    key(
+        "limits",
+        "ipv6_prefix_bits",
+        integer!(limits.ipv6_prefix_bits, 16, 64),
+        "Leading bits of an IPv6 address that count as one address.",
+    ),
+    key(
+        "limits",
+        "connects_dry_run",
+        Kind::Boolean(|config| &mut config.limits.connects_dry_run),
+        "Counts and logs who would be refused by these limits on connecting, and lets them in.",
+    ),
+    key(
+        "limits",
+        "user_memory_bytes_max",
+        integer!(limits.user_memory_bytes_max, 0, 1_u64 << 46),
+        "Resident memory of the process from which on nobody new is accepted, until it is 5 percent \
+         less. 0: no limit; set it in a container.",
+    ),
+    key(
+        "limits",
+        "memory_available_bytes_min",
+        integer!(limits.memory_available_bytes_min, 0, 1_u64 << 46),
+        "Memory that the host must have left (MemAvailable); with less nobody new is accepted, until \
+         there is a quarter more. 0: no limit.",
+    ),
+    key(
+        "tls",
+        "certificate_files",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.tls.certificate_files },
+        "TLS is spoken with the certificates in these PEM files, parted by commas; each begins with \
+         the server's own. The first is for clients that name none of them. Written anew, they are \
+         read again; so does SIGHUP. Without it connections are plain.",
+    ),
+    key(
+        "tls",
+        "key_files",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.tls.key_files },
+        "The private keys of these certificates, PEM, in the same order.",
+    ),
+    key(
+        "tls",
+        "handshake_timeout_ms",
+        integer!(tls.handshake_timeout_ms, 100, HOUR_MS),
+        "How long a TLS handshake may take.",
+    ),
+    key(
+        "proxy",
+        "sources",
+        Kind::Text { check: is_networks, place: |config| &mut config.proxy.sources },
+        "Networks of balancers, parted by commas, such as \"10.0.0.0/8, ::1\". Connections from there \
+         must begin with a PROXY header of version 2, and count as its client's.",
+    ),
+    key(
+        "proxy",
+        "header_timeout_ms",
+        integer!(proxy.header_timeout_ms, 100, HOUR_MS),
+        "How long that header may take.",
     ),
     key(
         "net",
@@ -458,6 +574,30 @@ pub fn token_secret(text: &str) -> Result<Secret, String> {
         return Err(format!("{reason}; `openssl rand -hex 32` makes one"));
     }
     Ok(Secret::new(text.as_bytes().to_vec()))
+}
+
+/// Origins are scheme, host and port as browsers write them (RFC 6454 §6.2): no path, no wildcard.
+fn is_origins(text: &str) -> Result<(), String> {
+    for origin in comma_separated(text) {
+        let host = origin.split_once("://").map(|(scheme, host)| (scheme.is_empty(), host));
+        let valid = matches!(host, Some((false, host)) if !host.is_empty() && !host.contains(['/', '*', ' ']));
+        if !valid {
+            let example = "https://quiz.example";
+            return Err(format!(
+                "`{origin}` is no origin, such as `{example}`: no path, no wildcard"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_networks(text: &str) -> Result<(), String> {
+    Network::list(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// The parts of a list in one text.
+pub(crate) fn comma_separated(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 fn operator_token(text: &str) -> Result<Secret, String> {

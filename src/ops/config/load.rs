@@ -11,7 +11,7 @@ use crate::auth::keys::KeySet;
 use crate::base::limits;
 use crate::chat::words::WordList;
 use crate::ops::config::Config;
-use crate::ops::config::keys::{KEYS, Key, Kind, sections, token_secret};
+use crate::ops::config::keys::{KEYS, Key, Kind, comma_separated, sections, token_secret};
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::toml_table::{
@@ -327,6 +327,14 @@ fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) 
             config.net.slots_per_ring,
             limits::SHARD_CONNECTIONS_MAX
         ),
+    );
+    let count =
+        |list: &Option<String>| comma_separated(list.as_deref().unwrap_or_default()).count();
+    let (certificates, keys) = (count(&config.tls.certificate_files), count(&config.tls.key_files));
+    check(
+        certificates == keys,
+        ["tls.key_files", "tls.certificate_files"],
+        format!("{certificates} certificate files and {keys} key files do not go together"),
     );
     check(
         config.operator.listen.port() == 0 || config.listen != config.operator.listen,

@@ -34,6 +34,10 @@ pub struct Config {
     pub operator: OperatorConfig,
     /// How much, how long.
     pub limits: LimitsConfig,
+    /// TLS.
+    pub tls: TlsKeys,
+    /// Balancers in front.
+    pub proxy: ProxyConfig,
     /// The socket plane.
     pub net: NetConfig,
     /// The quiz.
@@ -96,6 +100,50 @@ pub struct LimitsConfig {
     pub idle_timeout_ms: u64,
     /// How long connections have to leave after SIGTERM.
     pub drain_timeout_ms: u64,
+    /// Bytes of an upgrade request.
+    pub upgrade_bytes_max: usize,
+    /// Messages of a connection within a second; 0: no limit.
+    pub messages_per_second_max: u16,
+    /// Pings of a connection within a second; 0: no limit.
+    pub pings_per_second_max: u16,
+    /// How old a connection gets; 0: no limit.
+    pub age_max_ms: u64,
+    /// Origins of pages that may connect, parted by commas; nothing: all.
+    pub origins: Option<String>,
+    /// Connections of one address; 0: no limit.
+    pub connections_per_address_max: u32,
+    /// Connects of one address within a second; 0: no limit.
+    pub connects_per_address_per_second_max: u32,
+    /// Connects of all within a second; 0: no limit.
+    pub connects_per_second_max: u32,
+    /// Leading bits of an IPv6 address that count as one address.
+    pub ipv6_prefix_bits: u8,
+    /// Count who would be refused by these four, and refuse nobody.
+    pub connects_dry_run: bool,
+    /// Resident memory at which accepting is held; 0: no limit.
+    pub user_memory_bytes_max: u64,
+    /// Memory that the host must have left; 0: no limit.
+    pub memory_available_bytes_min: u64,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsKeys {
+    /// Files with certificates, parted by commas; nothing: no TLS.
+    pub certificate_files: Option<String>,
+    /// Files with their keys, in the same order.
+    pub key_files: Option<String>,
+    /// How long a handshake may take.
+    pub handshake_timeout_ms: u64,
+}
+
+/// `[proxy]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// Networks whose connections begin with a PROXY header, parted by commas.
+    pub sources: Option<String>,
+    /// How long the header may take.
+    pub header_timeout_ms: u64,
 }
 
 /// `[net]`
@@ -201,7 +249,21 @@ impl Default for Config {
                 heartbeat_interval_ms: 20_000,
                 idle_timeout_ms: 50_000,
                 drain_timeout_ms: 10_000,
+                upgrade_bytes_max: limits::UPGRADE_BYTES_MAX,
+                messages_per_second_max: 100,
+                pings_per_second_max: 10,
+                age_max_ms: 86_400_000,
+                origins: None,
+                connections_per_address_max: 0,
+                connects_per_address_per_second_max: 0,
+                connects_per_second_max: 0,
+                ipv6_prefix_bits: 64,
+                connects_dry_run: false,
+                user_memory_bytes_max: 0,
+                memory_available_bytes_min: 128 * 1024 * 1024,
             },
+            tls: TlsKeys { certificate_files: None, key_files: None, handshake_timeout_ms: 10_000 },
+            proxy: ProxyConfig { sources: None, header_timeout_ms: 3_000 },
             net: NetConfig {
                 rings_max: 64,
                 slots_per_ring: 131_072,

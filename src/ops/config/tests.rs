@@ -114,6 +114,8 @@ fn another_value(key: &Key) -> String {
         Kind::Boolean(place) => (!*place(&mut Config::default())).to_string(),
         Kind::Choice { words, .. } => words[1].to_owned(),
         Kind::Text { .. } if key.name == "jwks_file" => "jwks".to_owned(),
+        Kind::Text { .. } if key.name == "origins" => "https://quiz.example".to_owned(),
+        Kind::Text { .. } if key.name == "sources" => "10.0.0.0/8, ::1".to_owned(),
         Kind::Text { .. } => "good".to_owned(),
         Kind::Secret { .. } if key.name == "placement_key" => "0f".repeat(16),
         Kind::Secret { .. } => "0f".repeat(32),
@@ -129,9 +131,23 @@ fn every_key_has_a_place_of_its_own_by_file_and_by_environment() {
             Kind::Integer { .. } | Kind::Boolean(_) => text.clone(),
             _ => format!("\"{text}\""),
         };
-        let changed = load(&format!("{} = {toml}", key.path()), &[]);
+        // Certificates and keys go together.
+        let (file, other) = match key.name {
+            "certificate_files" => {
+                ("tls.key_files = \"good\"\n", ("TIDEGATE_TLS__KEY_FILES", "good"))
+            }
+            "key_files" => {
+                ("tls.certificate_files = \"new\"\n", ("TIDEGATE_TLS__CERTIFICATE_FILES", "new"))
+            }
+            _ => ("", ("PATH", "/")),
+        };
+        let changed = load(&format!("{file}{} = {toml}", key.path()), &[]);
         let variable = format!("TIDEGATE_{}", key.path().replace('.', "__").to_uppercase());
-        assert_eq!(load("", &[(&variable, &text)]), changed, "{variable}={text}");
+        assert_eq!(
+            load("", &[(variable.as_str(), text.as_str()), other]),
+            changed,
+            "{variable}={text}"
+        );
         assert!(!seen.contains(&changed), "{} changed nothing of its own", key.path());
         seen.push(changed);
     }

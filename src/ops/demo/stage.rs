@@ -24,8 +24,10 @@ use crate::player::swarm::{Swarm, SwarmSettings};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, Notice};
 use crate::runtime::clock::Clock;
+use crate::runtime::edge::EdgeSettings;
 use crate::runtime::gateway::{CallError, EntropySource, Gateway, GatewaySettings};
 use crate::shard::config::Admission;
+use crate::shard::limits::ConnectionLimits;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 
 /// The stream of the demo's own secrets; those of shards have the shards' numbers.
@@ -97,6 +99,8 @@ fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {
         handshake_timeout_ms: 10_000,
         heartbeat_interval_ms: 10_000,
         idle_timeout_ms: 30_000,
+        limits: ConnectionLimits::default(),
+        edge: EdgeSettings::default(),
         echo: false,
         admission: Admission {
             // Players and gateway share the cores: what would be overload elsewhere is not here.

@@ -86,6 +86,27 @@ pub enum UpgradeError {
         /// What has to stand there too.
         missing: &'static str,
     },
+    /// The request is longer than this gateway is told to take.
+    #[error("Request line and headers exceed {bytes_max} bytes. Send fewer cookies.")]
+    HeadersBeyond {
+        /// Bytes that are taken.
+        bytes_max: usize,
+    },
+    /// A browser's page of an origin that is not allowed.
+    #[error("Pages of this origin may not connect here. Ask the operator to allow it.")]
+    Origin,
+    /// The address has as many connections as one may have.
+    #[error("There are too many connections from this address. Close some, or try again later.")]
+    TooManyConnections,
+    /// The address connects more often than one may.
+    #[error("This address connects too often. Wait, then connect again.")]
+    TooManyConnects,
+    /// More connect at once than the gateway takes.
+    #[error("Too many connect at this moment. Wait, then connect again.")]
+    Crowded,
+    /// A plain request where TLS is spoken.
+    #[error("This port speaks TLS. Connect with wss:// or https://.")]
+    PlainOnTls,
     /// The gateway is about to stop.
     #[error("This gateway is stopping. Connect to another one, or to this one in a while.")]
     Stopping,
@@ -110,15 +131,19 @@ impl UpgradeError {
             | UpgradeError::QueryEscape(_)
             | UpgradeError::QueryNumber(_)
             | UpgradeError::QueryTwice(_)
+            | UpgradeError::PlainOnTls
             | UpgradeError::QueryIncomplete { .. } => 400,
+            UpgradeError::Origin => 403,
             UpgradeError::NotFound => 404,
             UpgradeError::Method => 405,
             UpgradeError::TargetTooLong => 414,
             UpgradeError::NotAnUpgrade | UpgradeError::WebSocketVersion => 426,
             UpgradeError::HeadersTooLarge
+            | UpgradeError::HeadersBeyond { .. }
             | UpgradeError::TooManyHeaders
             | UpgradeError::TokenTooLong => 431,
-            UpgradeError::Stopping => 503,
+            UpgradeError::TooManyConnections | UpgradeError::TooManyConnects => 429,
+            UpgradeError::Stopping | UpgradeError::Crowded => 503,
             UpgradeError::HttpVersion => 505,
         }
     }
@@ -128,12 +153,17 @@ impl UpgradeError {
     pub fn response(&self) -> Vec<u8> {
         let status = self.status();
         let (phrase, more) = match status {
+            403 => ("Forbidden", ""),
             404 => ("Not Found", ""),
             405 => ("Method Not Allowed", "Allow: GET\r\n"),
             414 => ("URI Too Long", ""),
             // RFC 9110 §15.5.22 wants the first, RFC 6455 §4.4 the second.
             426 => ("Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
             431 => ("Request Header Fields Too Large", ""),
+            429 if *self == UpgradeError::TooManyConnections => {
+                ("Too Many Requests", "Retry-After: 30\r\n")
+            }
+            429 => ("Too Many Requests", "Retry-After: 5\r\n"),
             503 => ("Service Unavailable", "Retry-After: 1\r\n"),
             505 => ("HTTP Version Not Supported", ""),
             _ => ("Bad Request", ""),
