@@ -28,7 +28,7 @@ use tidegate::quiz::director::Command;
 use tidegate::quiz::money::Cents;
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
-use tidegate::shard::config::Admission;
+use tidegate::shard::config::{Admission, Downlink};
 use tidegate::shard::operator::OperatorRequest;
 use tidegate::wire::codec::{Encoding, decode_server, encode_client};
 use tidegate::wire::message::{Decoder, Message, Pending, Role};
@@ -304,6 +304,7 @@ fn start(plane: PlaneSettings) -> Gateway {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        downlink: Downlink::default(),
     };
     Gateway::start(&settings, Clock::start()).unwrap()
 }

@@ -20,7 +20,7 @@ use tidegate::quiz::director::Command;
 use tidegate::quiz::local::LocalQuiz;
 use tidegate::shard::Secrets;
 use tidegate::shard::Shard;
-use tidegate::shard::config::{Admission, ShardConfig};
+use tidegate::shard::config::{Admission, Downlink, ShardConfig};
 use tidegate::shard::input::{Effect, Input, SendResult};
 use tidegate::shard::operator::OperatorRequest;
 use tidegate::wire::codec::Encoding;
@@ -173,6 +173,7 @@ fn shard(bucket_count: u16) -> Shard {
             force_retry_percent: 0,
             retry_after_max_ms: 0,
         },
+        downlink: Downlink::default(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),

@@ -8,7 +8,7 @@ use tidegate::base::entropy::SeededEntropy;
 use tidegate::base::hash::{Placement, PlacementKey};
 use tidegate::base::ids::{ConnId, ShardId, UserId};
 use tidegate::base::time::{DisplayClock, Time};
-use tidegate::shard::config::{Admission, ShardConfig};
+use tidegate::shard::config::{Admission, Downlink, ShardConfig};
 use tidegate::shard::input::{Input, SendResult};
 use tidegate::shard::{Secrets, Shard};
 use tidegate::wire::codec::Encoding;
@@ -36,6 +36,7 @@ fn shard() -> Shard {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        downlink: Downlink::default(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([2; 32], config.clock),

@@ -25,11 +25,13 @@ pub enum Bug {
     HoleInLane,
     /// A shard acknowledges a question that is not queued for those who are in the room.
     AcknowledgeUnqueued,
+    /// Messages that were thinned out are missing from the sums.
+    LoseCount,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 9] = [
+    pub const ALL: [Bug; 10] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -39,6 +41,7 @@ impl Bug {
         Bug::StaleSessionReply,
         Bug::HoleInLane,
         Bug::AcknowledgeUnqueued,
+        Bug::LoseCount,
     ];
 }
 

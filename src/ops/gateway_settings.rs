@@ -5,8 +5,9 @@ use std::thread::available_parallelism;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
 use crate::net::{Limit, ListenSettings, PlaneSettings};
 use crate::ops::config::Config;
+use crate::ops::config::keys::kinds;
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Downlink};
 
 /// An echo answers the longest message whole, behind one that is still on its way.
 const ECHO_SPILL_BYTES: usize = 2 * CLIENT_MESSAGE_BYTES_MAX + 1024 * 1024;
@@ -58,6 +59,18 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
             force_retry_percent: quiz.force_retry_percent,
             retry_after_max_ms: millis(quiz.retry_delay_max_ms),
         },
+        downlink: downlink(config),
+    }
+}
+
+fn downlink(config: &Config) -> Downlink {
+    let rooms = &config.rooms;
+    Downlink {
+        tick_ms: millis(rooms.tick_ms),
+        tick_max_ms: millis(rooms.tick_max_ms),
+        large_members: rooms.large_members,
+        low_rate_max: rooms.low_rate_max,
+        kept_kinds: rooms.kept_kinds.as_deref().and_then(|it| kinds(it).ok()).unwrap_or_default(),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::runtime::operator::Call;
 pub use crate::runtime::operator::{CallError, Caller};
 use crate::runtime::pump::{Pump, Stop, run};
 use crate::runtime::reactor::{Cycle, Park, make_executor};
-use crate::shard::config::{Admission, ShardConfig};
+use crate::shard::config::{Admission, Downlink, ShardConfig};
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
 use crate::shard::{Secrets, Shard};
@@ -79,6 +79,8 @@ pub struct GatewaySettings {
     pub echo: bool,
     /// When answers are asked to come again.
     pub admission: Admission,
+    /// How rooms' messages go out.
+    pub downlink: Downlink,
 }
 
 /// Where keys and delays come from.
@@ -415,6 +417,7 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         idle_timeout_ms: settings.idle_timeout_ms,
         echo: settings.echo,
         admission: settings.admission,
+        downlink: settings.downlink.clone(),
     };
     let verifier = TokenVerifier::new(&settings.token_secret);
     let secrets = Secrets {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::metrics::{Counters, Metric, ShardSnapshot};
 use crate::base::time::Time;
 use crate::net::PlaneCounters;
+use crate::room::tally::Tally;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
 use crate::shard::counters::Counters as ShardCounters;
@@ -105,7 +106,7 @@ impl Meter {
             (Metric::Replies, counts.replies),
             (Metric::SpilledBytes, counts.spilled_bytes),
             (Metric::RoomMessages, counts.room_messages),
-            (Metric::RoomFramesSent, counts.room_frames_sent),
+            (Metric::RoomThinned, counts.room_versions_thinned),
             (Metric::RoomSends, counts.room_sends),
             (Metric::GapVersions, counts.gap_versions),
             (Metric::AnswersReceived, counts.answers_received),
@@ -121,6 +122,7 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
+        self.take_tallies(&shard.tallies());
         self.take_answer_times(counts);
         self.counters.set(Metric::ClosedOtherwise, 0);
         for reason in CloseReason::ALL {
@@ -129,6 +131,32 @@ impl Meter {
             let others =
                 if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
             self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    fn take_tallies(&mut self, tallies: &[Tally; 3]) {
+        let [high, mid, low] = tallies;
+        for (metric, value) in [
+            (Metric::HighOffered, high.offered),
+            (Metric::MidOffered, mid.offered),
+            (Metric::LowOffered, low.offered),
+            (Metric::HighResumed, high.resumed),
+            (Metric::MidResumed, mid.resumed),
+            (Metric::LowResumed, low.resumed),
+            (Metric::HighDelivered, high.delivered),
+            (Metric::MidDelivered, mid.delivered),
+            (Metric::LowDelivered, low.delivered),
+            (Metric::HighThinned, high.thinned),
+            (Metric::MidThinned, mid.thinned),
+            (Metric::LowThinned, low.thinned),
+            (Metric::HighSkipped, high.skipped),
+            (Metric::MidSkipped, mid.skipped),
+            (Metric::LowSkipped, low.skipped),
+            (Metric::HighDeparted, high.departed),
+            (Metric::MidDeparted, mid.departed),
+            (Metric::LowDeparted, low.departed),
+        ] {
+            self.counters.set(metric, value);
         }
     }
 

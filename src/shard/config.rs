@@ -31,6 +31,35 @@ pub struct ShardConfig {
     pub echo: bool,
     /// When answers are asked to come again.
     pub admission: Admission,
+    /// How rooms' messages go out.
+    pub downlink: Downlink,
+}
+
+/// How rooms' messages go out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Downlink {
+    /// From one tick of a room to the next: messages of the lanes mid and low wait for it.
+    pub tick_ms: u32,
+    /// The same while waiting longer saves bytes, in large rooms.
+    pub tick_max_ms: u32,
+    /// Members from which on a room is large.
+    pub large_members: u32,
+    /// Messages per second that go out in the low lane of one room, 0: any number.
+    pub low_rate_max: u32,
+    /// Kinds of messages of the service that are never thinned out.
+    pub kept_kinds: Vec<u32>,
+}
+
+impl Default for Downlink {
+    fn default() -> Downlink {
+        Downlink {
+            tick_ms: 200,
+            tick_max_ms: 500,
+            large_members: 1_000,
+            low_rate_max: 100,
+            kept_kinds: Vec::new(),
+        }
+    }
 }
 
 /// When an answer given in time is asked to come again, with a ticket that keeps its stamp.

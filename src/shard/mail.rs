@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::room::home::Backlog;
-use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane};
+use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
 use crate::shard::quiz_mail::QuizMail;
 
 /// Everything that one shard posts to another in one turn.
@@ -128,11 +128,13 @@ pub struct ServiceMessages {
     pub room: RoomId,
     /// In which lane.
     pub lane: Lane,
+    /// What the service calls messages of this sort.
+    pub kind: u32,
     /// What, in this order; opaque.
     pub messages: Vec<Bytes>,
 }
 
-/// A message of a room, ordered and encoded.
+/// A message of a room, or several, ordered and encoded.
 #[derive(Clone, Debug)]
 pub struct RoomFrames {
     /// Which room.
@@ -141,8 +143,8 @@ pub struct RoomFrames {
     pub epoch: u64,
     /// Which lane.
     pub lane: Lane,
-    /// Its version there.
-    pub version: u64,
+    /// The versions that it stands for.
+    pub span: Span,
     /// The show event that it tells of: a shard shows it to nobody before it has applied that.
     pub after: Option<(ShowId, EventNumber)>,
     /// A finished WebSocket frame in each encoding that the shard asked for.

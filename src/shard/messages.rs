@@ -1,9 +1,10 @@
 //! How the shard's words become messages of the schema.
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use crate::base::ids::RoomId;
-use crate::room::lane::{Lane, Versions};
+use crate::room::lane::{EncodingIndex, Lane, Versions};
 use crate::wire::close::CloseReason;
 use crate::wire::codec::{self, Encoding, TYPE_BUSINESS};
 use crate::wire::frame::{self, CLOSE_REASON_BYTES_MAX};
@@ -61,6 +62,9 @@ pub(crate) fn notification(
     let kind = match &payload {
         Payload::RoomMessage(_) => proto::BusinessType::RoomMessage,
         Payload::Gap(_) => proto::BusinessType::Gap,
+        Payload::RoomBatch(_) => proto::BusinessType::RoomBatch,
+        Payload::RoomInfo(_) => proto::BusinessType::RoomInfo,
+        Payload::RoomClosed(_) => proto::BusinessType::RoomClosed,
         Payload::Question(_) => proto::BusinessType::Question,
         Payload::Reveal(_) => proto::BusinessType::Reveal,
         Payload::Snapshot(_) => proto::BusinessType::Snapshot,
@@ -119,6 +123,14 @@ pub(crate) fn seen(positions: &[proto::LanePosition]) -> [Option<u64>; 3] {
 /// A finished WebSocket frame that many receivers share.
 pub(crate) fn room_frame(encoding: Encoding, frame: &proto::ServerFrame) -> Bytes {
     codec::encode_server_bytes(encoding, frame)
+}
+
+/// A room's frame in the base encoding, made over into another one.
+pub(crate) fn transcode(frame: &[u8], encoding: EncodingIndex) -> Bytes {
+    let payload = &frame[frame::payload_start(frame)..];
+    let decoded = proto::ServerFrame::decode(payload);
+    let decoded = decoded.expect("a room's frames are those that were encoded here");
+    room_frame(Encoding::ALL[encoding], &decoded)
 }
 
 /// A finished close frame.

@@ -28,6 +28,7 @@ pub mod record;
 mod registry;
 mod rooms;
 pub mod session;
+mod ticks;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::{DisplayClock, Time};
 use crate::room::log::low_bits;
+use crate::room::tally::Tally;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::ConnTable;
 use crate::shard::counters::Counters;
@@ -166,7 +168,12 @@ impl Shard {
     /// When the next [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.patrol_deadline(), self.starved_deadline(), self.quiz.deadline()];
+        let deadlines = [
+            self.patrol_deadline(),
+            self.starved_deadline(),
+            self.tick_deadline(),
+            self.quiz.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -205,9 +212,16 @@ impl Shard {
         }
     }
 
+    /// What became of rooms' messages, per lane: versions times members.
+    #[must_use]
+    pub fn tallies(&self) -> [Tally; 3] {
+        self.rooms.tallies()
+    }
+
     fn tick(&mut self) {
         self.patrol();
         self.retry_starved();
+        self.tick_rooms();
         self.quiz_tick();
     }
 

@@ -12,7 +12,7 @@ use crate::base::bugs::{self, Bug};
 use crate::base::ids::ConnId;
 use crate::base::time::Time;
 use crate::room::lane::Lane;
-use crate::room::log::{Read, low_bits};
+use crate::room::log::{Read, Whole, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Flags, NO_ROOM, Spill};
 use crate::shard::counters::answer_time_place;
@@ -51,6 +51,8 @@ struct LaneSend {
     /// Where the bytes stand in the log's storage.
     place: usize,
     length: usize,
+    /// Messages that they carry.
+    carried: u64,
     /// Nobody else looks whether the connection needs more: it was not a sweep that came by, or the
     /// log has more than this send could carry.
     look_again: bool,
@@ -266,6 +268,25 @@ impl Shard {
         conn.spill.is_some() || self.is_behind(id)
     }
 
+    /// What members are still owed, per lane: versions times members. Looks at every member; for the
+    /// simulator to compare with the tallies.
+    #[must_use]
+    pub fn owed(&self) -> [u64; 3] {
+        let mut owed = [0; 3];
+        for place in 0..self.conns.places_end() {
+            let conn = self.conns.at(place).map(|(_, conn)| conn);
+            let Some(conn) = conn.filter(|conn| conn.state == State::InRoom) else {
+                continue;
+            };
+            for lane in Lane::ALL {
+                let log = self.rooms.local(conn.room).log(usize::from(conn.encoding), lane);
+                let wanted = log.widen(conn.cursors[lane.index()]);
+                owed[lane.index()] += log.next_version() - wanted;
+            }
+        }
+        owed
+    }
+
     /// True if nothing that was made for a connection alone waits to be sent to it.
     #[must_use]
     pub fn has_sent_replies(&self, id: ConnId) -> bool {
@@ -391,10 +412,18 @@ impl Shard {
         let version = log.widen(conn.cursors[lane.index()]);
         match log.read(version, LANE_SEND_BYTES_MAX) {
             Read::UpToDate => None,
-            Read::Frames { place, length, next_version } => {
+            Read::Frames { place, length, next_version, carried } => {
                 let look_again = alone || next_version < log.next_version();
-                let send =
-                    LaneSend { lane, room, version, next_version, place, length, look_again };
+                let send = LaneSend {
+                    lane,
+                    room,
+                    version,
+                    next_version,
+                    place,
+                    length,
+                    carried,
+                    look_again,
+                };
                 Some(SendPlan { conn: id, source: Source::Lane(send) })
             }
             Read::Lapped { oldest_version } => {
@@ -446,28 +475,36 @@ impl Shard {
             return;
         };
         let sent = sent_bytes(result, send.length);
-        let log = self.rooms.local(send.room).log(usize::from(conn.encoding), send.lane);
-        let next_version = if sent == send.length {
-            send.next_version
+        let room = self.rooms.local_mut(send.room);
+        let log = room.log(usize::from(conn.encoding), send.lane);
+        let (next_version, carried) = if sent == send.length {
+            (send.next_version, send.carried)
         } else {
-            let (frames, bytes) = log.whole_frames(send.version, sent);
-            let mut next_version = send.version + frames;
+            let Whole { mut next_version, bytes, mut carried } =
+                log.whole_frames(send.version, sent);
             if bytes < sent {
                 // What was begun is finished first: the rest of that frame precedes everything.
-                let begun = &log.frame(next_version)[sent - bytes..];
+                let (span, frame) = log.frame(next_version);
+                let begun = &frame[sent - bytes..];
                 self.counters.spilled_bytes += begun.len() as u64;
                 let mut spill = Spill::default();
                 spill.append(begun);
                 conn.spill = Some(Box::new(spill));
-                next_version += 1;
+                next_version = span.next();
+                carried += u64::from(span.carried);
             }
             if bugs::active(Bug::HoleInLane) && next_version < send.next_version {
-                next_version += 1;
+                let (span, _) = log.frame(next_version);
+                next_version = span.next();
             }
-            next_version
+            (next_version, carried)
         };
         conn.cursors[send.lane.index()] = low_bits(next_version);
-        self.counters.room_frames_sent += next_version - send.version;
+        let tally = &mut room.tallies[send.lane.index()];
+        tally.delivered += carried;
+        if !bugs::active(Bug::LoseCount) {
+            tally.thinned += next_version - send.version - carried;
+        }
         self.counters.room_sends += u64::from(sent > 0);
         if send.look_again && sent == send.length {
             self.catch_up(id);

@@ -1,6 +1,6 @@
 //! Joining, leaving, publishing; rooms as a home and as a copy.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,13 +12,13 @@ use crate::room::home::HomeRoom;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Versions};
 use crate::room::local::LocalRoom;
 use crate::room::log::low_bits;
+use crate::room::tally::Tally;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
-use crate::shard::mail::{Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail};
+use crate::shard::mail::{Mail, PublishMail, RoomFrames, SubscribedMail};
 use crate::shard::messages;
-use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 use crate::shard::session::Event;
-use crate::wire::codec::Encoding;
+use crate::shard::ticks::TickQueues;
 use crate::wire::proto;
 
 /// A shard keeps its copy of a room for so long after its last member left.
@@ -33,16 +33,24 @@ pub(crate) struct Rooms {
     locals: Vec<Local>,
     free: Vec<u32>,
     by_id: BTreeMap<RoomId, u32>,
-    homes: BTreeMap<RoomId, Home>,
+    pub(super) homes: BTreeMap<RoomId, Home>,
+    /// When the homes' ticks are due.
+    pub(super) ticks: BTreeSet<(Time, RoomId)>,
     /// Storage of all lanes.
-    lanes_bytes: usize,
+    pub(super) lanes_bytes: usize,
+    /// What became of messages in rooms that were forgotten since.
+    past: [Tally; 3],
 }
 
 /// A room that is ordered here.
-struct Home {
-    room: HomeRoom,
+pub(super) struct Home {
+    pub(super) room: HomeRoom,
     /// The newest show event that one of its messages tells of.
-    after: Option<(ShowId, EventNumber)>,
+    pub(super) after: Option<(ShowId, EventNumber)>,
+    /// What waits for the next tick, in the lanes mid and low.
+    pub(super) queues: TickQueues,
+    /// When that is, as noted in [`Rooms::ticks`].
+    pub(super) tick_at: Option<Time>,
     used_at: Time,
 }
 
@@ -112,14 +120,28 @@ impl Rooms {
         if let Some(index) = self.by_id.remove(&id) {
             let local = std::mem::take(&mut self.locals[index as usize]);
             self.lanes_bytes -= local.room.storage_bytes();
+            for (past, tally) in self.past.iter_mut().zip(local.room.tallies) {
+                *past += tally;
+            }
             self.free.push(index);
         }
+    }
+
+    /// What became of messages, per lane, in all rooms.
+    pub(crate) fn tallies(&self) -> [Tally; 3] {
+        let mut sums = self.past;
+        for index in self.by_id.values() {
+            for (sum, tally) in sums.iter_mut().zip(self.local(*index).tallies) {
+                *sum += tally;
+            }
+        }
+        sums
     }
 
     /// Local rooms without members that nothing is under way for, and since when.
     fn empty_locals(&self) -> impl Iterator<Item = (RoomId, Time)> {
         let is_empty = |local: &&Local| {
-            let empty = local.room.members.count() == 0
+            let empty = local.room.members().count() == 0
                 && local.waiting.is_empty()
                 && local.early.is_empty();
             let answered = (0..ENCODING_COUNT)
@@ -141,11 +163,12 @@ impl Rooms {
     fn drop_home(&mut self, id: RoomId) {
         if let Some(home) = self.homes.remove(&id) {
             self.lanes_bytes -= home.room.storage_bytes();
+            self.ticks.extract_if(.., |(_, room)| *room == id).for_each(drop);
         }
     }
 
     /// Whether a lane may grow. The high lane always may: clients don't write to it.
-    fn may_grow(&self, lane: Lane) -> bool {
+    pub(super) fn may_grow(&self, lane: Lane) -> bool {
         lane == Lane::High || self.lanes_bytes < SHARD_LANES_BYTES_MAX
     }
 }
@@ -233,7 +256,6 @@ impl Shard {
         conn.state = next;
         let (index, encoding) = (conn.room, usize::from(conn.encoding));
         let room = self.rooms.local_mut(index);
-        room.members.insert(id.place);
         let epoch = room.epoch;
         let heads: Versions = Lane::ALL.map(|lane| room.log(encoding, lane).next_version());
         // A client that was never here, or in another epoch, begins at the head.
@@ -243,8 +265,10 @@ impl Shard {
         });
         let wanted: Versions = std::array::from_fn(|lane| {
             let seen = resume.and_then(|position| position.seen[lane]);
-            seen.map_or(heads[lane], |seen| seen + 1)
+            let log = room.log(encoding, Lane::ALL[lane]);
+            seen.map_or(heads[lane], |seen| log.boundary(seen + 1))
         });
+        room.enter(id.place, encoding, &wanted);
         conn.cursors = wanted.map(low_bits);
         let user = conn.user;
         let joined = proto::Joined {
@@ -252,6 +276,7 @@ impl Shard {
             epoch,
             positions: messages::lane_positions(wanted.map(|next| next - 1)),
             resumed: resume.is_some(),
+            info: None,
         };
         self.respond(id, &wish.sequence, proto::response::Payload::Joined(joined));
         self.quiz_joined_room(id, user, wish.room);
@@ -278,7 +303,7 @@ impl Shard {
         let Some(index) = self.rooms.by_id.get(&room) else {
             return Vec::new();
         };
-        let members = &self.rooms.local(*index).members;
+        let members = self.rooms.local(*index).members();
         let mut found = Vec::with_capacity(members.count() as usize);
         let mut place = 0;
         while let Some(member) = members.next_from(place) {
@@ -291,7 +316,7 @@ impl Shard {
     /// Whether a room has members here.
     pub(crate) fn has_members(&self, room: RoomId) -> bool {
         let index = self.rooms.by_id.get(&room);
-        index.is_some_and(|index| self.rooms.local(*index).members.count() > 0)
+        index.is_some_and(|index| self.rooms.local(*index).members().count() > 0)
     }
 
     /// Takes a connection out of its room, if it is in one.
@@ -305,7 +330,7 @@ impl Shard {
         let index = std::mem::replace(&mut conn.room, NO_ROOM);
         conn.state = conn.state.next(Event::Leave).unwrap_or(conn.state);
         let local = &mut self.rooms.locals[index as usize];
-        local.room.members.remove(id.place);
+        local.room.leave(id.place, usize::from(conn.encoding), &conn.cursors);
         local.used_at = self.now;
         let (user, room) = (conn.user, local.id);
         self.quiz_left_room(id, user, room);
@@ -373,7 +398,7 @@ impl Shard {
 
     /// At the home: a shard wants a room.
     pub(crate) fn subscribe(&mut self, from: ShardId, room: RoomId, encoding: EncodingIndex) {
-        let backlog = self.home_room(room).map(|home| Box::new(home.subscribe(from, encoding)));
+        let backlog = self.backlog(room, from, encoding).map(Box::new);
         let after = self.rooms.homes.get(&room).and_then(|home| home.after);
         let mail = SubscribedMail { room, encoding, backlog, after };
         self.post(from, Mail::Subscribed(mail));
@@ -404,71 +429,11 @@ impl Shard {
             return;
         };
         let before = local.room.storage_bytes();
-        local.room.begin_copy(encoding, &backlog, self.config.lane_bytes_max);
+        local.room.begin_copy(self.now, encoding, &backlog, self.config.lane_bytes_max);
         self.rooms.lanes_bytes += local.room.storage_bytes() - before;
         for id in waiting {
             self.enter(id);
         }
-    }
-
-    /// At the home: a member's message gets its version.
-    pub(crate) fn publish_at_home(&mut self, from: ShardId, mail: PublishMail) {
-        let message = proto::RoomMessage { user_id: mail.user.0, data: mail.data };
-        let payload = proto::notification::Payload::RoomMessage(message);
-        let PublishMail { room, lane, conn, sequence, .. } = mail;
-        if let Some((epoch, version)) = self.publish_to_room(room, lane, payload, None) {
-            self.post(from, Mail::Published { conn, room, epoch, lane, version, sequence });
-        }
-    }
-
-    /// At the home: the service says something.
-    pub(crate) fn publish_for_service(
-        &mut self,
-        messages: ServiceMessages,
-    ) -> Result<OperatorAnswer, OperatorError> {
-        let ServiceMessages { room, lane, messages } = messages;
-        let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
-        let (epoch, first_version) = (home.epoch(), home.next_version(lane));
-        for data in messages {
-            let message = proto::RoomMessage { user_id: 0, data };
-            let payload = proto::notification::Payload::RoomMessage(message);
-            self.publish_to_room(room, lane, payload, None);
-        }
-        let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
-        let last_version = home.next_version(lane) - 1;
-        Ok(OperatorAnswer::Published(Published { epoch, first_version, last_version }))
-    }
-
-    /// At the home: encodes a notification once per encoding and posts it once per shard. The
-    /// room's epoch and the message's version come back.
-    pub(crate) fn publish_to_room(
-        &mut self,
-        room: RoomId,
-        lane: Lane,
-        payload: proto::notification::Payload,
-        after: Option<(ShowId, EventNumber)>,
-    ) -> Option<(u64, u64)> {
-        let server_time_ms = self.clock.unix_ms(self.now);
-        let home = self.home_room(room)?;
-        let before = home.storage_bytes();
-        let (epoch, version) = (home.epoch(), home.next_version(lane));
-        let stamp = messages::stamp(room, epoch, lane, version);
-        let frame = messages::notification(server_time_ms, Some(stamp), payload);
-        let frames = Encoding::ALL.map(|encoding| messages::room_frame(encoding, &frame));
-        let may_grow = self.rooms.may_grow(lane);
-        let Home { room: home, after: told, .. } = self.rooms.homes.get_mut(&room)?;
-        home.append(lane, &frames, may_grow);
-        *told = after.or(*told);
-        self.rooms.lanes_bytes += home.storage_bytes() - before;
-        let subscribers: Vec<_> = home.subscribers().collect();
-        self.counters.room_messages += 1;
-        for (shard, wanted) in subscribers {
-            let frames =
-                std::array::from_fn(|encoding| wanted[encoding].then(|| frames[encoding].clone()));
-            let mail = RoomFrames { room, epoch, lane, version, after, frames };
-            self.post(shard, Mail::RoomFrames(Box::new(mail)));
-        }
-        Some((epoch, version))
     }
 
     /// A room's message has come, once for all its members here.
@@ -510,10 +475,10 @@ impl Shard {
     }
 
     fn append_frames(&mut self, index: u32, mail: &RoomFrames) {
-        let may_grow = self.rooms.may_grow(mail.lane);
+        let (now, may_grow) = (self.now, self.rooms.may_grow(mail.lane));
         let room = self.rooms.local_mut(index);
         let before = room.storage_bytes();
-        if room.append(mail.lane, mail.version, &mail.frames, may_grow) {
+        if room.append(now, mail.lane, mail.span, &mail.frames, may_grow) {
             self.push.sweeping[mail.lane.index()].push_back(index);
         }
         let room = self.rooms.local(index);
@@ -530,6 +495,7 @@ impl Shard {
         conn.cursors[lane.index()] = low_bits(oldest);
         let (index, user) = (conn.room, conn.user);
         self.counters.gap_versions += oldest - wanted;
+        self.rooms.local_mut(index).tallies[lane.index()].skipped += oldest - wanted;
         let gap = proto::Gap {
             room_id: self.rooms.id(index).0,
             epoch: self.rooms.local(index).epoch,
@@ -557,7 +523,7 @@ impl Shard {
 
     /// The home's room, made if there is none. Where there are too many, the one that makes way is
     /// that which no shard has wanted for longest; a show's room is made in any case.
-    fn home_room(&mut self, room: RoomId) -> Option<&mut HomeRoom> {
+    pub(super) fn home_room(&mut self, room: RoomId) -> Option<&mut Home> {
         if !self.rooms.homes.contains_key(&room) {
             if self.rooms.homes.len() >= ROOMS_MAX {
                 let unwanted = self.rooms.unwanted_homes();
@@ -572,13 +538,19 @@ impl Shard {
             let epoch = 1 + self.entropy.below((1 << 53) - 1);
             let lane_bytes_max = self.config.lane_bytes_max;
             let home = HomeRoom::new(epoch, self.placement.shard_count(), lane_bytes_max);
-            let home = Home { room: home, after: None, used_at: self.now };
+            let home = Home {
+                room: home,
+                after: None,
+                queues: TickQueues::default(),
+                tick_at: None,
+                used_at: self.now,
+            };
             self.rooms.homes.insert(room, home);
             // There may be no connection that had it begun.
             self.begin_patrol();
         }
         let home = self.rooms.homes.get_mut(&room)?;
         home.used_at = self.now;
-        Some(&mut home.room)
+        Some(home)
     }
 }

@@ -18,7 +18,7 @@ use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition
 use crate::quiz::director::Command;
 use crate::quiz::money::Cents;
 use crate::room::lane::Lane;
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Downlink};
 use crate::shard::input::SendResult;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::OperatorRequest;
@@ -143,7 +143,7 @@ impl Stage {
     /// The service says something in a room.
     fn say(&mut self, room: RoomId) {
         let messages = vec![Bytes::from_static(&[b'x'; 20])];
-        let messages = ServiceMessages { room, lane: Lane::High, messages };
+        let messages = ServiceMessages { room, lane: Lane::High, kind: 0, messages };
         self.step(Input::Operator { ticket: 1, request: OperatorRequest::Publish(messages) });
     }
 
@@ -212,6 +212,20 @@ impl Heard {
         found.unwrap_or_else(|| panic!("no reply to {sequence}: {self:?}"))
     }
 
+    fn epoch(&self) -> u64 {
+        let joined = self.frames.iter().find_map(|frame| match &frame.body {
+            Some(proto::server_frame::Body::Business(it)) => match &it.body {
+                Some(proto::business::Body::Response(it)) => match &it.payload {
+                    Some(proto::response::Payload::Joined(joined)) => Some(joined.epoch),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        });
+        joined.unwrap()
+    }
+
     /// Versions of the low lane, and gaps as the last version that is missing.
     fn low_lane(&self) -> Vec<(&'static str, u64)> {
         let mut found = Vec::new();
@@ -249,6 +263,7 @@ fn a_shard(me: ShardId, shard_count: u16, force_retry_percent: u8) -> Shard {
             force_retry_percent,
             retry_after_max_ms: 0,
         },
+        downlink: Downlink::default(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),
@@ -386,14 +401,74 @@ fn a_gap_precedes_what_follows_it() {
     let mut stage = Stage::new();
     let conn = stage.enter(1);
     // More than the lane holds, before anything is sent: the sweep meets a lapped reader.
-    let bytes = (0..40).flat_map(|_| chat()).collect();
-    stage.receive(conn, bytes);
+    for _ in 0..40 {
+        stage.receive(conn, chat());
+        stage.now = stage.now + Duration::from_millis(500);
+        stage.step(Input::Tick);
+    }
     stage.send();
     let lane = stage.heard(conn).low_lane();
     let (first, missing) = lane[0];
     assert_eq!(first, "gap", "{lane:?}");
     let expected = (missing + 1..=40).map(|version| ("message", version));
     assert!(lane[1..].iter().copied().eq(expected), "{lane:?}");
+}
+
+/// The batches of the low lane: first version, versions, messages.
+fn batches(heard: &Heard) -> Vec<(u64, u64, usize)> {
+    let of_frame = |frame: &proto::ServerFrame| {
+        let Some(proto::server_frame::Body::Business(business)) = &frame.body else { return None };
+        let Some(proto::business::Body::Notification(it)) = &business.body else { return None };
+        let Some(proto::notification::Payload::RoomBatch(batch)) = &it.payload else { return None };
+        let (first, last) = it.span()?;
+        Some((first, last + 1 - first, batch.messages.len()))
+    };
+    heard.frames.iter().filter_map(of_frame).collect()
+}
+
+#[test]
+fn messages_of_a_tick_come_as_one_frame_and_a_reader_resumes_before_it() {
+    let mut stage = Stage::new();
+    stage.shard.config.lane_bytes_max = 15_000;
+    let conn = stage.enter(1);
+    for count in [1, 3, 2] {
+        (0..count).for_each(|_| stage.receive(conn, chat()));
+        stage.now = stage.now + Duration::from_millis(500);
+        stage.step(Input::Tick);
+        stage.send();
+    }
+    assert_eq!(batches(&stage.heard(conn)), [(2, 3, 3), (5, 2, 2)]);
+    let epoch = stage.heard(conn).epoch();
+    // The sender of version 3 knows it from the acknowledgement, and had nothing of the batch.
+    for (low, again) in [(4, vec![(5, 2, 2)]), (3, vec![(2, 3, 3), (5, 2, 2)]), (6, vec![])] {
+        let target = format!("/?token={}&room={ROOM}&epoch={epoch}&low={low}", token(2));
+        let conn = stage.upgrade(&target);
+        stage.send();
+        assert_eq!(batches(&stage.heard(conn)), again, "behind version {low}");
+    }
+    let low = stage.shard.tallies()[2];
+    assert_eq!((low.outstanding(), stage.shard.owed()), (0, [0; 3]), "{low:?}");
+}
+
+#[test]
+fn what_a_room_has_no_room_for_is_left_out_for_everybody() {
+    let mut stage = Stage::new();
+    stage.shard.config.lane_bytes_max = 15_000;
+    stage.shard.config.downlink.low_rate_max = 4;
+    let conns = [stage.enter(1), stage.enter(2)];
+    for _ in 0..8 {
+        (0..4).for_each(|_| stage.receive(conns[0], chat()));
+        stage.now = stage.now + Duration::from_millis(500);
+        stage.step(Input::Tick);
+        stage.send();
+    }
+    let heard = conns.map(|conn| batches(&stage.heard(conn)));
+    assert_eq!(heard[0], heard[1]);
+    let (versions, messages) =
+        heard[0].iter().fold((0, 0), |sums, it| (sums.0 + it.1, sums.1 + it.2));
+    assert_eq!((versions, messages), (8 * 4, 4 + 7 * 2), "after the first second 4 a second");
+    let low = stage.shard.tallies()[2];
+    assert_eq!((low.delivered, low.thinned, low.outstanding()), (2 * 18, 2 * 14, 0));
 }
 
 #[test]

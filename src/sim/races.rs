@@ -40,6 +40,8 @@ races! {
     timeouts: "connections closed because nothing was heard",
     gaps: "readers told of a gap in a lane",
     gaps_high: "readers told of a gap in the high lane",
+    batches: "frames that carried several room messages",
+    thinned: "messages that clients were told are left out for everybody",
     resumed: "joins that continued from versions",
     resumed_across_shards: "of those, on another shard than before",
     not_resumed: "joins whose versions could not be continued",

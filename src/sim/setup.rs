@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::ids::{OptionIndex, RoomId, ShowId};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::money::Cents;
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Downlink};
 use crate::sim::dice::Dice;
 
 /// A room that carries no show.
@@ -59,6 +59,7 @@ pub(crate) struct Setup {
     pub(crate) known: Vec<Vec<OptionIndex>>,
     pub(crate) faults: Faults,
     pub(crate) admission: Admission,
+    pub(crate) downlink: Downlink,
     pub(crate) lane_bytes_max: usize,
     pub(crate) spill_bytes_max: usize,
     pub(crate) idle_timeout_ms: u32,
@@ -96,6 +97,13 @@ impl Setup {
             force_retry_percent: if retries { dice.pick(&[5, 20, 60]) } else { 0 },
             retry_after_max_ms: dice.pick(&[0, 300, 2_000]),
         };
+        let downlink = Downlink {
+            tick_ms: dice.pick(&[1, 60, 200]),
+            tick_max_ms: dice.pick(&[1, 400]),
+            large_members: dice.pick(&[0, 20]),
+            low_rate_max: dice.pick(&[0, 2, 100]),
+            ..Downlink::default()
+        };
         let lane_bytes_max = dice.pick(&[900, 1_500, 8_000, 1 << 20]);
         let spill_bytes_max = dice.pick(&[2_000, 16_000, 65_536]);
         let idle_timeout_ms = dice.pick(&[2_500, 4_000, 8_000]);
@@ -112,6 +120,7 @@ impl Setup {
             shows,
             faults,
             admission,
+            downlink,
             lane_bytes_max,
             spill_bytes_max,
             idle_timeout_ms,

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::base::ids::{OptionIndex, QuestionIndex, RoomId, ShowId};
+use crate::room::lane::{Lane, Span};
 use crate::sim::checkers::Promise;
+use crate::sim::checkers::lanes::lane_index;
 use crate::sim::network::{Asked, Break, Stage};
 use crate::sim::player::{Act, Wish};
 use crate::sim::truth::{Reply, SentAnswer};
@@ -36,7 +38,13 @@ impl World {
         let in_target = it.dice.permille(700);
         let nonce = it.dice.bytes();
         let room = it.room.0;
-        let position = it.positions.get(&room).copied().filter(|_| resume);
+        let mut position = it.positions.get(&room).copied().filter(|_| resume);
+        if let Some((_, seen, _)) = &mut position
+            && it.dice.permille(200)
+        {
+            // As if the newest message had not been kept: perhaps the middle of a batch.
+            seen[2] = seen[2].saturating_sub(1);
+        }
         let with_low = it.dice.permille(500);
         let mut target = "/".to_string();
         let mut wish = None;
@@ -402,7 +410,13 @@ impl World {
     fn hear_notification(&mut self, link: usize, notification: proto::Notification) {
         use proto::notification::Payload;
         if let Some(stamp) = &notification.stamp {
-            self.links[link].lanes.message(stamp, &mut self.findings);
+            let heard = span(stamp.version, notification.payload.as_ref());
+            self.races.batches += u64::from(heard.versions > 1);
+            self.races.thinned += u64::from(heard.versions - heard.carried);
+            self.links[link].lanes.message(stamp, heard, &mut self.findings);
+            if let Some(lane) = lane_index(stamp.lane) {
+                self.heard[self.links[link].host].message(Lane::ALL[lane], heard);
+            }
             self.note_position(link);
         }
         match notification.payload {
@@ -410,6 +424,10 @@ impl World {
                 self.races.gaps += 1;
                 self.races.gaps_high += u64::from(gap.lane() == proto::Lane::High);
                 self.links[link].lanes.gap(&gap, &mut self.findings);
+                if let Some(lane) = lane_index(gap.lane) {
+                    let versions = gap.last_missing + 1 - gap.first_missing;
+                    self.heard[self.links[link].host].gap(Lane::ALL[lane], versions);
+                }
                 self.note_position(link);
             }
             Some(Payload::Question(question)) => self.hear_question(link, &question),
@@ -434,6 +452,9 @@ impl World {
             }
             Some(
                 Payload::RoomMessage(_)
+                | Payload::RoomBatch(_)
+                | Payload::RoomInfo(_)
+                | Payload::RoomClosed(_)
                 | Payload::ShowState(_)
                 | Payload::Settled(_)
                 | Payload::QuestionExtended(_),
@@ -480,6 +501,17 @@ impl World {
             self.result_opened(show, question, opened);
         }
     }
+}
+
+/// The versions that a frame stands for.
+fn span(first: u64, payload: Option<&proto::notification::Payload>) -> Span {
+    let Some(proto::notification::Payload::RoomBatch(batch)) = payload else {
+        return Span::one(first);
+    };
+    let count = batch.messages.len() + usize::from(batch.info.is_some());
+    let carried = u32::try_from(count).unwrap_or(u32::MAX);
+    let thinned: u32 = batch.thinned.iter().map(|byte| byte.count_ones()).sum();
+    Span { first, versions: carried + thinned, carried }
 }
 
 /// The answer that a sequence stands for.

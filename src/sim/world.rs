@@ -17,6 +17,7 @@ use crate::sim::checkers::model::Model;
 use crate::sim::checkers::promises::Watch;
 use crate::sim::checkers::seals::Seals;
 use crate::sim::checkers::secrecy::Tape;
+use crate::sim::checkers::sums::HeardSums;
 use crate::sim::checkers::{Findings, Promise};
 use crate::sim::dice::Dice;
 use crate::sim::host::Host;
@@ -115,6 +116,8 @@ pub(crate) struct World {
     pub(crate) findings: Findings,
     pub(crate) model: Model,
     pub(crate) watch: Watch,
+    /// What clients heard, by host.
+    pub(crate) heard: Vec<HeardSums>,
     pub(crate) seals: Seals,
     /// Written only where two runs are to be compared.
     pub(crate) tape: Option<Tape>,
@@ -153,6 +156,7 @@ impl World {
             races: Races::default(),
             findings: Findings::default(),
             model: Model::new(placement, &setup.shows),
+            heard: vec![HeardSums::default(); shards],
             watch: Watch::new(shards, setup.shows.len()),
             seals: Seals::default(),
             tape: tape.then(Tape::default),
@@ -292,6 +296,7 @@ fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
         idle_timeout_ms: setup.idle_timeout_ms,
         echo: false,
         admission: setup.admission,
+        downlink: setup.downlink.clone(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),

@@ -257,6 +257,16 @@ pub fn header_bytes(payload_bytes: usize) -> usize {
     FrameHeader::default().len(payload_bytes as u64)
 }
 
+/// Where the payload of an unmasked frame begins that was written here.
+#[must_use]
+pub fn payload_start(frame: &[u8]) -> usize {
+    match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    }
+}
+
 /// Appends a whole frame as a server sends it, without a mask.
 ///
 /// # Panics

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod message;
 pub mod upgrade;
 
+mod batch;
 mod mask;
 
 /// The messages of `proto/tidegate/v1`, generated, with canonical ProtoJSON.

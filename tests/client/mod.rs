@@ -13,7 +13,7 @@ use tidegate::base::ids::UserId;
 use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
-use tidegate::shard::config::Admission;
+use tidegate::shard::config::{Admission, Downlink};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -48,6 +48,7 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        downlink: Downlink::default(),
     }
 }
 

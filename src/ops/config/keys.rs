@@ -256,6 +256,42 @@ pub static KEYS: &[Key] = &[
          queue per core. Never on loopback.",
     ),
     key(
+        "rooms",
+        "tick_ms",
+        integer!(rooms.tick_ms, 1, 60_000),
+        "Messages of the lanes mid and low go out together, at ticks that far apart; the first one \
+         after a silence goes at once.",
+    ),
+    key(
+        "rooms",
+        "tick_max_ms",
+        integer!(rooms.tick_max_ms, 1, 60_000),
+        "In large rooms a tick waits so long at most, while what waits does not fill a packet.",
+    ),
+    key(
+        "rooms",
+        "large_members",
+        integer!(rooms.large_members, 0, u32::MAX),
+        "Members from which on a room is large.",
+    ),
+    key(
+        "rooms",
+        "low_rate_max",
+        integer!(rooms.low_rate_max, 0, 1_000_000),
+        "Messages per second that go out in the low lane of one room; others are left out, for \
+         everybody alike. 0 means any number.",
+    ),
+    key(
+        "rooms",
+        "kept_kinds",
+        Kind::Text {
+            check: |text| kinds(text).map(drop),
+            place: |config| &mut config.rooms.kept_kinds,
+        },
+        "Kinds of messages that the service publishes and that are never left out, for example \
+         \"1,7\".",
+    ),
+    key(
         "quiz",
         "bucket_count",
         integer!(quiz.bucket_count, 1, limits::BUCKET_COUNT_MAX),
@@ -336,6 +372,19 @@ pub fn sections() -> Vec<&'static str> {
         }
     }
     sections
+}
+
+/// The numbers in a list such as `1,7`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn kinds(text: &str) -> Result<Vec<u32>, String> {
+    let number = |word: &str| {
+        let word = word.trim();
+        let number = word.parse().ok().filter(|kind| *kind > 0);
+        number.ok_or_else(|| format!("`{word}` is no kind; kinds are numbers from 1 on"))
+    };
+    text.split(',').map(number).collect()
 }
 
 /// The secret of a text that is long enough for HS256.

@@ -34,6 +34,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The socket plane.
     pub net: NetConfig,
+    /// Rooms' messages.
+    pub rooms: RoomsConfig,
     /// The quiz.
     pub quiz: QuizConfig,
     /// The log.
@@ -100,6 +102,21 @@ pub struct NetConfig {
     pub steer_by_cpu: bool,
 }
 
+/// `[rooms]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomsConfig {
+    /// From one tick of a room to the next.
+    pub tick_ms: u64,
+    /// The same in large rooms while waiting saves bytes.
+    pub tick_max_ms: u64,
+    /// Members from which on a room is large.
+    pub large_members: u32,
+    /// Messages per second that go out in the low lane of one room, 0: any number.
+    pub low_rate_max: u32,
+    /// Kinds of messages of the service that are never thinned out, separated by commas.
+    pub kept_kinds: Option<String>,
+}
+
 /// `[quiz]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuizConfig {
@@ -156,6 +173,13 @@ impl Default for Config {
                 send_buffer_bytes: 32 * 1024,
                 backlog: 65_535,
                 steer_by_cpu: false,
+            },
+            rooms: RoomsConfig {
+                tick_ms: 200,
+                tick_max_ms: 500,
+                large_members: 1_000,
+                low_rate_max: 100,
+                kept_kinds: None,
             },
             quiz: QuizConfig {
                 bucket_count: limits::BUCKET_COUNT_DEFAULT,

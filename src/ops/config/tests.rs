@@ -93,6 +93,7 @@ fn another_value(key: &Key) -> String {
         },
         Kind::Boolean(_) => "true".to_owned(),
         Kind::Choice { words, .. } => words[1].to_owned(),
+        Kind::Text { .. } if key.name == "kept_kinds" => "1, 7".to_owned(),
         Kind::Text { .. } => "good".to_owned(),
         Kind::Secret { .. } if key.name == "placement_key" => "0f".repeat(16),
         Kind::Secret { .. } => "0f".repeat(32),

@@ -23,7 +23,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, Notice};
 use crate::runtime::clock::Clock;
 use crate::runtime::gateway::{CallError, EntropySource, Gateway, GatewaySettings};
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Downlink};
 use crate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 
 /// The stream of the demo's own secrets; those of shards have the shards' numbers.
@@ -105,6 +105,7 @@ fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {
             force_retry_percent: arguments.force_retry,
             retry_after_max_ms: 400,
         },
+        downlink: Downlink::default(),
     }
 }
 

@@ -34,7 +34,7 @@ impl OperatorPort for Echo {
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
-            OperatorRequest::Publish(ServiceMessages { room, lane, messages }) => Ok(
+            OperatorRequest::Publish(ServiceMessages { room, lane, messages, .. }) => Ok(
                 json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
             ),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {

@@ -58,7 +58,7 @@ fn every_size_of_header_fits_its_payload() {
     for length in (0..300).chain(65_440..65_560) {
         let token = "t".repeat(length);
         check_client(&ClientFrame { token: token.clone(), ..ClientFrame::default() });
-        let message = RoomMessage { user_id: 0, data: token.into() };
+        let message = RoomMessage { user_id: 0, data: token.into(), kind: 0 };
         check_server(&said(message, None));
     }
 }
@@ -220,7 +220,7 @@ fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
     });
     let bytes = proptest::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
     let room = (any::<u64>(), bytes, proptest::option::of(stamp))
-        .prop_map(|(user_id, data, stamp)| said(RoomMessage { user_id, data }, stamp));
+        .prop_map(|(user_id, data, stamp)| said(RoomMessage { user_id, data, kind: 0 }, stamp));
     let options = proptest::collection::vec(any::<String>(), 2..6);
     let question = (any::<String>(), options, any::<i64>(), any::<bool>()).prop_map(
         |(text, options, show_at_ms, last)| {
