@@ -5,6 +5,7 @@
 //! work done, because throughput on shared machines lies.
 
 mod answers;
+mod chat;
 mod common;
 mod connect;
 mod fanout;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use answers::AnswersArguments;
+use chat::ChatArguments;
 use common::gateway::{self, serve_under_test};
 use common::machine::Machine;
 use common::problem::{Doing as _, Problem};
@@ -40,6 +42,8 @@ struct Cli {
 enum Subject {
     /// CPU per delivery of a broadcast, one at a time and in bursts, beside a plain send() loop
     Fanout(FanoutArguments),
+    /// Chat to a whole room: bytes on the wire and CPU per message that somebody sees
+    Chat(ChatArguments),
     /// CPU per connect with token and room, beside accept, read and write; and a storm of connects
     Connect(ConnectArguments),
     /// CPU per answer, judged and acknowledged, beside an io_uring echo
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
 fn run(subject: Subject) -> Result<(), Problem> {
     match subject {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
+        Subject::Chat(arguments) => chat::run(&arguments, &Machine::look()),
         Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),
         Subject::Answers(arguments) => answers::run(&arguments, &Machine::look()),
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),

@@ -58,6 +58,7 @@ mod planted {
             (Bug::StaleSessionReply, Promise::Sessions),
             (Bug::HoleInLane, Promise::Lanes),
             (Bug::AcknowledgeUnqueued, Promise::Offers),
+            (Bug::LoseCount, Promise::Sums),
         ] {
             let seed = caught(bug, promise);
             println!("{bug:?}: {promise:?} at seed {seed:?}");

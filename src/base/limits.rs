@@ -52,6 +52,8 @@ pub const LANE_FRAMES_MAX: usize = 4_096;
 /// Messages of one lane that wait for their room's tick: what comes beyond is thinned out at once,
 /// or makes the tick come early.
 pub const TICK_MESSAGES_MAX: usize = 1_024;
+/// Versions that a batch stands for: those that were thinned out take a bit each.
+pub const TICK_VERSIONS_MAX: usize = 8 * 1_024;
 /// Bytes that one message takes in a batch beside its data, at most: JSON names its fields.
 pub const BATCH_MESSAGE_BYTES: usize = 80;
 /// Bytes that all lanes of a shard may grow to together, copies and homes: beyond it the lanes that

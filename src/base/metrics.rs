@@ -148,6 +148,27 @@ metrics! {
     Counter Count "tidegate_room_sends_total" "Sends of room frames, each of one frame or more." {
         RoomSends,
     }
+    Counter Count "tidegate_deflated_frames_total" "Frames of rooms that were compressed, each once for all." {
+        DeflatedFrames,
+    }
+    Counter Bytes "tidegate_deflated_before_bytes_total" "Bytes of those frames before." {
+        DeflatedBefore,
+    }
+    Counter Bytes "tidegate_deflated_after_bytes_total" "Bytes of those frames after." {
+        DeflatedAfter,
+    }
+    Counter Bytes "tidegate_wire_bytes_total" "Bytes that went out, with what TCP, IP and Ethernet add." {
+        WireReplies(lane = "none"),
+        WireHigh(lane = "high"),
+        WireMid(lane = "mid"),
+        WireLow(lane = "low"),
+    }
+    Gauge Bytes "tidegate_wire_budget_bytes" "What the shard may put on the wire each second; 0 without a line rate." {
+        WireBudget,
+    }
+    Counter Count "tidegate_wire_waits_total" "Times at which the lanes mid and low had to wait for the budget." {
+        WireWaits,
+    }
     Counter Count "tidegate_lane_offered_total" "Versions of rooms times the members that they came for." {
         HighOffered(lane = "high"),
         MidOffered(lane = "mid"),

@@ -7,7 +7,7 @@ use crate::net::{Limit, ListenSettings, PlaneSettings};
 use crate::ops::config::Config;
 use crate::ops::config::keys::kinds;
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
-use crate::shard::config::{Admission, Downlink};
+use crate::shard::config::{Admission, Compression, Downlink, Slow, SlowPolicy};
 
 /// An echo answers the longest message whole, behind one that is still on its way.
 const ECHO_SPILL_BYTES: usize = 2 * CLIENT_MESSAGE_BYTES_MAX + 1024 * 1024;
@@ -70,6 +70,29 @@ fn downlink(config: &Config) -> Downlink {
         tick_max_ms: millis(rooms.tick_max_ms),
         large_members: rooms.large_members,
         low_rate_max: rooms.low_rate_max,
+        info_interval_ms: millis(rooms.info_interval_ms),
+        chat_per_minute: rooms.chat_per_minute,
+        reconnects_per_s: rooms.reconnects_per_s,
+        slow: Slow {
+            age_ms: millis(rooms.slow_age_ms),
+            bytes_max: rooms.slow_bytes_max,
+            policies: rooms
+                .slow_closes
+                .map(|closes| if closes { SlowPolicy::Close } else { SlowPolicy::Gap }),
+        },
+        egress_bytes_per_s: config.egress.line_rate_mbit * 125_000 / u64::from(shard_count(config)),
+        // Without a line there is nothing that a rate would protect.
+        gift_rate_max: if config.egress.line_rate_mbit > 0 {
+            config.egress.gift_rate_max
+        } else {
+            0
+        },
+        gift_bytes_max: config.egress.gift_bytes_max,
+        compression: Compression {
+            enabled: config.compression.enabled,
+            bytes_min: config.compression.bytes_min,
+            level: config.compression.level,
+        },
         kept_kinds: rooms.kept_kinds.as_deref().and_then(|it| kinds(it).ok()).unwrap_or_default(),
     }
 }

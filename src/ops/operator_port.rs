@@ -40,6 +40,12 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user).await,
+            OperatorRequest::CloseRoom { room } => {
+                match self.ask(operator::OperatorRequest::CloseRoom(room)).await? {
+                    OperatorAnswer::Done => Ok(json!({ "room": room.0, "closed": true })),
+                    other => Err(unexpected(&other)),
+                }
+            }
             OperatorRequest::Publish(messages) => {
                 let room = messages.room;
                 match self.ask(operator::OperatorRequest::Publish(messages)).await? {
@@ -108,11 +114,15 @@ fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::TooManyRooms
             | OperatorError::TooManyShows
             | OperatorError::RoomTaken { .. }
+            | OperatorError::TooLong { .. }
+            | OperatorError::CarriesShow(_)
+            | OperatorError::RoomEnded(_)
             | OperatorError::Grant(GrantError::TooMany { .. }),
         ) => OperatorRefusal::Invalid { reason },
-        CallError::Refused(OperatorError::Grant(GrantError::Full(_))) | CallError::NoAnswer(_) => {
-            OperatorRefusal::Unavailable { reason }
-        }
+        CallError::Refused(
+            OperatorError::Grant(GrantError::Full(_)) | OperatorError::TooFast { .. },
+        )
+        | CallError::NoAnswer(_) => OperatorRefusal::Unavailable { reason },
     }
 }
 

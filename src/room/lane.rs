@@ -27,7 +27,7 @@ impl Lane {
 }
 
 /// Number of encodings that a room's messages may be kept in.
-pub const ENCODING_COUNT: usize = 2;
+pub const ENCODING_COUNT: usize = 4;
 
 /// Which of the encodings; what they are is the wire layer's business.
 pub type EncodingIndex = usize;

@@ -126,12 +126,25 @@ impl<M> TickQueue<M> {
         if self.waiting.is_empty() && self.versions < HOLES_MAX {
             return None;
         }
-        let interval = if self.bytes < pace.fill_bytes { pace.tick_max } else { pace.tick };
+        // One more like those that wait would not fit any more.
+        let next = self.bytes + self.bytes / self.waiting.len().max(1);
+        let interval = if next < pace.fill_bytes { pace.tick_max } else { pace.tick };
         Some(self.last_at.map_or(now, |last| (last + interval).max(now)))
     }
 
-    /// What goes out now, if anything does.
-    pub fn take(&mut self, now: Time, thinning: Thinning) -> Option<Merged<M>> {
+    /// The earliest moment of the next tick.
+    #[must_use]
+    pub fn not_before(&self, pace: &Pace) -> Time {
+        self.last_at.map_or(Time::ZERO, |last| last + pace.tick)
+    }
+
+    /// What goes out now, if anything does; a batch without messages only if it is asked for.
+    pub fn take(
+        &mut self,
+        now: Time,
+        thinning: Thinning,
+        without_messages: bool,
+    ) -> Option<Merged<M>> {
         let can_go = self.waiting.iter().filter(|it| !it.is_kept).count() as u64;
         let goes = self.room_for(now, can_go, thinning);
         let mut thinned = vec![0xFF_u8; (self.versions as usize).div_ceil(8)];
@@ -148,10 +161,10 @@ impl<M> TickQueue<M> {
                 messages.push(message);
             }
         }
-        if messages.is_empty() && self.versions < HOLES_MAX {
+        if messages.is_empty() && self.versions < HOLES_MAX && !without_messages {
             return None;
         }
-        if self.versions % 8 != 0
+        if !self.versions.is_multiple_of(8)
             && let Some(last) = thinned.last_mut()
         {
             *last &= (1 << (self.versions % 8)) - 1;
@@ -207,7 +220,7 @@ mod tests {
         let at = Time::from_millis;
         let mut queue = queue(1);
         assert_eq!(queue.due(at(5_000), &PACE), Some(at(5_000)));
-        let merged = queue.take(at(5_000), Thinning::NONE).unwrap();
+        let merged = queue.take(at(5_000), Thinning::NONE, false).unwrap();
         assert_eq!((merged.versions, merged.messages, merged.thinned), (1, vec![0], vec![]));
         assert_eq!(queue.due(at(5_001), &PACE), None);
         queue.push(1, 100, false);
@@ -223,7 +236,7 @@ mod tests {
         queue.push(10, 1, true);
         queue.push_thinned();
         let half = Thinning { share_permille: 500, rate_max: 0 };
-        let merged = queue.take(Time::from_millis(1), half).unwrap();
+        let merged = queue.take(Time::from_millis(1), half, false).unwrap();
         assert_eq!((merged.versions, merged.messages), (12, vec![1, 3, 5, 7, 9, 10]));
         assert_eq!(merged.thinned, [0b0101_0101, 0b1001]);
     }
@@ -235,7 +248,7 @@ mod tests {
         let mut batches = Vec::new();
         for message in 0..40 {
             queue.push(message, 1, false);
-            batches.extend(queue.take(Time::from_millis(message), tenth));
+            batches.extend(queue.take(Time::from_millis(message), tenth, false));
         }
         let found: Vec<_> = batches.iter().map(|it| (it.versions, it.messages.clone())).collect();
         assert_eq!(found, [(10, vec![9]), (10, vec![19]), (10, vec![29]), (10, vec![39])]);
@@ -248,7 +261,7 @@ mod tests {
         let mut carried = 0;
         for tick in 1..=50 {
             (0..100).for_each(|message| queue.push(message, 1, false));
-            let merged = queue.take(Time::from_millis(tick * 200), rate);
+            let merged = queue.take(Time::from_millis(tick * 200), rate, false);
             carried += merged.map_or(0, |it| it.messages.len());
         }
         assert_eq!(carried, 50 / 5 * 30);
@@ -266,7 +279,7 @@ mod tests {
                     given += 1;
                 }
                 let thinning = Thinning { share_permille, rate_max };
-                let Some(merged) = queue.take(Time::from_millis(step * 100), thinning) else {
+                let Some(merged) = queue.take(Time::from_millis(step * 100), thinning, false) else {
                     continue;
                 };
                 let mut messages = merged.messages.iter();

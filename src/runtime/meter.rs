@@ -122,6 +122,22 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
+        let deflated = shard.deflated();
+        self.counters.set(Metric::DeflatedFrames, deflated.frames);
+        self.counters.set(Metric::DeflatedBefore, deflated.bytes_before);
+        self.counters.set(Metric::DeflatedAfter, deflated.bytes_after);
+        let wire = shard.wire_bytes();
+        let [high, mid, low] = wire.lanes;
+        for (metric, value) in [
+            (Metric::WireReplies, wire.replies),
+            (Metric::WireHigh, high),
+            (Metric::WireMid, mid),
+            (Metric::WireLow, low),
+            (Metric::WireBudget, wire.budget_per_second),
+            (Metric::WireWaits, wire.waits),
+        ] {
+            self.counters.set(metric, value);
+        }
         self.take_tallies(&shard.tallies());
         self.take_answer_times(counts);
         self.counters.set(Metric::ClosedOtherwise, 0);

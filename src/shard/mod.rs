@@ -10,9 +10,12 @@
 //! `held` only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
 //! outside of `quiz_bridge`, of the quiz.
 
+mod closing;
+mod codecs;
 pub mod config;
 mod conn;
 pub mod counters;
+mod egress;
 mod ending;
 mod held;
 pub mod input;
@@ -28,6 +31,7 @@ pub mod record;
 mod registry;
 mod rooms;
 pub mod session;
+mod slow;
 mod ticks;
 
 #[cfg(test)]
@@ -44,9 +48,14 @@ use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::{DisplayClock, Time};
 use crate::room::log::low_bits;
 use crate::room::tally::Tally;
+use crate::shard::closing::Endings;
+use crate::shard::codecs::Codecs;
+pub use crate::shard::codecs::Deflated;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::ConnTable;
 use crate::shard::counters::Counters;
+use crate::shard::egress::Egress;
+pub use crate::shard::egress::WireBytes;
 use crate::shard::ending::Patrol;
 use crate::shard::held::{Held, Post};
 use crate::shard::input::{Effect, Input};
@@ -87,10 +96,13 @@ pub struct Shard {
     conns: ConnTable,
     rooms: Rooms,
     registry: Registry,
+    codecs: Codecs,
+    egress: Egress,
     outbox: Outbox,
     push: Push,
     held: Held,
     patrol: Patrol,
+    endings: Endings,
     quiz: QuizBridge,
     /// Mail of this shard to itself, delivered before the step ends.
     loopback: VecDeque<Mail>,
@@ -104,6 +116,8 @@ impl Shard {
     pub fn new(config: ShardConfig, secrets: Secrets) -> Shard {
         let Secrets { ticket_key, verifier, mut entropy } = secrets;
         let registry = Registry::new(config.placement);
+        let egress = Egress::new(config.downlink.egress_bytes_per_s);
+        let codecs = Codecs::new(config.downlink.compression);
         let mut check_key = PlacementKey([0; 16]);
         entropy.fill(&mut check_key.0);
         Shard {
@@ -121,10 +135,13 @@ impl Shard {
             conns: ConnTable::default(),
             rooms: Rooms::default(),
             registry,
+            codecs,
+            egress,
             outbox: Outbox::default(),
             push: Push::default(),
             held: Held::default(),
             patrol: Patrol::default(),
+            endings: Endings::default(),
             loopback: VecDeque::new(),
             effects: Vec::new(),
             counters: Counters::default(),
@@ -142,7 +159,7 @@ impl Shard {
                 self.begin_patrol();
             }
             Input::Received { conn, bytes, arrived } => self.received(conn, bytes, arrived),
-            Input::Writable { conn } => self.unblock(conn),
+            Input::Writable { conn } => self.writable(conn),
             Input::Ended { conn } => self.end(conn, bytes::Bytes::new()),
             Input::ReadOut { conn } => self.read_out(conn),
             Input::ReceivedAll { until } => {
@@ -172,6 +189,8 @@ impl Shard {
             self.patrol_deadline(),
             self.starved_deadline(),
             self.tick_deadline(),
+            self.egress_deadline(),
+            self.endings_deadline(),
             self.quiz.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -212,6 +231,12 @@ impl Shard {
         }
     }
 
+    /// What was compressed for rooms.
+    #[must_use]
+    pub fn deflated(&self) -> Deflated {
+        self.codecs.deflated
+    }
+
     /// What became of rooms' messages, per lane: versions times members.
     #[must_use]
     pub fn tallies(&self) -> [Tally; 3] {
@@ -221,6 +246,8 @@ impl Shard {
     fn tick(&mut self) {
         self.patrol();
         self.retry_starved();
+        self.report_rooms();
+        self.end_rooms();
         self.tick_rooms();
         self.quiz_tick();
     }
@@ -267,6 +294,8 @@ impl Shard {
                 self.published(conn, messages::stamp(room, epoch, lane, version), &sequence);
             }
             Mail::RoomFrames(frames) => self.room_frames(*frames),
+            Mail::RoomClosed { room } => self.room_closed(room),
+            Mail::RoomReport { room, report } => self.room_reported(from.index(), room, report),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
         }
     }

@@ -16,6 +16,7 @@ use crate::room::log::{Read, Whole, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Flags, NO_ROOM, Spill};
 use crate::shard::counters::answer_time_place;
+use crate::shard::egress::Class;
 use crate::shard::input::{Effect, SendResult};
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
@@ -83,6 +84,14 @@ impl Push {
     }
 }
 
+impl Push {
+    /// True if somebody waits for something in the lanes mid and low only.
+    pub(crate) fn has_patient(&self) -> bool {
+        let [_, mid, low] = &self.sweeping;
+        !self.lagging.is_empty() || !mid.is_empty() || !low.is_empty()
+    }
+}
+
 /// How long a send waits that failed for want of kernel memory.
 const STARVED_RETRY_MS: u64 = 50;
 
@@ -104,12 +113,16 @@ impl Shard {
             self.plan_catch_ups(max);
         }
         let mut visits = VISITS_MAX;
+        let is_open = !self.push.has_patient() || self.egress.is_open(self.now);
         for lane in Lane::ALL {
+            if lane != Lane::High && !is_open {
+                break;
+            }
             // Planning from cursors may have made replies (a gap): those go first.
             if self.push.plans.is_empty() && self.outbox.is_empty() {
                 self.plan_sweeps(lane, max, &mut visits);
             }
-            if lane == Lane::High && self.push.plans.is_empty() {
+            if lane == Lane::High && self.push.plans.is_empty() && is_open {
                 self.plan_lagging(max);
             }
         }
@@ -122,11 +135,12 @@ impl Shard {
     /// True if somebody waits to be looked at for a send.
     #[must_use]
     pub fn has_sends_due(&self) -> bool {
-        let Push { flushing, catching_up, lagging, sweeping, .. } = &self.push;
-        let lists = [flushing, catching_up, lagging];
+        let Push { flushing, catching_up, sweeping, .. } = &self.push;
         !self.outbox.is_empty()
-            || lists.into_iter().any(|list| !list.is_empty())
-            || sweeping.iter().any(|rooms| !rooms.is_empty())
+            || !flushing.is_empty()
+            || !catching_up.is_empty()
+            || !sweeping[Lane::High.index()].is_empty()
+            || self.push.has_patient() && !self.egress.is_waiting()
     }
 
     /// The sends planned last.
@@ -145,8 +159,8 @@ impl Shard {
                 conn.and_then(|conn| conn.spill.as_ref()).map_or(&[], |spill| spill.unsent())
             }
             Source::Lane(send) => {
-                let encoding = self.conns.get(plan.conn).map_or(0, |conn| conn.encoding);
-                let log = self.rooms.local(send.room).log(usize::from(encoding), send.lane);
+                let encoding = self.conns.get(plan.conn).map_or(0, |conn| conn.form.index());
+                let log = self.rooms.local(send.room).log(encoding, send.lane);
                 log.bytes_at(send.place, send.length)
             }
         }
@@ -161,6 +175,13 @@ impl Shard {
         let mut plans = std::mem::take(&mut self.push.plans);
         assert_eq!(plans.len(), results.len(), "each planned send has its result");
         for (plan, result) in plans.drain(..).zip(results) {
+            let class = match &plan.source {
+                Source::Lane(send) => Class::Lane(send.lane),
+                Source::Outbox(_) | Source::Spill => Class::Reply,
+            };
+            if let SendResult::Sent(sent @ 1..) = *result {
+                self.egress.note(now, class, sent);
+            }
             match plan.source {
                 Source::Outbox(range) => self.reply_done(plan.conn, &range, *result),
                 Source::Spill => self.spill_done(plan.conn, *result),
@@ -279,7 +300,7 @@ impl Shard {
                 continue;
             };
             for lane in Lane::ALL {
-                let log = self.rooms.local(conn.room).log(usize::from(conn.encoding), lane);
+                let log = self.rooms.local(conn.room).log(conn.form.index(), lane);
                 let wanted = log.widen(conn.cursors[lane.index()]);
                 owed[lane.index()] += log.next_version() - wanted;
             }
@@ -408,7 +429,7 @@ impl Shard {
             return None;
         }
         let room = conn.room;
-        let log = self.rooms.local(room).log(usize::from(conn.encoding), lane);
+        let log = self.rooms.local(room).log(conn.form.index(), lane);
         let version = log.widen(conn.cursors[lane.index()]);
         match log.read(version, LANE_SEND_BYTES_MAX) {
             Read::UpToDate => None,
@@ -426,6 +447,7 @@ impl Shard {
                 };
                 Some(SendPlan { conn: id, source: Source::Lane(send) })
             }
+            Read::Lapped { .. } if self.closes_lapped(id, lane) => None,
             Read::Lapped { oldest_version } => {
                 self.skip_to(id, lane, version, oldest_version);
                 self.catch_up(id);
@@ -464,6 +486,7 @@ impl Shard {
         spill.advance(sent);
         if sent == length {
             conn.spill = None;
+            self.skip_stale(id);
             // Sweeps passed it by while its spill was in the way, running ones too.
             self.catch_up(id);
         }
@@ -476,7 +499,7 @@ impl Shard {
         };
         let sent = sent_bytes(result, send.length);
         let room = self.rooms.local_mut(send.room);
-        let log = room.log(usize::from(conn.encoding), send.lane);
+        let log = room.log(conn.form.index(), send.lane);
         let (next_version, carried) = if sent == send.length {
             (send.next_version, send.carried)
         } else {
@@ -529,6 +552,7 @@ impl Shard {
                 }
             }
             SendResult::Sent(_) if whole => {
+                conn.stalled_rounds = 0;
                 if conn.spill.is_some() {
                     self.flush(id);
                 } else if conn.flags.has(Flags::CLOSE_WHEN_SENT) {
@@ -546,7 +570,7 @@ impl Shard {
         };
         let room = self.rooms.local(conn.room);
         Lane::ALL.into_iter().any(|lane| {
-            let head = room.log(usize::from(conn.encoding), lane).next_version();
+            let head = room.log(conn.form.index(), lane).next_version();
             low_bits(head) != conn.cursors[lane.index()] && !room.will_visit(lane, id.place)
         })
     }

@@ -9,7 +9,7 @@ use crate::base::ids::{ConnId, RoomId, UserId};
 use crate::base::time::Time;
 use crate::room::lane::Position;
 use crate::shard::Shard;
-use crate::shard::conn::{Flags, JoinWish, clock_ms};
+use crate::shard::conn::{ConnForm, Flags, JoinWish, clock_ms};
 use crate::shard::input::Effect;
 use crate::shard::mail::Mail;
 use crate::shard::messages;
@@ -58,7 +58,9 @@ impl Shard {
                 self.counters.upgrades_refused += 1;
                 self.end(id, Bytes::from(upgrade::UpgradeError::Stopping.response()));
             }
-            Upgrade::Complete { request: upgrade, consumed } => {
+            Upgrade::Complete { request: mut upgrade, consumed } => {
+                upgrade.deflate =
+                    upgrade.deflate.filter(|_| self.config.downlink.compression.enabled);
                 self.upgraded(id, &upgrade);
                 let mut rest = request.split_off(consumed);
                 if !rest.is_empty() {
@@ -76,7 +78,7 @@ impl Shard {
         };
         conn.state = conn.state.next(Event::Upgrade).unwrap_or(conn.state);
         conn.clock_ms = now_ms;
-        conn.encoding = u8::from(request.encoding == Encoding::Json);
+        conn.form = ConnForm::new(request.encoding, request.deflate);
         self.reply(id, |out| out.extend_from_slice(&upgrade::accept_response(request)));
         if let Some(token) = &request.token {
             let join = request.room.map(|room| JoinWish {
@@ -97,8 +99,14 @@ impl Shard {
         };
         let mut pending = conn.pending.take();
         let decoder = self.config.decoder;
+        let mut inflater = conn.form.may_inflate().then(|| self.codecs.take_inflater());
         let decoded =
-            decoder.decode(&mut pending, bytes, |message| self.message(id, message, arrived));
+            decoder.decode_with(&mut pending, inflater.as_deref_mut(), bytes, |message| {
+                self.message(id, message, arrived)
+            });
+        if let Some(inflater) = inflater {
+            self.codecs.return_inflater(inflater);
+        }
         // The connection may have ended, or begun to close, while its messages were handled.
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -136,16 +144,23 @@ impl Shard {
                 return ControlFlow::Break(());
             }
             Message::Text(text) if self.config.echo => {
-                self.reply(id, |out| {
-                    frame::encode_frame(OpCode::Data(Data::Text), text.as_bytes(), out)
-                });
+                self.echo(id, Data::Text, text.as_bytes());
             }
-            Message::Binary(data) if self.config.echo => {
-                self.reply(id, |out| frame::encode_frame(OpCode::Data(Data::Binary), data, out));
-            }
+            Message::Binary(data) if self.config.echo => self.echo(id, Data::Binary, data),
             Message::Text(_) | Message::Binary(_) => return self.data(id, &message, arrived),
         }
         ControlFlow::Continue(())
+    }
+
+    fn echo(&mut self, id: ConnId, kind: Data, data: &[u8]) {
+        let mut plain = Vec::new();
+        frame::encode_frame(OpCode::Data(kind), data, &mut plain);
+        let window_bits = self.conns.get(id).and_then(|conn| conn.form.window_bits());
+        let frame = match window_bits {
+            Some(window_bits) => self.codecs.deflated_within(window_bits, plain),
+            None => Bytes::from(plain),
+        };
+        self.reply(id, |out| out.extend_from_slice(&frame));
     }
 
     fn data(&mut self, id: ConnId, message: &Message<'_>, arrived: Time) -> ControlFlow<()> {
@@ -395,6 +410,6 @@ impl Shard {
     }
 
     fn encoding(&self, id: ConnId) -> Option<Encoding> {
-        self.conns.get(id).map(|conn| Encoding::ALL[usize::from(conn.encoding)])
+        self.conns.get(id).map(|conn| conn.form.encoding())
     }
 }

@@ -9,13 +9,14 @@ use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ROOM_MESSAGE_BYTES_MAX, ROOMS_MAX, SHARD_LANES_BYTES_MAX};
 use crate::base::time::Time;
 use crate::room::home::HomeRoom;
-use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Versions};
+use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span, Versions};
 use crate::room::local::LocalRoom;
 use crate::room::log::low_bits;
 use crate::room::tally::Tally;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
-use crate::shard::mail::{Mail, PublishMail, RoomFrames, SubscribedMail};
+use crate::shard::egress::wire_bytes;
+use crate::shard::mail::{Mail, PublishMail, RoomFrames, RoomReport, RoomState, SubscribedMail};
 use crate::shard::messages;
 use crate::shard::session::Event;
 use crate::shard::ticks::TickQueues;
@@ -51,6 +52,12 @@ pub(super) struct Home {
     pub(super) queues: TickQueues,
     /// When that is, as noted in [`Rooms::ticks`].
     pub(super) tick_at: Option<Time>,
+    /// What shards said last, by shard.
+    pub(super) reports: Vec<RoomReport>,
+    /// What members were told last, and when.
+    pub(super) told: Option<(RoomState, Time)>,
+    /// How many messages of the service the high lane takes, in thousandths, and since when.
+    pub(super) gift_credit: (u64, Time),
     used_at: Time,
 }
 
@@ -65,7 +72,43 @@ struct Local {
     waiting: Vec<ConnId>,
     /// What tells of a show event that has not come here, and what came after it.
     early: VecDeque<Early>,
+    /// What the home was told last.
+    reported: RoomReport,
+    /// How many of a thousand messages of the low lane there is room for, if not for all.
+    share: Option<u16>,
+    /// What went out since the budget was looked at.
+    cost: WireCost,
+    /// How the room is, as the home said last.
+    state: Option<RoomState>,
     used_at: Time,
+}
+
+/// What a room's lanes cost on the wire, over all members here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WireCost {
+    pub(super) members: u32,
+    pub(super) mid: u64,
+    /// Of the low lane, as if nothing had been left out.
+    pub(super) low_unthinned: u64,
+}
+
+impl Local {
+    /// What a frame costs on the wire, over all members here.
+    fn note_cost(&mut self, mail: &RoomFrames) {
+        let frames = mail.frames.iter().zip(self.room.speakers());
+        let cost: u64 = frames
+            .filter_map(|(frame, speakers)| Some((frame.as_ref()?, u64::from(*speakers))))
+            .map(|(frame, speakers)| wire_bytes(frame.len()) * speakers)
+            .sum();
+        match mail.lane {
+            Lane::High => {}
+            Lane::Mid => self.cost.mid += cost,
+            Lane::Low => {
+                let Span { versions, carried, .. } = mail.span;
+                self.cost.low_unthinned += cost * u64::from(versions) / u64::from(carried.max(1));
+            }
+        }
+    }
 }
 
 /// Mail of a room's home, in its order.
@@ -97,6 +140,16 @@ impl Rooms {
     /// The id of the local room with this index.
     pub(crate) fn id(&self, index: u32) -> RoomId {
         self.locals[index as usize].id
+    }
+
+    /// The local room with this id.
+    pub(crate) fn index_of(&self, id: RoomId) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Connections that wait for the home of a local room.
+    pub(crate) fn take_waiting(&mut self, index: u32) -> Vec<ConnId> {
+        std::mem::take(&mut self.locals[index as usize].waiting)
     }
 
     /// Number of local rooms.
@@ -138,6 +191,43 @@ impl Rooms {
         sums
     }
 
+    /// Whether any room has members here.
+    pub(super) fn has_members(&self) -> bool {
+        self.by_id.values().any(|index| self.local(*index).members().count() > 0)
+    }
+
+    /// What homes are to be told because it has changed.
+    pub(super) fn changed_reports(&mut self) -> Vec<(RoomId, RoomReport)> {
+        let mut changed = Vec::new();
+        for (room, index) in &self.by_id {
+            let local = &mut self.locals[*index as usize];
+            let report = RoomReport {
+                members: local.room.members().count(),
+                share_permille: local.share.unwrap_or(1_000),
+            };
+            if std::mem::replace(&mut local.reported, report) != report {
+                changed.push((*room, report));
+            }
+        }
+        changed
+    }
+
+    /// What went out since the last call, by local room.
+    pub(super) fn take_wire_costs(&mut self) -> Vec<(u32, WireCost)> {
+        let mut costs = Vec::new();
+        for index in self.by_id.values() {
+            let local = &mut self.locals[*index as usize];
+            let members = local.room.members().count();
+            costs.push((*index, WireCost { members, ..std::mem::take(&mut local.cost) }));
+        }
+        costs
+    }
+
+    /// There is room for so much of a local room's low lane.
+    pub(super) fn set_share(&mut self, index: u32, share_permille: u16) {
+        self.locals[index as usize].share = Some(share_permille).filter(|share| *share < 1_000);
+    }
+
     /// Local rooms without members that nothing is under way for, and since when.
     fn empty_locals(&self) -> impl Iterator<Item = (RoomId, Time)> {
         let is_empty = |local: &&Local| {
@@ -160,7 +250,7 @@ impl Rooms {
         unwanted.map(|(id, home)| (*id, home.used_at))
     }
 
-    fn drop_home(&mut self, id: RoomId) {
+    pub(super) fn drop_home(&mut self, id: RoomId) {
         if let Some(home) = self.homes.remove(&id) {
             self.lanes_bytes -= home.room.storage_bytes();
             self.ticks.extract_if(.., |(_, room)| *room == id).for_each(drop);
@@ -195,7 +285,7 @@ impl Shard {
         };
         conn.state = next;
         conn.room = index;
-        let encoding = usize::from(conn.encoding);
+        let encoding = conn.form.index();
         let room = wish.room;
         conn.entry_mut().join = Some(wish);
         if self.rooms.local(index).has_copy(encoding) {
@@ -226,7 +316,7 @@ impl Shard {
     }
 
     /// Forgets a local room, and tells its home.
-    fn drop_local(&mut self, room: RoomId) {
+    pub(super) fn drop_local(&mut self, room: RoomId) {
         self.rooms.drop_local(room);
         let home = self.placement.room_home(room);
         self.post(home, Mail::Unsubscribe { room });
@@ -254,7 +344,8 @@ impl Shard {
             return;
         };
         conn.state = next;
-        let (index, encoding) = (conn.room, usize::from(conn.encoding));
+        let (index, encoding) = (conn.room, conn.form.index());
+        let state = self.rooms.locals[index as usize].state;
         let room = self.rooms.local_mut(index);
         let epoch = room.epoch;
         let heads: Versions = Lane::ALL.map(|lane| room.log(encoding, lane).next_version());
@@ -276,10 +367,18 @@ impl Shard {
             epoch,
             positions: messages::lane_positions(wanted.map(|next| next - 1)),
             resumed: resume.is_some(),
-            info: None,
+            info: state.map(|state| messages::room_info(wish.room, state)),
         };
+        self.arm_reports();
         self.respond(id, &wish.sequence, proto::response::Payload::Joined(joined));
         self.quiz_joined_room(id, user, wish.room);
+        for lane in Lane::ALL {
+            // What is gone is named at once: who only comes back is not slow.
+            let first = self.rooms.local(index).log(encoding, lane).first_version();
+            if wanted[lane.index()] < first {
+                self.skip_to(id, lane, wanted[lane.index()], first);
+            }
+        }
         if wanted != heads {
             self.catch_up(id);
         }
@@ -330,9 +429,10 @@ impl Shard {
         let index = std::mem::replace(&mut conn.room, NO_ROOM);
         conn.state = conn.state.next(Event::Leave).unwrap_or(conn.state);
         let local = &mut self.rooms.locals[index as usize];
-        local.room.leave(id.place, usize::from(conn.encoding), &conn.cursors);
+        local.room.leave(id.place, conn.form.index(), &conn.cursors);
         local.used_at = self.now;
         let (user, room) = (conn.user, local.id);
+        self.arm_reports();
         self.quiz_left_room(id, user, room);
     }
 
@@ -386,7 +486,10 @@ impl Shard {
     /// At the home: a shard has no members left.
     pub(crate) fn unsubscribe(&mut self, from: ShardId, room: RoomId) {
         if let Some(home) = self.rooms.homes.get_mut(&room) {
+            let before = home.room.storage_bytes();
             home.room.unsubscribe(from);
+            self.rooms.lanes_bytes -= before - home.room.storage_bytes();
+            home.reports[from.index()] = RoomReport::default();
         }
     }
 
@@ -400,7 +503,9 @@ impl Shard {
     pub(crate) fn subscribe(&mut self, from: ShardId, room: RoomId, encoding: EncodingIndex) {
         let backlog = self.backlog(room, from, encoding).map(Box::new);
         let after = self.rooms.homes.get(&room).and_then(|home| home.after);
-        let mail = SubscribedMail { room, encoding, backlog, after };
+        let state = self.room_state(room);
+        let has_ended = self.has_ended(room);
+        let mail = SubscribedMail { room, encoding, backlog, after, state, has_ended };
         self.post(from, Mail::Subscribed(mail));
     }
 
@@ -413,21 +518,26 @@ impl Shard {
 
     /// Whoever waited for the home's answer becomes a member.
     fn begin_copy(&mut self, index: u32, mail: SubscribedMail) {
-        let SubscribedMail { encoding, backlog, .. } = mail;
+        let SubscribedMail { encoding, backlog, state, has_ended, .. } = mail;
         let local = &mut self.rooms.locals[index as usize];
         let (waiting, others) = std::mem::take(&mut local.waiting).into_iter().partition(|id| {
             let conn = self.conns.get(*id).filter(|conn| conn.room == index);
-            conn.is_some_and(|conn| usize::from(conn.encoding) == encoding)
+            conn.is_some_and(|conn| conn.form.index() == encoding)
         });
         local.waiting = others;
         let waiting: Vec<ConnId> = waiting;
         let Some(backlog) = backlog else {
             local.asked[encoding] = false;
             for id in waiting {
-                self.refuse_join(id);
+                if has_ended {
+                    self.refuse_join(id, proto::Reason::NoSuchRoom, "this room has ended");
+                } else {
+                    self.refuse_join(id, proto::Reason::RoomFull, "this host has no more rooms");
+                }
             }
             return;
         };
+        local.state = local.state.or(state);
         let before = local.room.storage_bytes();
         local.room.begin_copy(self.now, encoding, &backlog, self.config.lane_bytes_max);
         self.rooms.lanes_bytes += local.room.storage_bytes() - before;
@@ -476,7 +586,10 @@ impl Shard {
 
     fn append_frames(&mut self, index: u32, mail: &RoomFrames) {
         let (now, may_grow) = (self.now, self.rooms.may_grow(mail.lane));
-        let room = self.rooms.local_mut(index);
+        let local = &mut self.rooms.locals[index as usize];
+        local.state = mail.state.or(local.state);
+        local.note_cost(mail);
+        let room = &mut local.room;
         let before = room.storage_bytes();
         if room.append(now, mail.lane, mail.span, &mail.frames, may_grow) {
             self.push.sweeping[mail.lane.index()].push_back(index);
@@ -503,28 +616,35 @@ impl Shard {
             first_missing: wanted,
             last_missing: oldest - 1,
         };
+        let (room, state) = (self.rooms.id(index), self.rooms.locals[index as usize].state);
         self.notify(id, proto::notification::Payload::Gap(gap));
+        if let Some(state) = state {
+            let info = messages::room_info(room, state);
+            self.notify(id, proto::notification::Payload::RoomInfo(info));
+        }
         if lane == Lane::High {
             let room = self.rooms.id(index);
             self.quiz_missed(id, user, room);
         }
     }
 
-    fn refuse_join(&mut self, id: ConnId) {
+    pub(super) fn refuse_join(&mut self, id: ConnId, reason: proto::Reason, text: &str) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let wish = conn.entry.take().and_then(|entry| entry.join);
         let sequence = wish.map(|wish| wish.sequence).unwrap_or_default();
         self.leave_room(id);
-        let failure = messages::failure(proto::Reason::RoomFull, "this host has no more rooms");
-        self.refuse(id, &sequence, failure);
+        self.refuse(id, &sequence, messages::failure(reason, text));
     }
 
     /// The home's room, made if there is none. Where there are too many, the one that makes way is
     /// that which no shard has wanted for longest; a show's room is made in any case.
     pub(super) fn home_room(&mut self, room: RoomId) -> Option<&mut Home> {
         if !self.rooms.homes.contains_key(&room) {
+            if self.has_ended(room) {
+                return None;
+            }
             if self.rooms.homes.len() >= ROOMS_MAX {
                 let unwanted = self.rooms.unwanted_homes();
                 let unwanted = unwanted.filter(|(room, _)| !self.carries_show(*room));
@@ -543,6 +663,9 @@ impl Shard {
                 after: None,
                 queues: TickQueues::default(),
                 tick_at: None,
+                reports: vec![RoomReport::default(); usize::from(self.placement.shard_count())],
+                told: None,
+                gift_credit: (u64::MAX, self.now),
                 used_at: self.now,
             };
             self.rooms.homes.insert(room, home);

@@ -1,6 +1,7 @@
 //! What was broken once: a shard that is its own home, its clients, and a socket each that takes
 //! as much as the test lets it.
 
+mod downlink;
 mod several;
 
 use std::collections::BTreeMap;
@@ -263,7 +264,7 @@ fn a_shard(me: ShardId, shard_count: u16, force_retry_percent: u8) -> Shard {
             force_retry_percent,
             retry_after_max_ms: 0,
         },
-        downlink: Downlink::default(),
+        downlink: Downlink { info_interval_ms: 0, ..Downlink::default() },
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),
@@ -412,63 +413,6 @@ fn a_gap_precedes_what_follows_it() {
     assert_eq!(first, "gap", "{lane:?}");
     let expected = (missing + 1..=40).map(|version| ("message", version));
     assert!(lane[1..].iter().copied().eq(expected), "{lane:?}");
-}
-
-/// The batches of the low lane: first version, versions, messages.
-fn batches(heard: &Heard) -> Vec<(u64, u64, usize)> {
-    let of_frame = |frame: &proto::ServerFrame| {
-        let Some(proto::server_frame::Body::Business(business)) = &frame.body else { return None };
-        let Some(proto::business::Body::Notification(it)) = &business.body else { return None };
-        let Some(proto::notification::Payload::RoomBatch(batch)) = &it.payload else { return None };
-        let (first, last) = it.span()?;
-        Some((first, last + 1 - first, batch.messages.len()))
-    };
-    heard.frames.iter().filter_map(of_frame).collect()
-}
-
-#[test]
-fn messages_of_a_tick_come_as_one_frame_and_a_reader_resumes_before_it() {
-    let mut stage = Stage::new();
-    stage.shard.config.lane_bytes_max = 15_000;
-    let conn = stage.enter(1);
-    for count in [1, 3, 2] {
-        (0..count).for_each(|_| stage.receive(conn, chat()));
-        stage.now = stage.now + Duration::from_millis(500);
-        stage.step(Input::Tick);
-        stage.send();
-    }
-    assert_eq!(batches(&stage.heard(conn)), [(2, 3, 3), (5, 2, 2)]);
-    let epoch = stage.heard(conn).epoch();
-    // The sender of version 3 knows it from the acknowledgement, and had nothing of the batch.
-    for (low, again) in [(4, vec![(5, 2, 2)]), (3, vec![(2, 3, 3), (5, 2, 2)]), (6, vec![])] {
-        let target = format!("/?token={}&room={ROOM}&epoch={epoch}&low={low}", token(2));
-        let conn = stage.upgrade(&target);
-        stage.send();
-        assert_eq!(batches(&stage.heard(conn)), again, "behind version {low}");
-    }
-    let low = stage.shard.tallies()[2];
-    assert_eq!((low.outstanding(), stage.shard.owed()), (0, [0; 3]), "{low:?}");
-}
-
-#[test]
-fn what_a_room_has_no_room_for_is_left_out_for_everybody() {
-    let mut stage = Stage::new();
-    stage.shard.config.lane_bytes_max = 15_000;
-    stage.shard.config.downlink.low_rate_max = 4;
-    let conns = [stage.enter(1), stage.enter(2)];
-    for _ in 0..8 {
-        (0..4).for_each(|_| stage.receive(conns[0], chat()));
-        stage.now = stage.now + Duration::from_millis(500);
-        stage.step(Input::Tick);
-        stage.send();
-    }
-    let heard = conns.map(|conn| batches(&stage.heard(conn)));
-    assert_eq!(heard[0], heard[1]);
-    let (versions, messages) =
-        heard[0].iter().fold((0, 0), |sums, it| (sums.0 + it.1, sums.1 + it.2));
-    assert_eq!((versions, messages), (8 * 4, 4 + 7 * 2), "after the first second 4 a second");
-    let low = stage.shard.tallies()[2];
-    assert_eq!((low.delivered, low.thinned, low.outstanding()), (2 * 18, 2 * 14, 0));
 }
 
 #[test]

@@ -40,6 +40,7 @@ races! {
     timeouts: "connections closed because nothing was heard",
     gaps: "readers told of a gap in a lane",
     gaps_high: "readers told of a gap in the high lane",
+    deflate_offered: "connections that offered to take compressed messages",
     batches: "frames that carried several room messages",
     thinned: "messages that clients were told are left out for everybody",
     resumed: "joins that continued from versions",

@@ -102,6 +102,8 @@ impl Setup {
             tick_max_ms: dice.pick(&[1, 400]),
             large_members: dice.pick(&[0, 20]),
             low_rate_max: dice.pick(&[0, 2, 100]),
+            info_interval_ms: dice.pick(&[0, 300]),
+            egress_bytes_per_s: dice.pick(&[0, 0, 20_000, 200_000]),
             ..Downlink::default()
         };
         let lane_bytes_max = dice.pick(&[900, 1_500, 8_000, 1 << 20]);
@@ -131,6 +133,12 @@ impl Setup {
             whim_permille: if dice.below(2) == 0 { 0 } else { 120 },
             twin,
         }
+    }
+
+    /// Whether a player takes compressed messages. Not where two runs are compared: the size of what
+    /// was compressed depends on random bytes.
+    pub(crate) fn offers_deflate(&self, player: usize) -> bool {
+        self.twin.is_none() && self.seed.is_multiple_of(2) && player.is_multiple_of(2)
     }
 
     /// The same world, in which only one question's correct option is another.

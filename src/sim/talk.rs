@@ -18,7 +18,7 @@ use crate::wire::codec::{
 use crate::wire::frame::encode_masked_close;
 use crate::wire::message::Message;
 use crate::wire::proto;
-use crate::wire::upgrade::{Accept, ClientRequest, parse_accept};
+use crate::wire::upgrade::{Accept, ClientRequest, parse_accept, parse_accept_offering};
 
 /// `replaced` in the table of close codes.
 const REPLACED: u16 = 4_000;
@@ -66,7 +66,12 @@ impl World {
         }
         let encoding = self.links[link].encoding;
         let request = ClientRequest { host: "quiz.example", target: &target, encoding, nonce };
-        let bytes = request.to_bytes();
+        let bytes = if self.setup.offers_deflate(player) {
+            self.races.deflate_offered += 1;
+            request.to_bytes_offering_deflate()
+        } else {
+            request.to_bytes()
+        };
         self.links[link].target = target;
         self.links[link].nonce = nonce;
         self.client_writes(link, bytes, None);
@@ -235,6 +240,7 @@ impl World {
 
     /// Bytes that the client reads.
     pub(crate) fn listen(&mut self, link: usize, bytes: &mut [u8]) {
+        let offers = self.setup.offers_deflate(self.links[link].player);
         let it = &mut self.links[link];
         let mut rest: Vec<u8>;
         let bytes = match &mut it.stage {
@@ -249,7 +255,8 @@ impl World {
                 so_far.extend_from_slice(bytes);
                 let (target, nonce, encoding) = (it.target.as_str(), it.nonce, it.encoding);
                 let request = ClientRequest { host: "quiz.example", target, encoding, nonce };
-                match parse_accept(so_far, &request) {
+                let accepted = if offers { parse_accept_offering } else { parse_accept };
+                match accepted(so_far, &request) {
                     Accept::Incomplete => return,
                     Accept::Accepted { consumed } => {
                         rest = so_far.split_off(consumed);
@@ -266,7 +273,8 @@ impl World {
         };
         let encoding = it.encoding;
         let mut heard = Vec::new();
-        let decoded = self.decoder.decode(&mut it.pending, bytes, |message| {
+        let inflater = offers.then_some(&mut self.inflater);
+        let decoded = self.decoder.decode_with(&mut it.pending, inflater, bytes, |message| {
             heard.push(match &message {
                 Message::Close(close) => Heard::Close(close.map(|close| close.code)),
                 message => match decode_server(encoding, message) {

@@ -27,6 +27,7 @@ use crate::sim::player::{Act, Player};
 use crate::sim::races::Races;
 use crate::sim::setup::Setup;
 use crate::sim::truth::SentAnswer;
+use crate::wire::deflate::Inflater;
 use crate::wire::message::{Decoder, Role};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
@@ -126,6 +127,8 @@ pub(crate) struct World {
     /// The commitments of questions, by show and place.
     pub(crate) commitments: BTreeMap<(usize, u32), Vec<u8>>,
     pub(crate) decoder: Decoder,
+    /// Of clients that take compressed messages.
+    pub(crate) inflater: Inflater,
     /// The stamp of the bytes that a shard is taking in.
     pub(crate) answer_in_hand: Option<Time>,
 }
@@ -162,6 +165,7 @@ impl World {
             tape: tape.then(Tape::default),
             quiet_since: None,
             commitments: BTreeMap::new(),
+            inflater: Inflater::default(),
             decoder: Decoder { role: Role::Client, message_bytes_max: 1 << 20 },
             answer_in_hand: None,
             setup,

@@ -46,7 +46,7 @@ mod tests {
         };
         assert_eq!((batch.carried(), batch.versions()), (4, 7));
         let stamp = Some(RoomStamp { version: 10, ..RoomStamp::default() });
-        let of = |payload| Notification { stamp: stamp.clone(), payload, server_time_ms: 0 }.span();
+        let of = |payload| Notification { stamp, payload, server_time_ms: 0 }.span();
         assert_eq!(of(Some(Payload::RoomBatch(batch))), Some((10, 16)));
         assert_eq!(of(Some(Payload::RoomMessage(RoomMessage::default()))), Some((10, 10)));
         assert_eq!(Notification::default().span(), None);

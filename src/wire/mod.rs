@@ -5,11 +5,11 @@
 //! all state that there is between two calls is an `Option` that the caller keeps.
 //!
 //! Pure: no sockets, no clock, no randomness. Imports `base` only. Deliberately absent:
-//! compression (`permessage-deflate` is refused by not being accepted), HTTP beyond the upgrade,
-//! and any judgement of tokens, rooms or users.
+//! HTTP beyond the upgrade, and any judgement of tokens, rooms or users.
 
 pub mod close;
 pub mod codec;
+pub mod deflate;
 pub mod frame;
 pub mod message;
 pub mod upgrade;

@@ -48,7 +48,7 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
-        downlink: Downlink::default(),
+        downlink: Downlink { info_interval_ms: 0, ..Downlink::default() },
     }
 }
 
@@ -124,6 +124,20 @@ impl Client {
     /// The payload of the next notification that has it.
     pub(crate) async fn until(&mut self, payload: &str) -> Json {
         self.notification(payload).await[payload].take()
+    }
+
+    /// The data of the next room messages, alone or in batches: as many as `count`, or more if they
+    /// come together.
+    pub(crate) async fn chat(&mut self, count: usize) -> Vec<String> {
+        let mut said = Vec::new();
+        while said.len() < count {
+            let notification = self.next().await["business"]["notification"].take();
+            let batch = notification["roomBatch"]["messages"].as_array().cloned();
+            let alone = Some(&notification["roomMessage"]).filter(|it| !it.is_null()).cloned();
+            let messages = batch.unwrap_or_default().into_iter().chain(alone);
+            said.extend(messages.map(|it| it["data"].as_str().unwrap_or_default().to_owned()));
+        }
+        said
     }
 
     /// The payload of the next response that has it.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::base::ids::{ShowId, UserId};
+use crate::base::ids::{RoomId, ShowId, UserId};
 use crate::quiz::director::Command;
 use crate::shard::mail::ServiceMessages;
 
@@ -41,6 +41,11 @@ pub enum OperatorRequest {
     /// Say something in a room, in the service's name: answered by an object with the place of
     /// each message in the room.
     Publish(ServiceMessages),
+    /// End a room.
+    CloseRoom {
+        /// Which.
+        room: RoomId,
+    },
 }
 
 /// Why a request is refused.

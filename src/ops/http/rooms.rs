@@ -66,6 +66,16 @@ pub(super) async fn publish(
     ask(&view, OperatorRequest::Publish(messages)).await
 }
 
+/// Ends a room: its members are told, and leave it.
+pub(super) async fn close(
+    State(view): Shared,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = path?;
+    let room = RoomId(whole_number(&id, "room", "bad_room_id")?);
+    ask(&view, OperatorRequest::CloseRoom { room }).await
+}
+
 fn read_body(room: RoomId, body: &[u8]) -> Result<ServiceMessages, ApiError> {
     let bad_body = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_body", message);
     let PublishBody { lane, kind, messages } = serde_json::from_slice(body).map_err(|error| {
