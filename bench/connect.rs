@@ -203,20 +203,12 @@ fn enter<S: Server>(
 /// Waits until the gateway has noticed that all have left.
 fn forgotten(gateway: &mut Gateway) -> Result<(), Problem> {
     for _ in 0..LOOKS_MAX {
-        if metric(gateway, "tidegate_connections")? == 0 {
+        if gateway.metric::<u64>("tidegate_connections")? == 0 {
             return Ok(());
         }
         pause(LOOK);
     }
     Err(Problem::new("the gateway still has connections 20 s after their clients were gone"))
-}
-
-/// The sum of a metric over the shards.
-fn metric(gateway: &mut Gateway, name: &str) -> Result<u64, Problem> {
-    let text = gateway.operator().ask_text("GET", "/metrics", "")?;
-    let prefix = format!("{name}{{");
-    let lines = text.lines().filter(|line| line.starts_with(&prefix));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
 }
 
 fn storm_of(gateway: &mut Gateway, count: u32, limit: u64) -> Result<StormReport, Problem> {
@@ -242,8 +234,8 @@ fn storm_of(gateway: &mut Gateway, count: u32, limit: u64) -> Result<StormReport
         ..StormReport::default()
     };
     for _ in 0..LOOKS_MAX {
-        report.connections_at_end = metric(gateway, "tidegate_connections")?;
-        report.sessions_at_end = metric(gateway, "tidegate_sessions")?;
+        report.connections_at_end = gateway.metric("tidegate_connections")?;
+        report.sessions_at_end = gateway.metric("tidegate_sessions")?;
         let wanted = u64::from(count);
         if report.connections_at_end == wanted && report.sessions_at_end == wanted {
             return Ok(report);

@@ -10,29 +10,33 @@
 //! through the high lane, `--payload` bytes long on the wire, or one byte longer where no message of
 //! the protocol has that length (138 is such a one); the floor sends as many bytes as the gateway
 //! does. In a burst 16 messages are handed over at once; the floor's burst is one `send()` of 16 messages.
+//!
+//! With `--rps` another core does what receiving costs, as across a NIC: `common/loopback.rs`.
+
+mod turns;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::common::contender::Contender;
+use crate::common::drops::Drops;
 use crate::common::floor::LineServer;
 use crate::common::gateway::{Gateway, GatewaySettings};
+use crate::common::loopback;
 use crate::common::machine::Machine;
 use crate::common::memory;
 use crate::common::options::Options;
+use crate::common::pinned;
 use crate::common::problem::Problem;
 use crate::common::progress::Progress;
 use crate::common::report::{self, Table};
 use crate::common::server::Server;
-use crate::common::stats::{Coverage, Coverages, Figures};
+use crate::common::stats::Coverage;
+
+use turns::FAIRNESS_BROADCASTS;
+pub(crate) use turns::{BURST, Showing, Turn, figures_of, interleave, ratios};
 
 const REPETITIONS: u32 = 15;
-/// Messages of a burst.
-const BURST: u16 = 16;
-/// Broadcasts over which fairness is looked at.
-const FAIRNESS_BROADCASTS: u32 = 100;
-/// Deliveries after which looking at fairness would take too long.
-const FAIRNESS_DELIVERIES_MAX: u64 = 10_000_000;
 /// Deliveries of one server in one repetition, about.
 const DELIVERIES_PER_TURN: u32 = 40_000;
 /// Stamps from this version on have a number of two bytes, up to 16,383: before, frames would grow
@@ -56,6 +60,10 @@ pub(crate) struct FanoutArguments {
     /// What the gateway is compared with
     #[arg(long, value_enum, default_value_t = Floor::Auto)]
     floor: Floor,
+    /// Let this core do the receiver's half of TCP, as a NIC would have it, in a network namespace
+    /// that is made for the measurement; needs root
+    #[arg(long, value_name = "CORE")]
+    rps: Option<usize>,
     #[command(flatten)]
     pub(crate) options: Options,
 }
@@ -80,6 +88,10 @@ struct FanoutReport {
     frame_bytes: usize,
     repetitions: u32,
     floor: &'static str,
+    /// Which core did the receiver's half of TCP, if not the server's own.
+    rps_core: Option<usize>,
+    /// By this machine, between the first connect and the end; TCP sends them again after 200 ms.
+    packets_dropped: u64,
     /// Whether both servers were alive at the same time.
     interleaved: bool,
     deliveries: u64,
@@ -103,66 +115,60 @@ struct FanoutReport {
     disturbed: bool,
 }
 
-/// What one server showed, repetition by repetition.
-#[derive(Default)]
-struct Showing {
-    one: Vec<f64>,
-    burst: Vec<f64>,
-    coverages: Coverages,
-    client: Figures,
-    deliveries: u64,
-    limited: u32,
-    disturbed: u32,
-    broadcasts: u32,
-    frame_bytes: usize,
-    fairness: Option<f64>,
-}
-
 /// Measures and prints.
 pub(crate) fn run(arguments: &FanoutArguments, machine: &Machine) -> Result<(), Problem> {
     let FanoutArguments { connections, options, .. } = arguments;
-    let twice = u64::from(*connections) * 2;
     memory::check_room(u64::from(*connections))?;
-    let interleaved = memory::check_room(twice).is_ok();
+    let interleaved = memory::check_room(u64::from(*connections) * 2).is_ok();
     let floor = floor_program(arguments, machine)?;
     options.take_effect()?;
+    let _queues = arguments.rps.map(|core| steer(core, options)).transpose()?;
+    let drops = Drops::count()?;
     let repetitions = options.repetitions_or(REPETITIONS);
     let progress = Progress::new(u64::from(*connections));
-    let start_floor = |frame_bytes: usize| {
-        let sizes = [connections.to_string(), frame_bytes.to_string()];
-        let server = LineServer::floor(floor, &sizes, options)?;
-        let mut contender = Contender::new(server, *connections, machine.file_limit())?;
-        progress.stage("connecting to the floor", u64::from(*connections));
-        contender.fill(*connections, &progress)?;
-        Ok(contender)
-    };
     let (mut gateway_showing, mut floor_showing) = (Showing::default(), Showing::default());
-    let (mut gateway, frame_bytes) = start_gateway(arguments, machine, &progress)?;
+    let crowd = Crowd { connections: *connections, machine, options, progress: &progress };
+    let (mut gateway, frame_bytes) = crowd.gateway(usize::from(arguments.payload))?;
+    let broadcasts = (DELIVERIES_PER_TURN / connections).clamp(1, BROADCASTS_PER_TURN_MAX);
+    let turn = Turn { warm_up: true, broadcasts, burst: true };
     if interleaved {
-        let mut floor = start_floor(frame_bytes)?;
+        let mut floor = crowd.floor(floor, frame_bytes)?;
         progress.stage("measuring", u64::from(repetitions));
-        for repetition in 0..repetitions {
-            if repetition % 2 == 0 {
-                turn(&mut gateway, &mut gateway_showing)?;
-                turn(&mut floor, &mut floor_showing)?;
-            } else {
-                turn(&mut floor, &mut floor_showing)?;
-                turn(&mut gateway, &mut gateway_showing)?;
-            }
-            progress.at(u64::from(repetition) + 1);
-        }
+        let one = (&mut gateway, &mut gateway_showing);
+        let other = (&mut floor, &mut floor_showing);
+        interleave(one, other, turn, repetitions, |done| progress.at(u64::from(done)))?;
         progress.stage("looking at fairness", 2);
-        fairness(&mut gateway, &mut gateway_showing)?;
+        gateway_showing.fairness(&mut gateway)?;
         progress.at(1);
-        fairness(&mut floor, &mut floor_showing)?;
+        floor_showing.fairness(&mut floor)?;
     } else {
-        alone(&mut gateway, &mut gateway_showing, repetitions, &progress)?;
+        alone(&mut gateway, &mut gateway_showing, turn, repetitions, &progress)?;
         drop(gateway);
-        alone(&mut start_floor(frame_bytes)?, &mut floor_showing, repetitions, &progress)?;
+        let mut floor = crowd.floor(floor, frame_bytes)?;
+        alone(&mut floor, &mut floor_showing, turn, repetitions, &progress)?;
     }
     drop(progress);
-    let report = report(arguments, floor, interleaved, &gateway_showing, &floor_showing);
+    let packets_dropped = drops.so_far()?;
+    if arguments.rps.is_some() && packets_dropped > 0 {
+        return Err(Problem::new(format!(
+            "--rps: {packets_dropped} packets were dropped on this machine meanwhile, so these figures would be \
+             those of an accident: run it again, with nothing else at work here"
+        )));
+    }
+    let mut report = report(arguments, floor, interleaved, &gateway_showing, &floor_showing);
+    report.packets_dropped = packets_dropped;
     report::print("fanout", machine, &report, options.json, table(&report))
+}
+
+/// Lets `core` receive, if the server under test does not need it.
+fn steer(core: usize, options: &Options) -> Result<loopback::LongQueues, Problem> {
+    if options.server_core.contains(&core) || !pinned::available().contains(&core) {
+        return Err(Problem::new(format!(
+            "--rps {core}: take a core that exists and is not the server's; the client's will do, {}",
+            options.client_core
+        )));
+    }
+    loopback::steer(core)
 }
 
 fn floor_program(arguments: &FanoutArguments, machine: &Machine) -> Result<&'static str, Problem> {
@@ -180,19 +186,43 @@ fn floor_program(arguments: &FanoutArguments, machine: &Machine) -> Result<&'sta
     }
 }
 
-fn start_gateway(
-    arguments: &FanoutArguments,
-    machine: &Machine,
-    progress: &Progress,
-) -> Result<(Contender<Gateway>, usize), Problem> {
-    let connections = arguments.connections;
-    let settings = GatewaySettings { connections, show: None, retries: true };
-    let gateway = Gateway::start(&settings, &arguments.options)?;
-    let mut contender = Contender::new(gateway, connections, machine.file_limit())?;
-    progress.stage("connecting to the gateway", u64::from(connections));
-    let frame_bytes = prepare(&mut contender, usize::from(arguments.payload), progress)?;
-    contender.fill(connections, progress)?;
-    Ok((contender, frame_bytes))
+/// What every server of a comparison gets.
+pub(crate) struct Crowd<'a> {
+    pub(crate) connections: u32,
+    pub(crate) machine: &'a Machine,
+    pub(crate) options: &'a Options,
+    pub(crate) progress: &'a Progress,
+}
+
+impl Crowd<'_> {
+    /// A gateway with everybody in one room, whose messages are so long on the wire, or a byte longer:
+    /// how long is returned.
+    pub(crate) fn gateway(&self, payload: usize) -> Result<(Contender<Gateway>, usize), Problem> {
+        let settings = GatewaySettings { connections: self.connections, show: None, retries: true };
+        let gateway = Gateway::start(&settings, self.options)?;
+        let mut contender = self.meets(gateway, "connecting to the gateway")?;
+        let frame_bytes = prepare(&mut contender, payload, self.progress)?;
+        contender.fill(self.connections, self.progress)?;
+        Ok((contender, frame_bytes))
+    }
+
+    /// The floor `program` with as many clients.
+    pub(crate) fn floor(
+        &self,
+        program: &str,
+        frame_bytes: usize,
+    ) -> Result<Contender<LineServer>, Problem> {
+        let sizes = [self.connections.to_string(), frame_bytes.to_string()];
+        let server = LineServer::floor(program, &sizes, self.options)?;
+        let mut contender = self.meets(server, "connecting to the floor")?;
+        contender.fill(self.connections, self.progress)?;
+        Ok(contender)
+    }
+
+    fn meets<S: Server>(&self, server: S, stage: &str) -> Result<Contender<S>, Problem> {
+        self.progress.stage(stage, u64::from(self.connections));
+        Contender::new(server, self.connections, self.machine.file_limit())
+    }
 }
 
 /// Connects the first client and makes messages as long as they are wanted, if there are such:
@@ -231,50 +261,13 @@ fn lengthen(contender: &mut Contender<Gateway>, wanted: usize) -> Result<usize, 
 fn alone<S: Server>(
     contender: &mut Contender<S>,
     showing: &mut Showing,
+    turn: Turn,
     repetitions: u32,
     progress: &Progress,
 ) -> Result<(), Problem> {
     progress.stage("measuring", u64::from(repetitions));
-    for repetition in 0..repetitions {
-        turn(contender, showing)?;
-        progress.at(u64::from(repetition) + 1);
-    }
-    fairness(contender, showing)
-}
-
-/// One server's part of a repetition.
-fn turn<S: Server>(contender: &mut Contender<S>, showing: &mut Showing) -> Result<(), Problem> {
-    let count = (DELIVERIES_PER_TURN / contender.clients.len()).clamp(1, BROADCASTS_PER_TURN_MAX);
-    contender.broadcast(1)?;
-    let mut one = Figures::default();
-    for _ in 0..count {
-        let broadcast = contender.broadcast(1)?;
-        one.push(broadcast.server_us);
-        showing.client.push(broadcast.client_us);
-        showing.coverages.push(broadcast.coverage);
-        showing.deliveries += broadcast.deliveries;
-        showing.limited += u32::from(broadcast.client_limited);
-        showing.disturbed += u32::from(broadcast.disturbed);
-        showing.broadcasts += 1;
-    }
-    showing.frame_bytes = contender.counting.frame_bytes().unwrap_or(0);
-    let burst = contender.broadcast(BURST)?;
-    showing.one.push(one.median());
-    showing.burst.push(burst.server_us);
-    Ok(())
-}
-
-fn fairness<S: Server>(contender: &mut Contender<S>, showing: &mut Showing) -> Result<(), Problem> {
-    let deliveries = u64::from(contender.clients.len()) * u64::from(FAIRNESS_BROADCASTS);
-    if deliveries > FAIRNESS_DELIVERIES_MAX {
-        return Ok(());
-    }
-    for _ in 0..FAIRNESS_BROADCASTS {
-        contender.broadcast(1)?;
-        contender.counting.note_ranks();
-    }
-    showing.fairness = contender.counting.rank_p99_to_p50();
-    Ok(())
+    showing.turns(contender, turn, repetitions, |done| progress.at(u64::from(done)))?;
+    showing.fairness(contender)
 }
 
 fn report(
@@ -284,10 +277,7 @@ fn report(
     gateway: &Showing,
     beside: &Showing,
 ) -> FanoutReport {
-    let median = |figures: &[f64]| figures_of(figures).median();
-    let ratios = |these: &[f64], those: &[f64]| {
-        figures_of(&these.iter().zip(those).map(|(this, that)| this / that).collect::<Vec<_>>())
-    };
+    let median = |figures: &[f64]| figures_of(figures.iter().copied()).median();
     let ratio = ratios(&gateway.one, &beside.one);
     FanoutReport {
         connections: arguments.connections,
@@ -295,6 +285,8 @@ fn report(
         frame_bytes: gateway.frame_bytes,
         repetitions: arguments.options.repetitions_or(REPETITIONS),
         floor,
+        rps_core: arguments.rps,
+        packets_dropped: 0,
         interleaved,
         deliveries: gateway.deliveries,
         server_cpu_us_per_delivery: median(&gateway.one),
@@ -311,15 +303,9 @@ fn report(
         fairness_rank_p99_to_p50: gateway.fairness,
         floor_fairness_rank_p99_to_p50: beside.fairness,
         client_cpu_us_per_delivery: gateway.client.median(),
-        client_limited: gateway.limited * 2 > gateway.broadcasts,
-        disturbed: gateway.disturbed * 2 > gateway.broadcasts,
+        client_limited: gateway.is_client_limited(),
+        disturbed: gateway.is_disturbed(),
     }
-}
-
-fn figures_of(figures: &[f64]) -> Figures {
-    let mut sorted = Figures::default();
-    figures.iter().for_each(|figure| sorted.push(*figure));
-    sorted
 }
 
 fn table(report: &FanoutReport) -> Table {
@@ -357,6 +343,13 @@ fn table(report: &FanoutReport) -> Table {
         (false, false) => "",
     };
     table.row("client, CPU per delivery", us(report.client_cpu_us_per_delivery), note);
+    if let Some(core) = report.rps_core {
+        table.row("received by core", core.to_string(), "in a network namespace with RPS on lo");
+    }
+    if report.packets_dropped > 0 {
+        let note = "on this machine meanwhile; TCP sends them again after 200 ms";
+        table.row("packets dropped", report.packets_dropped.to_string(), note);
+    }
     if !report.interleaved {
         table.row("not interleaved", "", "both servers at a time don't fit into memory");
     }

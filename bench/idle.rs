@@ -8,12 +8,9 @@
 //! same of the floor, sockets in direct descriptors with nothing armed at their end. The rate of
 //! connects is what one core of each side makes of it; CPU per connect is `connect`'s to tell.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde::Serialize;
 
-use crate::common::clock::pause;
 use crate::common::contender::Contender;
 use crate::common::counting::per_second;
 use crate::common::floor::LineServer;
@@ -29,11 +26,6 @@ use crate::common::show::{SHOW, show_file};
 use crate::common::stats::{Figures, as_f64_ns};
 
 const REPETITIONS: u32 = 3;
-/// The kernel frees sockets behind our back: between looks, and until we no longer wait.
-const LOOK: Duration = Duration::from_millis(250);
-const LOOKS_MAX: u32 = 60;
-/// Slab moves by less than this on a machine at rest.
-const REST_BYTES: u64 = 256 * 1_024;
 
 /// `tidegate-bench idle`
 #[derive(Clone, Debug, Args)]
@@ -87,7 +79,7 @@ pub(crate) fn run(arguments: &IdleArguments, machine: &Machine) -> Result<(), Pr
             show: Some(show_file(10_000)),
             retries: true,
         };
-        let before = slab_at_rest()?;
+        let before = memory::slab_at_rest()?;
         let mut gateway = Gateway::start(&settings, options)?;
         gateway.command(SHOW, "open-lobby")?;
         let mut contender = Contender::new(gateway, *connections, machine.file_limit())?;
@@ -101,7 +93,7 @@ pub(crate) fn run(arguments: &IdleArguments, machine: &Machine) -> Result<(), Pr
         empty.push(as_f64_ns(shown.resident_empty));
 
         progress.stage(format!("floor {repetition}/{repetitions}"), u64::from(*connections));
-        let before = slab_at_rest()?;
+        let before = memory::slab_at_rest()?;
         let sizes = [connections.to_string(), "138".to_owned()];
         let floor = LineServer::floor("floor-fanout-ring", &sizes, options)?;
         let mut contender = Contender::new(floor, *connections, machine.file_limit())?;
@@ -142,7 +134,7 @@ fn fill<S: Server>(
     let resident_empty = memory::resident_bytes(server)?;
     let connections = contender.clients.len();
     let took_ns = contender.fill(connections, progress)?;
-    let kernel = slab_at_rest()?.saturating_sub(before);
+    let kernel = memory::slab_at_rest()?.saturating_sub(before);
     let resident = memory::resident_bytes(server)?.saturating_sub(resident_empty);
     let each = |bytes: u64| as_f64_ns(bytes) / f64::from(connections);
     Ok(Showing {
@@ -151,20 +143,6 @@ fn fill<S: Server>(
         kernel_each: each(kernel),
         connects_per_s: per_second(connections as usize, took_ns),
     })
-}
-
-/// Slab once it has stopped moving, or after a while.
-fn slab_at_rest() -> Result<u64, Problem> {
-    let mut last = memory::slab_bytes()?;
-    for _ in 0..LOOKS_MAX {
-        pause(LOOK);
-        let now = memory::slab_bytes()?;
-        if now.abs_diff(last) < REST_BYTES {
-            return Ok(now);
-        }
-        last = now;
-    }
-    Ok(last)
 }
 
 fn table(report: &IdleReport) -> Table {

@@ -9,10 +9,13 @@ mod chat;
 mod common;
 mod connect;
 mod fanout;
+mod flood;
 mod floors;
 mod idle;
 mod million;
 mod peers;
+mod scale;
+mod stages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,13 +25,17 @@ use clap::{Parser, Subcommand};
 use answers::AnswersArguments;
 use chat::ChatArguments;
 use common::gateway::{self, serve_under_test};
+use common::loopback;
 use common::machine::Machine;
 use common::problem::{Doing as _, Problem};
 use connect::ConnectArguments;
 use fanout::FanoutArguments;
+use flood::FloodArguments;
 use idle::IdleArguments;
 use million::MillionArguments;
 use peers::PeersArguments;
+use scale::ScaleArguments;
+use stages::StagesArguments;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -44,6 +51,10 @@ enum Subject {
     Fanout(FanoutArguments),
     /// Chat to a whole room: bytes on the wire and CPU per message that somebody sees
     Chat(ChatArguments),
+    /// Fan-out's ratio to the floor, at several numbers of connections
+    Scale(ScaleArguments),
+    /// Time of a high-lane message to everybody while the low lane is flooded, beside the same alone
+    Flood(FloodArguments),
     /// CPU per connect with token and room, beside accept, read and write; and a storm of connects
     Connect(ConnectArguments),
     /// CPU per answer, judged and acknowledged, beside an io_uring echo
@@ -52,6 +63,9 @@ enum Subject {
     Idle(IdleArguments),
     /// A million connections to one gateway process: a question to all of them, and their answers
     Million(MillionArguments),
+    /// Rounds of load tests: each interface raised until it fails, then all together; and what so many
+    /// viewers need
+    Stages(StagesArguments),
     /// The same work by servers that others wrote: CPU, memory, connects, time to everybody
     Peers(PeersArguments),
     /// The gateway that is measured
@@ -60,6 +74,9 @@ enum Subject {
         #[arg(long)]
         show: Vec<PathBuf>,
     },
+    /// Keeps the kernel's queues of received packets long, until standard input ends
+    #[command(name = loopback::KEEPER, hide = true)]
+    KeepBacklog { packets: u32 },
     /// The floor of fan-out: a send() loop
     #[command(hide = true)]
     FloorFanout(FloorArguments),
@@ -101,12 +118,16 @@ fn run(subject: Subject) -> Result<(), Problem> {
     match subject {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
         Subject::Chat(arguments) => chat::run(&arguments, &Machine::look()),
+        Subject::Scale(arguments) => scale::run(&arguments, &Machine::look()),
+        Subject::Flood(arguments) => flood::run(&arguments, &Machine::look()),
         Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),
         Subject::Answers(arguments) => answers::run(&arguments, &Machine::look()),
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
         Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
+        Subject::Stages(arguments) => stages::run(&arguments, &Machine::look()),
         Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),
+        Subject::KeepBacklog { packets } => loopback::keep_backlog(packets),
         Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {
             floors::fanout::run(connections, frame_bytes, port).doing("the fan-out floor")
         }

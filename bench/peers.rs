@@ -19,6 +19,7 @@ use tidegate::wire::frame::header_bytes;
 use crate::common::contender::Contender;
 use crate::common::floor::LineServer;
 use crate::common::gateway::{Gateway, GatewaySettings};
+use crate::common::loopback;
 use crate::common::machine::Machine;
 use crate::common::memory;
 use crate::common::options::Options;
@@ -44,7 +45,7 @@ pub(crate) struct PeersArguments {
     #[arg(long, value_enum, value_name = "PEERS", value_delimiter = ',')]
     only: Vec<Peer>,
     /// Connections of each server
-    #[arg(long, value_name = "N", default_value_t = 4_000,
+    #[arg(long, value_name = "N", default_value_t = 8_000,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     connections: u32,
     /// Bytes of a message on the wire, WebSocket header included (one more where the gateway has no
@@ -84,6 +85,7 @@ pub(crate) fn run(arguments: &PeersArguments, machine: &Machine) -> Result<(), P
     let entrants = entrants(arguments)?;
     check(arguments, machine, entrants.len())?;
     arguments.options.take_effect()?;
+    let _queues = loopback::lengthen_queues_if_possible();
     let repetitions = arguments.options.repetitions_or(REPETITIONS);
     let mut showings = vec![Showing::default(); entrants.len()];
     let progress = Progress::new(0);

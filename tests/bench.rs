@@ -88,6 +88,48 @@ fn chat_reaches_everybody_whole() {
 }
 
 #[test]
+fn another_core_receives_where_that_is_allowed() {
+    let cores = core_affinity::get_core_ids().unwrap();
+    let core = cores[cores.len() - 1].id;
+    let output = bench(&format!("fanout --connections 200 --repetitions 2 --rps {core} --json"));
+    let (text, complaints) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() {
+        let report: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!((&report["rps_core"], &report["packets_dropped"]), (&core.into(), &0.into()));
+        positive(&report, &["server_cpu_us_per_delivery", "floor_cpu_us_per_delivery"]);
+        return;
+    }
+    // One core only, no rights to make a namespace, or a machine too busy to believe the figure.
+    let reasons = ["not the server's", "network namespace", "could not be raised", "were dropped"];
+    assert!(reasons.iter().any(|reason| complaints.contains(reason)), "{complaints}");
+    assert!(text.is_empty());
+}
+
+#[test]
+fn ratios_at_several_numbers_of_connections() {
+    let report = report("scale --at 100,300 --repetitions 2");
+    let steps = report["steps"].as_array().unwrap();
+    let numbers: Vec<u64> =
+        steps.iter().map(|step| step["connections"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [100, 300]);
+    for step in steps {
+        positive(step, &["server_cpu_us_per_delivery", "floor_cpu_us_per_delivery", "ratio"]);
+        assert_eq!((&step["broadcasts"], &step["interleaved"]), (&100.into(), &true.into()));
+    }
+    assert!(report["largest_to_smallest"].as_f64().unwrap() >= 1.0, "{report}");
+}
+
+#[test]
+fn the_high_lane_reaches_everybody_during_a_flood() {
+    let report = report("flood --connections 100 --rate 100 --repetitions 2");
+    positive(&report, &["ratio", "low_published_per_s", "low_deliveries_per_s", "client_share"]);
+    rises(&report["alone_ms"]);
+    rises(&report["flood_ms"]);
+    assert!(report["frame_bytes"].as_u64().unwrap() >= 600, "{report}");
+}
+
+#[test]
 fn idle_connections_are_players() {
     let report = report("idle --connections 200 --repetitions 1");
     assert_eq!((&report["connected"], &report["players"]), (&200.into(), &200.into()));
@@ -123,12 +165,19 @@ fn what_cannot_be_measured_is_said_before_anything_starts() {
     let taken = taken.local_addr().unwrap().port();
     for (line, expected) in [
         ("fanout --server-core 4096", "there is no such core for this process; choose from ["),
+        ("fanout --rps 4096", "take a core that exists and is not the server's"),
+        ("scale --at 1000,0", "0 is not in 1..=1000000"),
+        ("flood --rate 5000", "5000 is not in 50..=3000"),
         ("idle --client-core 4096", "--client-core 4096: there is no such core"),
         ("fanout --connections 0", "0 is not in 1..=1000000"),
         ("million --connections 1000001", "1000001 is not in 1..=1000000"),
         ("million --repetitions 2", "million runs once"),
         ("fanout --connections 1000000 --floor send", "use --floor ring, or raise the limit"),
         ("idle --gateway /nowhere/tidegate", "no such file; build it, or leave it out"),
+        ("stages --viewers 0", "0 is not in 1.."),
+        ("stages --server-core 4096", "there is no such core for this process; choose from ["),
+        ("stages --repetitions 2", "--steps-max and --step-ms say how many"),
+        ("stages --connections 9000 --connections-max 8000", "raise that, or ask for fewer"),
     ] {
         let output = bench(line);
         let complaints = String::from_utf8_lossy(&output.stderr);
@@ -172,4 +221,58 @@ fn after_a_storm_everybody_is_back() {
         (&storm["connections_at_end"], &storm["sessions_at_end"]),
         (&300.into(), &300.into())
     );
+}
+
+#[test]
+fn each_interface_is_raised_and_the_capacity_follows() {
+    // Whatever this machine does, it holds: how fast it is, is not looked at.
+    let report = report(
+        "stages --connections 60 --connections-max 240 --step-ms 100 --steps-max 2 --ack-limit-ms 60000 \
+         --connect-limit-ms 60000 --window-ms 60000 --rate-min-percent 1",
+    );
+    let rounds = report["rounds"].as_array().unwrap();
+    let interfaces = |round: &Value| round["interfaces"].as_array().unwrap().clone();
+    let names = |round| -> Vec<String> {
+        interfaces(round).iter().map(|it| it["interface"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&rounds[0]), ["connect", "heartbeat", "question", "answers", "chat"]);
+    assert_eq!(names(&rounds[1]), ["everything"]);
+    for finding in rounds.iter().flat_map(interfaces) {
+        positive(&finding, &["held", "server_cpu_us_per_work", "client_cpu_us_per_work"]);
+        assert!(finding["failed"].is_null() && finding["failed_by"].is_null(), "{finding}");
+        // One where the first load is the largest that so few clients can make.
+        assert!((1..=2).contains(&finding["steps"].as_array().unwrap().len()), "{finding}");
+    }
+    let everything = &rounds[1]["interfaces"][0]["steps"][1];
+    let kinds: Vec<&Value> =
+        everything["flows"].as_array().unwrap().iter().map(|flow| &flow["kind"]).collect();
+    assert_eq!(kinds, ["connect", "heartbeat", "answer", "chat"], "{everything}");
+    assert_eq!(everything["push"]["reached"], 3 * 60, "{everything}");
+    let chat = &everything["chat"];
+    assert!(
+        chat["expected"].as_u64().unwrap() > 0 && chat["expected"] == chat["delivered"],
+        "{chat}"
+    );
+    let needed = &report["capacity"]["needed"];
+    positive(needed, &["hosts", "viewers_per_host", "memory_bytes", "push_nic_s", "push_cpu_s"]);
+    let phases: Vec<&Value> =
+        needed["phases"].as_array().unwrap().iter().map(|it| &it["phase"]).collect();
+    assert_eq!(phases, ["heartbeats", "chat", "join", "question", "answers"]);
+    positive(&report["capacity"]["on_this_host"], &["viewers_per_host"]);
+}
+
+#[test]
+fn a_load_that_fails_is_named_with_its_criterion() {
+    // Nothing reaches everybody within a millisecond after the command: it comes over HTTP.
+    let report = report(
+        "stages --rounds 2 --connections 200 --connections-max 400 --step-ms 60 --steps-max 2 --window-ms 1",
+    );
+    let finding = &report["rounds"][0]["interfaces"][0];
+    assert!(finding["held"].is_null() && finding["failed"] == 100, "{finding}");
+    assert_eq!(
+        (&finding["failed_by"]["criterion"], &finding["ended"]),
+        (&"window".into(), &"steps".into())
+    );
+    assert!(report["capacity"].is_null(), "{report}");
+    assert!(report["capacity_missing"].as_str().unwrap().contains("--rounds 1"), "{report}");
 }

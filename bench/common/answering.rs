@@ -286,7 +286,7 @@ impl Crowd<Gateway> {
 }
 
 /// The clients in an order that has nothing to do with their places; the same every time.
-fn shuffled(connections: u32) -> Vec<u32> {
+pub(crate) fn shuffled(connections: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..connections).collect();
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     for place in (1..order.len()).rev() {

@@ -159,7 +159,11 @@ impl Clients {
 
     /// Does what can be done now and returns at once.
     pub(crate) fn turn(&mut self, audience: &mut dyn Audience) -> Result<(), Problem> {
-        self.begin_connects();
+        if self.begun < self.wanted && self.in_flight < self.in_flight_max {
+            let from_ns = thread_cpu_ns();
+            self.begin_connects();
+            self.busy_ns += thread_cpu_ns() - from_ns;
+        }
         let waits = !self.outgoing.is_empty() || self.ready.iter().any(|ready| !ready.is_empty());
         let at_ns = now_ns();
         let is_early = at_ns < self.next_look_ns;

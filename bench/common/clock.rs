@@ -3,10 +3,15 @@
 //! CPU time is the kernel's own account of a process (all threads, user and system), in
 //! nanoseconds, read from outside through `clock_getcpuclockid(3)`. On loopback it contains the
 //! receive half of what the process sends: the kernel does that work within the sending call.
+//!
+//! Or it leaves it to a thread of its own, `ksoftirqd` of that core, when much has come together: whole
+//! batches of sends by io_uring bring that about, a `send()` at a time does not. A server has its
+//! cores to itself, so what that thread does there is the server's, and is added.
 
 use std::io;
 use std::time::Duration;
 
+use crate::common::pinned;
 use crate::common::problem::{Doing as _, Problem};
 
 /// Nanoseconds of the monotonic clock.
@@ -19,26 +24,54 @@ pub(crate) fn thread_cpu_ns() -> u64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
 }
 
-/// CPU time of another process, while that lives.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ProcessClock(libc::clockid_t);
+/// CPU time of another process, while that lives, and of the kernel's threads that receive on the
+/// cores to which it is pinned.
+#[derive(Clone, Debug)]
+pub(crate) struct ProcessClock {
+    own: libc::clockid_t,
+    receiving: Vec<libc::clockid_t>,
+}
 
 impl ProcessClock {
     /// The clock of process `pid`.
     pub(crate) fn of(pid: u32) -> Result<ProcessClock, Problem> {
-        let mut clock = 0;
-        let pid = libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX);
-        // SAFETY: `clock` is valid for the call to write to.
-        match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
-            0 => Ok(ProcessClock(clock)),
-            errno => Err(io::Error::from_raw_os_error(errno)).doing("finding a server's CPU clock"),
-        }
+        let own = clock_of(pid).doing("finding a server's CPU clock")?;
+        let cores = pinned::cores_of(pid).doing("asking to which cores a server is pinned")?;
+        Ok(ProcessClock { own, receiving: receiving_clocks(&cores) })
     }
 
     /// Nanoseconds so far.
-    pub(crate) fn ns(self) -> Result<u64, Problem> {
-        read(self.0).doing("reading a server's CPU time (has it ended?)")
+    pub(crate) fn ns(&self) -> Result<u64, Problem> {
+        let own_ns = read(self.own).doing("reading a server's CPU time (has it ended?)")?;
+        let mut all_ns = own_ns;
+        for clock in &self.receiving {
+            all_ns += read(*clock).doing("reading the CPU time of ksoftirqd")?;
+        }
+        Ok(all_ns)
     }
+}
+
+fn clock_of(pid: u32) -> io::Result<libc::clockid_t> {
+    let mut clock = 0;
+    let pid = libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX);
+    // SAFETY: `clock` is valid for the call to write to.
+    match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
+        0 => Ok(clock),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Clocks of `ksoftirqd` of these cores; none where a container does not see the kernel's threads.
+fn receiving_clocks(cores: &[usize]) -> Vec<libc::clockid_t> {
+    let names: Vec<String> = cores.iter().map(|core| format!("ksoftirqd/{core}")).collect();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        names.iter().any(|wanted| wanted == name.trim())
+    })
+    .filter_map(|pid| clock_of(pid).ok())
+    .collect()
 }
 
 fn read(clock: libc::clockid_t) -> io::Result<u64> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::common::clients::{CONNECTS_IN_FLIGHT, Clients, ClientsSettings};
 use crate::common::clock::{ProcessClock, now_ns, pause};
 use crate::common::counting::Counting;
+use crate::common::drops::Drops;
 use crate::common::problem::Problem;
 use crate::common::progress::Progress;
 use crate::common::server::Server;
@@ -27,10 +28,14 @@ pub(crate) struct Broadcast {
     pub(crate) server_us: f64,
     /// CPU of the clients per message delivered, microseconds.
     pub(crate) client_us: f64,
+    /// CPU of the clients in all, until everybody had it, nanoseconds.
+    pub(crate) client_busy_ns: u64,
     /// From the moment at which the server was told.
     pub(crate) coverage: Coverage,
     /// Messages delivered.
     pub(crate) deliveries: u64,
+    /// Packets that this machine dropped meanwhile.
+    pub(crate) packets_dropped: u64,
     /// The clients were as slow as the server: coverage is theirs too.
     pub(crate) client_limited: bool,
     /// The server was not at work all the time until the last client was served, and the clients
@@ -98,18 +103,26 @@ impl<S: Server> Contender<S> {
     /// Sends `messages` to everybody at once, and waits until everybody has them.
     pub(crate) fn broadcast(&mut self, messages: u16) -> Result<Broadcast, Problem> {
         let connections = self.clients.connected();
+        let drops = Drops::count()?;
         self.counting.begin(messages);
         self.clients.take_busy_ns();
         let cpu_from_ns = self.cpu.ns()?;
         let from_ns = now_ns();
         self.server.broadcast(u32::from(messages))?;
         let told = |_: &Clients, counting: &Counting| counting.served() >= connections as usize;
-        self.clients.until(
+        let delivered = self.clients.until(
             &mut self.counting,
             patience_s(connections),
             "the delivery to everybody",
             told,
-        )?;
+        );
+        if let Err(problem) = delivered {
+            let (served, dropped) = (self.counting.served(), drops.so_far()?);
+            return Err(Problem::new(format!(
+                "{problem}: {served} of {connections} have all {messages} messages; this machine dropped {dropped} \
+                 packets meanwhile"
+            )));
+        }
         let wall_ns = now_ns() - from_ns;
         let busy_ns = self.cpu.ns()? - cpu_from_ns;
         let client_ns = self.clients.take_busy_ns();
@@ -122,8 +135,10 @@ impl<S: Server> Contender<S> {
         Ok(Broadcast {
             server_us: each(server_ns),
             client_us: each(client_ns),
+            client_busy_ns: client_ns,
             coverage: self.counting.coverage(from_ns),
             deliveries,
+            packets_dropped: drops.so_far()?,
             client_limited,
             disturbed: !client_limited && as_f64_ns(busy_ns) < BUSY_SHARE_MIN * as_f64_ns(wall_ns),
         })

@@ -5,8 +5,10 @@
 //! `TIDEGATE_…` variables only, learns its ports from the kernel, and they are read from its log.
 
 use std::io::{BufRead as _, BufReader};
+use std::iter::Sum;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -117,6 +119,11 @@ impl Gateway {
         &mut self.operator
     }
 
+    /// One more connection to it.
+    pub(crate) fn another_operator(&self) -> Result<Operator, Problem> {
+        self.operator.another()
+    }
+
     /// Makes the data of messages longer or shorter by as much as `frame_bytes` of them missed.
     pub(crate) fn adjust(&mut self, wanted: usize, was: usize) -> Result<(), Problem> {
         let length = self.data_bytes() + wanted;
@@ -136,6 +143,14 @@ impl Gateway {
 
     fn set_data(&mut self, length: usize) {
         self.data = STANDARD.encode(vec![b'x'; length]);
+    }
+
+    /// The sum of a metric over the shards, as it was published last.
+    pub(crate) fn metric<T: FromStr + Sum>(&mut self, name: &str) -> Result<T, Problem> {
+        let text = self.operator.ask_text("GET", "/metrics", "")?;
+        let prefix = format!("{name}{{");
+        let lines = text.lines().filter(|line| line.starts_with(&prefix));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<T>().ok()).sum())
     }
 
     /// Gives the show a command.
@@ -158,6 +173,7 @@ fn environment(settings: &GatewaySettings, options: &Options) -> Vec<(&'static s
         ("TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS", "0".to_owned()),
         // A delivery that nobody asked for would be counted as one of the broadcast.
         ("TIDEGATE_ROOMS__INFO_INTERVAL_MS", "0".to_owned()),
+        ("TIDEGATE_ROOMS__LOW_RATE_MAX", "0".to_owned()),
         ("TIDEGATE_LOG__FORMAT", "json".to_owned()),
         ("TIDEGATE_LOG__LEVEL", "info".to_owned()),
     ];

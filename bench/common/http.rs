@@ -24,6 +24,11 @@ impl Operator {
         Ok(Operator { address, stream: open(address)?, asked: String::new() })
     }
 
+    /// Connects once more.
+    pub(crate) fn another(&self) -> Result<Operator, Problem> {
+        Operator::connect(self.address.port())
+    }
+
     /// Sends a request and does not wait for the answer.
     pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> Result<(), Problem> {
         let request = format!(

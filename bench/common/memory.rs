@@ -6,7 +6,9 @@
 //! every connection.
 
 use std::fs;
+use std::time::Duration;
 
+use crate::common::clock::pause;
 use crate::common::problem::{Doing as _, Problem};
 
 /// Kernel memory that one loopback connection needs, both ends, generously: measured 7.7 to 8.2 KB.
@@ -15,6 +17,11 @@ const KERNEL_BYTES_PER_CONNECTION: u64 = 8_600;
 const USER_BYTES_PER_CONNECTION: u64 = 600;
 /// What the machine needs beside.
 const RESERVE_BYTES: u64 = 1 << 30;
+/// The kernel frees sockets behind our back: between looks, and until we no longer wait.
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS_MAX: u32 = 60;
+/// Slab moves by less than this on a machine at rest.
+const REST_BYTES: u64 = 256 * 1_024;
 
 /// Resident bytes of a process.
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64, Problem> {
@@ -26,6 +33,20 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<u64, Problem> {
 /// Bytes in the kernel's slabs.
 pub(crate) fn slab_bytes() -> Result<u64, Problem> {
     meminfo("Slab:")
+}
+
+/// Slab once it has stopped moving, or after a while.
+pub(crate) fn slab_at_rest() -> Result<u64, Problem> {
+    let mut last = slab_bytes()?;
+    for _ in 0..LOOKS_MAX {
+        pause(LOOK);
+        let now = slab_bytes()?;
+        if now.abs_diff(last) < REST_BYTES {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Ok(last)
 }
 
 /// Bytes of the machine.

@@ -27,6 +27,21 @@ pub(crate) fn pin(cores: &[usize]) -> Result<(), Problem> {
     Err(io::Error::last_os_error()).doing(format!("pinning to core {cores:?}"))
 }
 
+/// Cores on which process `pid` may run.
+pub(crate) fn cores_of(pid: u32) -> io::Result<Vec<usize>> {
+    // SAFETY: a set of all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    // SAFETY: the set is valid for the call to write to.
+    if unsafe { libc::sched_getaffinity(pid, size_of::<libc::cpu_set_t>(), &raw mut set) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the macro's function checks the number against the size of the set.
+    let is_in = |core: &usize| unsafe { libc::CPU_ISSET(*core, &set) };
+    let bits = usize::try_from(libc::CPU_SETSIZE).map_err(io::Error::other)?;
+    Ok((0..bits).filter(is_in).collect())
+}
+
 /// Starts `command` pinned to `cores` from its first instruction on: a child inherits the cores of
 /// the thread that starts it. The caller is pinned to `own` afterwards.
 pub(crate) fn spawn(command: &mut Command, cores: &[usize], own: usize) -> Result<Child, Problem> {

@@ -108,6 +108,12 @@ pub(crate) fn as_f64_ns(number: u64) -> f64 {
     number as f64
 }
 
+/// The whole part of a number that is not negative; what is larger than the largest is the largest.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "floats saturate")]
+pub(crate) fn whole(number: f64) -> u64 {
+    number as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

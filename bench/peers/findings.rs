@@ -66,6 +66,7 @@ pub(crate) struct ServerFindings {
     broadcast_ms_p100: Spread,
     client_cpu_us_per_delivery: f64,
     client_limited: bool,
+    packets_dropped: u64,
 }
 
 /// The whole report.
@@ -107,6 +108,7 @@ impl Findings {
                 broadcast_ms_p100: Spread::of(&showing.all_ms),
                 client_cpu_us_per_delivery: Spread::of(&showing.client).median,
                 client_limited: showing.limited * 2 > showing.broadcasts,
+                packets_dropped: showing.packets_dropped,
             })
             .collect();
         Findings { connections, frame_bytes, burst: BURST, repetitions, servers }
@@ -151,6 +153,13 @@ impl Findings {
         );
         for server in self.servers.iter().filter(|server| server.client_limited) {
             let _ = writeln!(text, "  {}: half and last were limited by the client", server.name);
+        }
+        for server in self.servers.iter().filter(|server| server.packets_dropped > 0) {
+            let _ = writeln!(
+                text,
+                "  {}: this machine dropped {} packets during its broadcasts, which TCP sends again after 200 ms",
+                server.name, server.packets_dropped
+            );
         }
         text
     }
@@ -226,6 +235,7 @@ mod tests {
             client: of([0.3, 0.3, 0.3]),
             broadcasts: 15,
             limited: 0,
+            packets_dropped: 0,
         };
         Shown { kind, name: name.to_owned(), version: "1.0".to_owned(), showing }
     }

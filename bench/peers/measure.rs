@@ -42,6 +42,8 @@ pub(crate) struct Showing {
     /// Broadcasts one at a time, and those in which the server waited for the clients.
     pub(crate) broadcasts: u32,
     pub(crate) limited: u32,
+    /// Packets that this machine dropped during all broadcasts.
+    pub(crate) packets_dropped: u64,
 }
 
 /// Everybody connects to a fresh server, which had so many resident bytes while it was empty.
@@ -80,9 +82,12 @@ pub(crate) fn turn<S: Server>(
         all_ms.push(broadcast.coverage.p100);
         showing.broadcasts += 1;
         showing.limited += u32::from(broadcast.client_limited);
+        showing.packets_dropped += broadcast.packets_dropped;
     }
     for _ in 0..BURSTS {
-        burst.push(contender.broadcast(BURST)?.server_us);
+        let broadcast = contender.broadcast(BURST)?;
+        burst.push(broadcast.server_us);
+        showing.packets_dropped += broadcast.packets_dropped;
     }
     let showings = [
         (&mut showing.one, one),

@@ -212,6 +212,26 @@ fn end(child: &mut Child, folder: &Path) {
     let _ = std::fs::remove_dir_all(folder);
 }
 
+impl PublishedServer {
+    /// Whether the server has given up its publisher: what is written then is lost without a word.
+    fn was_closed(&self) -> Result<bool, Problem> {
+        let doing = || format!("looking at the publisher's connection to {}", self.name);
+        self.publisher.set_nonblocking(true).doing(doing())?;
+        let peeked = self.publisher.peek(&mut [0]);
+        self.publisher.set_nonblocking(false).doing(doing())?;
+        Ok(match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        })
+    }
+}
+
+fn closed(name: &str) -> Problem {
+    Problem::new(format!(
+        "{name} closed its publisher's connection; its configuration has a time limit too many"
+    ))
+}
+
 impl Server for PublishedServer {
     fn process_id(&self) -> u32 {
         self.child.id()
@@ -230,6 +250,9 @@ impl Server for PublishedServer {
     }
 
     fn broadcast(&mut self, messages: u32) -> Result<(), Problem> {
+        if self.was_closed()? {
+            return Err(closed(self.name));
+        }
         let mut bytes = self.protocol.publication.repeat(messages as usize);
         bytes.extend_from_slice(self.protocol.end);
         self.words_due = if self.protocol.word_for_each { messages as usize } else { 1 };
@@ -243,10 +266,7 @@ impl Server for PublishedServer {
             let count =
                 self.publisher.read(&mut piece).doing(format!("listening to {}", self.name))?;
             if count == 0 {
-                return Err(Problem::new(format!(
-                    "{} closed its publisher's connection",
-                    self.name
-                )));
+                return Err(closed(self.name));
             }
             answer.extend_from_slice(&piece[..count]);
         }

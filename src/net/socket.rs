@@ -5,6 +5,7 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use socket2::{SockAddr, SockAddrStorage};
 
@@ -104,6 +105,16 @@ pub fn new_eventfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(file) })
+}
+
+/// Waits until a descriptor is readable, but no longer than `longest` (less than a second) or the
+/// next signal; true if it is.
+pub(super) fn wait_readable(file: BorrowedFd<'_>, longest: Duration) -> bool {
+    let mut polled = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let longest = libc::timespec { tv_sec: 0, tv_nsec: i64::from(longest.subsec_nanos()) };
+    // SAFETY: one entry and a time, both valid for the call; the signal mask may be left out.
+    let count = unsafe { libc::ppoll(&raw mut polled, 1, &raw const longest, std::ptr::null()) };
+    count == 1 && polled.revents & libc::POLLIN != 0
 }
 
 /// A resource limit of this process: soft and hard.

@@ -1,10 +1,11 @@
 //! Waking a parked plane from other threads.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::net::socket;
 
@@ -39,6 +40,14 @@ impl Waker {
     /// From now on a wake writes.
     pub(super) fn set_parked(&self, parked: bool) {
         self.0.parked.store(parked, Ordering::SeqCst);
+    }
+
+    /// Blocks this thread until a wake comes, but no longer than `longest`; true if one came, which
+    /// is thereby spent.
+    pub(super) fn wait(&self, longest: Duration) -> bool {
+        let is_readable = socket::wait_readable(self.borrow(), longest);
+        // Nobody else reads meanwhile, so this does not block.
+        is_readable && (&self.0.eventfd).read_exact(&mut [0; 8]).is_ok()
     }
 
     pub(super) fn raw(&self) -> RawFd {
