@@ -15,10 +15,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::auth::token::{NewToken, mint};
+use tidegate::auth::keys::KeySet;
+use tidegate::auth::token::{NewToken, TokenPolicy, mint};
 use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::{ConnId, OptionIndex, RoomId, ShowId, UserId};
 use tidegate::base::metrics::Metric;
+use tidegate::chat::settings::ChatSettings;
 use tidegate::net::probe::raise_file_limit;
 use tidegate::net::{
     Event, ListenSettings, Plane, PlaneSettings, SendOutcome, SendRequest, TurnLimits,
@@ -282,12 +284,12 @@ fn show() -> Arc<ShowDefinition> {
 
 fn start(plane: PlaneSettings) -> Gateway {
     let settings = GatewaySettings {
-        audience: None,
         shards: 2,
         buckets: 1_024,
         listen: ListenSettings::new(([127, 0, 0, 1], 0).into()),
         plane,
-        token_secret: SECRET.to_vec(),
+        token_keys: Arc::new(KeySet::of_secret(SECRET)),
+        token_policy: TokenPolicy::default(),
         placement_key: PlacementKey([7; 16]),
         ticket_key: [9; 32],
         entropy: EntropySource::System,
@@ -305,6 +307,8 @@ fn start(plane: PlaneSettings) -> Gateway {
             retry_after_max_ms: 500,
         },
         downlink: Downlink::default(),
+        chat: ChatSettings::default(),
+        words: Arc::default(),
     };
     Gateway::start(&settings, Clock::start()).unwrap()
 }

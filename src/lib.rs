@@ -10,6 +10,8 @@ pub mod wire;
 
 pub mod room;
 
+pub mod chat;
+
 pub mod quiz;
 
 pub mod auth;

@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate::base::entropy::{Entropy, SeededEntropy};
 use tidegate::wire::codec::{Encoding, decode_server, encode_client};
 use tidegate::wire::message::{Decoder, Pending, Role};
@@ -226,11 +226,35 @@ fn good_settings_are_described_and_a_token_opens_the_door() {
     let serving = Serving::start(&[]);
     let (_client, answer) = connect(serving.clients, &format!("/?token={}&room=5", token.trim()));
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-    let sessions = |metrics: &str| {
-        let lines = metrics.lines().filter(|line| line.starts_with("tidegate_sessions{"));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
-    };
-    serving.wait_until("/metrics", |metrics| sessions(metrics) == 1);
+    serving.wait_until("/metrics", |metrics| sum(metrics, "tidegate_sessions{", "") == 1);
+    serving.signal("TERM");
+    assert_eq!(serving.end().0.code(), Some(0));
+}
+
+/// The sum of a metric over the shards.
+fn sum(metrics: &str, begins: &str, has: &str) -> u64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(begins) && line.contains(has));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn a_revoked_token_closes_its_session_and_opens_no_other() {
+    let words = ["token", "--user", "42", "--token-id", "a/b", "--rooms", "5,6", "--ttl", "60"];
+    let (status, token, _) = run(&mut tidegate(&words));
+    assert_eq!(status, 0);
+    let serving = Serving::start(&[]);
+    let target = format!("/?token={}&room=5", token.trim());
+    let (_client, _) = connect(serving.clients, &target);
+    serving.wait_until("/metrics", |metrics| sum(metrics, "tidegate_sessions{", "") == 1);
+    assert_eq!(serving.json("POST", "/v1/tokens/a%2Fb/revoke")["token"], "a/b");
+    serving.wait_until("/metrics", |metrics| {
+        sum(metrics, "tidegate_revocations{", "") == 2
+            && sum(metrics, "tidegate_closes_total{", "token_revoked") == 1
+    });
+    let (_again, _) = connect(serving.clients, &target);
+    let refused = "tidegate_authentications_refused_total{";
+    serving.wait_until("/metrics", |metrics| sum(metrics, refused, "") == 1);
+    assert_eq!(serving.json("POST", "/v1/users/42/revoke")["user"], 42);
     serving.signal("TERM");
     assert_eq!(serving.end().0.code(), Some(0));
 }
@@ -314,6 +338,52 @@ fn a_show_with_a_pace_runs_by_itself() {
     let (status, log) = serving.end();
     assert_eq!(status.code(), Some(0));
     assert!(log.contains(r#""command":"End""#), "{log}");
+}
+
+#[test]
+fn a_broken_list_of_words_is_named_line_by_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let words = file(&directory, "words.txt", "good\n!!!\nfine = refues\n");
+    for verb in ["check-config", "serve"] {
+        let mut command = tidegate(&[verb]);
+        let (status, _, complaints) = run(command.env("TIDEGATE_CHAT__WORDS_FILE", &words));
+        let expected = format!(
+            "{words}:2: `!!!` has no letter and no digit, and nothing else is looked at\n\
+             {words}:3: `refues` is none of replace, refuse and whole\n"
+        );
+        assert_eq!((status, complaints), (78, expected));
+    }
+}
+
+#[test]
+fn words_are_read_at_start_on_request_and_when_their_file_changes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let words = file(&directory, "words.txt", "one\ntwo\n");
+    let setting = format!("[chat]\nwords_file = \"{words}\"\n");
+    let config = file(&directory, "tidegate.toml", &setting);
+    let serving = Serving::start(&["--config", &config]);
+    let in_force = |count: u32| {
+        let gauge = move |shard| format!("tidegate_chat_words{{shard=\"{shard}\"}} {count}\n");
+        serving.wait_until("/metrics", |text| (0..2).all(|shard| text.contains(&gauge(shard))));
+    };
+    in_force(2);
+    file(&directory, "words.txt", "one\ntwo\nthree\n");
+    assert_eq!(serving.json("POST", "/v1/words/reload"), json!({ "words": 3 }));
+    in_force(3);
+    file(&directory, "words.txt", "one\n!!!!!!\n");
+    let (status, answer) = serving.ask("POST", "/v1/words/reload");
+    assert!(status == 422 && answer.contains(":2: `!!!!!!` has no letter"), "{answer}");
+    in_force(3);
+    file(&directory, "words.txt", "one\ntwo\nthree\nfour\n");
+    in_force(4);
+    file(&directory, "words.txt", "one\ntwo\nthree\n!!!!\n");
+    serving.wait_until("/metrics", |text| {
+        !text.contains("tidegate_chat_words_broken_total{shard=\"0\"} 1\n")
+    });
+    in_force(4);
+    serving.signal("TERM");
+    let (status, _) = serving.end();
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

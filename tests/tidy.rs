@@ -10,18 +10,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("wire", &["base"]),
     ("room", &["base"]),
+    ("chat", &["base"]),
     ("quiz", &["base"]),
     ("auth", &["base"]),
-    ("shard", &["base", "wire", "room", "quiz", "auth"]),
+    ("shard", &["base", "wire", "room", "chat", "quiz", "auth"]),
     ("net", &["base"]),
-    ("runtime", &["base", "wire", "room", "quiz", "auth", "shard", "net"]),
+    ("runtime", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net"]),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
-    ("sim", &["base", "wire", "room", "quiz", "auth", "shard"]),
-    ("ops", &["base", "wire", "room", "quiz", "auth", "shard", "net", "runtime", "player"]),
+    ("sim", &["base", "wire", "room", "chat", "quiz", "auth", "shard"]),
+    ("ops", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "runtime", "player"]),
 ];
 
 /// Layers that are pure: no I/O, no clock, no `unsafe`.
-const PURE: &[&str] = &["base", "wire", "room", "quiz", "auth", "shard", "sim"];
+const PURE: &[&str] = &["base", "wire", "room", "chat", "quiz", "auth", "shard", "sim"];
 
 /// What a pure layer does not name.
 const IMPURE: &[&str] = &[

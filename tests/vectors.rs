@@ -143,6 +143,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         epoch: 7,
         positions: vec![lane(Lane::High, 9), lane(Lane::Mid, 0), lane(Lane::Low, u64::MAX)],
     };
+    let chat = Chat { text: "hallo 世界 👋".to_owned() };
     let publish = Publish { lane: Lane::Low.into(), data: (0..=255).collect() };
     let retry = Answer {
         show_id: u64::MAX,
@@ -174,6 +175,9 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
             "client_publish_empty",
             request(BusinessType::Publish, "", Payload::Publish(Publish::default())),
         ),
+        ("client_chat", request(BusinessType::Chat, "7", Payload::Chat(chat))),
+        ("client_chat_empty", request(BusinessType::Chat, "8", Payload::Chat(Chat::default()))),
+        ("client_like", request(BusinessType::Like, "9", Payload::Like(Like { count: u32::MAX }))),
         ("client_answer", answer()),
         (
             "client_answer_retry",
@@ -186,8 +190,19 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
 /// Everything but notifications.
 fn replies() -> Vec<(&'static str, ServerFrame)> {
     use response::Payload;
-    let session =
-        Session { user_id: 5, heartbeat_interval_ms: 15_000, server_time_ms: 1_700_000_000_001 };
+    let session = Session {
+        user_id: 5,
+        heartbeat_interval_ms: 15_000,
+        server_time_ms: 1_700_000_000_001,
+        token_expires_in_ms: 0,
+    };
+    let expiring = Session { token_expires_in_ms: u32::MAX, ..session };
+    let revoked = Failure { reason: Reason::TokenRevoked.into(), ..Failure::default() };
+    let forbidden = Failure {
+        reason: Reason::RoomForbidden.into(),
+        sequence: "s-2".to_owned(),
+        ..Failure::default()
+    };
     let heartbeat = Heartbeat {
         client_sent_ms: i64::MIN,
         server_received_ms: i64::MAX,
@@ -223,12 +238,15 @@ fn replies() -> Vec<(&'static str, ServerFrame)> {
     vec![
         ("server_empty", ServerFrame::default()),
         ("server_session", done(server_frame::Body::Session(session))),
+        ("server_session_with_expiry", done(server_frame::Body::Session(expiring))),
         ("server_heartbeat_bare", beat.clone()),
         (
             "server_heartbeat",
             ServerFrame { body: Some(server_frame::Body::Heartbeat(heartbeat)), ..beat },
         ),
         ("server_token_refused", failed(0, codec::ERROR_TOKEN_REFUSED, Some(expired))),
+        ("server_token_revoked", failed(0, codec::ERROR_TOKEN_REFUSED, Some(revoked))),
+        ("server_room_forbidden", failed(1, codec::ERROR_BUSINESS_FAILED, Some(forbidden))),
         ("server_business_failed", failed(1, codec::ERROR_BUSINESS_FAILED, Some(later))),
         ("server_error_code_zero", failed(1, 0, None)),
         ("server_error_code_max", failed(1, u32::MAX, None)),
@@ -238,6 +256,32 @@ fn replies() -> Vec<(&'static str, ServerFrame)> {
         ("server_published", response(BusinessType::Publish, "4", 3, published)),
         ("server_answer_received", response(BusinessType::Answer, "5", 4, received)),
         ("server_retry_answer", response(BusinessType::Answer, "5", 5, retry)),
+    ]
+}
+
+/// What a client is told about its chats and likes.
+fn chat_replies() -> Vec<(&'static str, ServerFrame)> {
+    use response::Payload;
+    let muted = Failure {
+        reason: Reason::Muted.into(),
+        message: "you are muted".to_owned(),
+        sequence: "7".to_owned(),
+        until_ms: 1_700_000_600_000,
+        ..Failure::default()
+    };
+    let discarded = Failure {
+        reason: Reason::RoomOverloaded.into(),
+        retry_after_ms: 20,
+        sequence: "7".to_owned(),
+        ..Failure::default()
+    };
+    let published = Payload::ChatPublished(ChatPublished { stamp: stamp(Lane::Low, 2) });
+    let liked = Payload::Liked(Liked { count: 50 });
+    vec![
+        ("server_chat_muted", failed(1, codec::ERROR_BUSINESS_FAILED, Some(muted))),
+        ("server_chat_discarded", failed(1, codec::ERROR_BUSINESS_FAILED, Some(discarded))),
+        ("server_chat_published", response(BusinessType::Chat, "7", 3, published)),
+        ("server_liked", response(BusinessType::Like, "9", 3, liked)),
     ]
 }
 
@@ -335,7 +379,7 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
 }
 
 fn said(user_id: u64, data: &[u8], kind: u32) -> RoomMessage {
-    RoomMessage { user_id, data: Bytes::copy_from_slice(data), kind }
+    RoomMessage { user_id, data: Bytes::copy_from_slice(data), kind, ..RoomMessage::default() }
 }
 
 fn info() -> RoomInfo {
@@ -354,6 +398,10 @@ fn room_notifications() -> Vec<(&'static str, ServerFrame)> {
         first_missing: 4,
         last_missing: 1_000_000,
     };
+    let text = "*** 敏感".to_owned();
+    let chat = RoomMessage { user_id: u64::MAX, text, ..RoomMessage::default() };
+    let likes = Some(Likes { count: 300, total: u64::MAX });
+    let likes = RoomMessage { likes, ..RoomMessage::default() };
     let alone = |stamp, message| {
         notification(BusinessType::RoomMessage, TIME_MS, stamp, Payload::RoomMessage(message))
     };
@@ -377,12 +425,14 @@ fn room_notifications() -> Vec<(&'static str, ServerFrame)> {
             "server_room_closed",
             notification(BusinessType::RoomClosed, TIME_MS, stamp(Lane::High, 3), closed),
         ),
+        ("server_chat_message", alone(stamp(Lane::Low, 2), chat)),
+        ("server_likes", alone(stamp(Lane::Low, 9), likes)),
         ("server_gap", notification(BusinessType::Gap, TIME_MS, None, Payload::Gap(gap))),
     ]
 }
 
 fn server_frames() -> Vec<(&'static str, ServerFrame)> {
-    [replies(), room_notifications(), quiz_notifications(), snapshots()].concat()
+    [replies(), chat_replies(), room_notifications(), quiz_notifications(), snapshots()].concat()
 }
 
 /// The vector is this frame, and this frame is the vector, in both encodings.

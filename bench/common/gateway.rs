@@ -181,6 +181,12 @@ fn environment(settings: &GatewaySettings, options: &Options) -> Vec<(&'static s
         environment.push(("TIDEGATE_QUIZ__RETRY_MAILBOX_AGE_MS", "60000".to_owned()));
         environment.push(("TIDEGATE_QUIZ__RETRY_TURN_MS", "60000".to_owned()));
     }
+    // Another build may be from before these keys, and refuses what it does not know.
+    if options.gateway.is_none() {
+        // What lies behind the uplink's rates is to be measured.
+        environment.push(("TIDEGATE_CHAT__USER_INTERVAL_MS", "0".to_owned()));
+        environment.push(("TIDEGATE_CHAT__ROOM_PER_SECOND", "0".to_owned()));
+    }
     environment
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "figures are for people at a terminal")]
 
+mod chat;
 mod cpu_time;
 mod encoding;
 mod frames;
@@ -12,6 +13,7 @@ mod lanes;
 mod mailbox;
 mod memory;
 mod quiz;
+mod tokens;
 
 use criterion::Criterion;
 
@@ -32,6 +34,8 @@ fn main() {
     lanes::bench(&mut computing);
     encoding::bench(&mut computing);
     quiz::bench(&mut computing);
+    tokens::bench(&mut computing);
+    chat::bench(&mut computing);
     // Between two threads there is waiting, which CPU time would not show.
     mailbox::bench(&mut Criterion::default().configure_from_args());
     Criterion::default().configure_from_args().final_summary();

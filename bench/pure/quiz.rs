@@ -1,4 +1,5 @@
-//! The quiz: judging the answer of a random player among a million, and settling a bucket.
+//! The quiz: judging the answer of a random player among a million, sealing its result, and settling
+//! a bucket.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tidegate::quiz::local::LocalQuiz;
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::replica::{AnswerInput, AnswerOutcome};
 use tidegate::quiz::seal::{Sealer, SecretKey, VerdictRecord};
+use tidegate::quiz::users::WARMED;
 use tidegate::quiz::verdict::Verdict;
 
 use crate::cpu_time::{CpuTime, now};
@@ -29,6 +31,8 @@ pub(crate) const ROOM: RoomId = RoomId(7);
 pub(crate) const KEY: PlacementKey = PlacementKey([3; 16]);
 const ME: ShardId = ShardId(0);
 const CORRECT: OptionIndex = OptionIndex(1);
+/// As much as is known of a user and a player: 64 bytes.
+const FLOOR_RECORD_WORDS: usize = 16;
 
 /// A show on the only shard, whose players have joined, and its director.
 pub(crate) struct Stage {
@@ -101,59 +105,90 @@ impl Stage {
         self.next == self.players.len() && usize::from(self.question) + 1 == QUESTIONS_MAX
     }
 
-    fn answer(&mut self, user: UserId) -> AnswerOutcome {
+    /// How long `count` answers take, each the first of a random player.
+    fn take_answers(&mut self, count: usize, way: Way) -> Duration {
         let sender_applied = self.local.show(SHOW).unwrap().last_event();
-        let question = QuestionIndex(self.question);
         let input = AnswerInput {
-            question,
+            question: QuestionIndex(self.question),
             option: CORRECT,
             arrived: self.now,
             ticket: None,
             sender_applied,
         };
-        self.local.answer(SHOW, user, &input)
-    }
-
-    /// How long `count` answers take, each the first of a random player.
-    fn judge(&mut self, count: usize) -> Duration {
         let users = self.players[self.next..self.next + count].to_vec();
+        let local = &mut self.local;
+        let mut recorded = 0;
+        let mut judge = |local: &mut LocalQuiz, user| {
+            let outcome = black_box(local.judge(SHOW, black_box(user), &input));
+            recorded += usize::from(matches!(outcome, AnswerOutcome::Recorded(_)));
+        };
         let begun = now();
-        for user in users {
-            let outcome = black_box(self.answer(black_box(user)));
-            debug_assert!(matches!(outcome, AnswerOutcome::Recorded(_)), "{outcome:?}");
+        match way {
+            Way::OneByOne => users.iter().for_each(|user| judge(local, *user)),
+            Way::Batches => {
+                for some in users.chunks(WARMED) {
+                    local.warm(SHOW, some);
+                    some.iter().for_each(|user| judge(local, *user));
+                }
+            }
+            Way::Sealed => {
+                for user in users {
+                    let outcome = black_box(local.answer(SHOW, black_box(user), &input));
+                    recorded += usize::from(matches!(outcome, AnswerOutcome::Recorded(_)));
+                }
+            }
         }
         let took = now() - begun;
+        assert_eq!(recorded, count, "everybody answers for the first time");
         self.next += count;
         took
     }
+}
+
+/// How answers are taken.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Judged, each alone.
+    OneByOne,
+    /// Judged, as mail of another shard comes: looked up some at a time.
+    Batches,
+    /// Judged and sealed, each alone.
+    Sealed,
 }
 
 pub(crate) fn bench(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("quiz");
     group.sampling_mode(SamplingMode::Flat).sample_size(20);
     let player_count = scale(1_000_000, 1_000);
-    for bucket_count in [BUCKET_COUNT_DEFAULT, 1] {
-        let mut made = None;
-        let name = format!("judge one of {player_count} players/{bucket_count} buckets");
-        group.bench_function(name, |bencher| {
+    let mut made = None;
+    let ways = [
+        ("judge one of", Way::OneByOne),
+        ("judge one, in batches, of", Way::Batches),
+        ("judge and seal one of", Way::Sealed),
+    ];
+    for (name, way) in ways {
+        group.bench_function(format!("{name} {player_count} players"), |bencher| {
             bencher.iter_custom(|count| {
-                let stage = made.get_or_insert_with(|| Stage::new(player_count, bucket_count));
+                let new = || Stage::new(player_count, BUCKET_COUNT_DEFAULT);
+                let stage = made.get_or_insert_with(new);
                 let mut left = usize::try_from(count).unwrap();
                 let mut took = Duration::ZERO;
                 while left > 0 {
                     if stage.is_spent() {
-                        *stage = Stage::new(player_count, bucket_count);
+                        *stage = new();
                     } else if stage.next == stage.players.len() {
                         stage.next_question();
                     }
                     let now = left.min(stage.players.len() - stage.next);
-                    took += stage.judge(now);
+                    took += stage.take_answers(now, way);
                     left -= now;
                 }
                 took
             });
         });
     }
+    drop(made);
+    floor(&mut group, player_count);
     settle(&mut group);
     seal(&mut group);
     group.finish();
@@ -170,7 +205,39 @@ fn settle(group: &mut BenchmarkGroup<'_, CpuTime>) {
     }
 }
 
-/// Part of judging: encrypting the result.
+/// The least that a random player's record can cost: one read of a random place among as many
+/// bytes, where the next place is known (many reads are under way at once) or only when the last
+/// one has come.
+fn floor(group: &mut BenchmarkGroup<'_, CpuTime>, player_count: usize) {
+    let mut entropy = SeededEntropy::new(3, 3);
+    let order = shuffled(player_count, &mut entropy);
+    let mut records = vec![[0_u32; FLOOR_RECORD_WORDS]; player_count];
+    // Each record names the next one of a single round through all of them.
+    for (at, user) in order.iter().enumerate() {
+        let next = order[(at + 1) % player_count].0;
+        records[index(*user)][0] = u32::try_from(next).unwrap();
+    }
+    let mut at = 0;
+    group.bench_function("floor: a random record, each known ahead", |bencher| {
+        bencher.iter(|| {
+            at = (at + 1) % player_count;
+            records[index(order[at])][0]
+        });
+    });
+    let mut user = UserId(1);
+    group.bench_function("floor: a random record, each named by the last", |bencher| {
+        bencher.iter(|| {
+            user = UserId(u64::from(records[index(user)][0]));
+            user
+        });
+    });
+}
+
+fn index(user: UserId) -> usize {
+    usize::try_from(user.0 - 1).unwrap()
+}
+
+/// Part of taking an answer: encrypting the result.
 fn seal(group: &mut BenchmarkGroup<'_, CpuTime>) {
     let key = SecretKey::generate(&mut SeededEntropy::new(2, 2));
     let sealer = Sealer::new(&key, SHOW, QuestionIndex(0));
@@ -188,7 +255,7 @@ fn seal(group: &mut BenchmarkGroup<'_, CpuTime>) {
 /// How long it takes to settle the one bucket there is.
 fn settled(player_count: usize, answered: usize) -> Duration {
     let mut stage = Stage::new(player_count, 1);
-    stage.judge(answered);
+    stage.take_answers(answered, Way::OneByOne);
     let timing = Timing::default();
     stage.pass(timing.lead + timing.display_slack);
     stage.pass(timing.countdown + timing.ticket_life + timing.stream_delay);

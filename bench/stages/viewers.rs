@@ -332,7 +332,7 @@ mod tests {
         notification::Payload::RoomMessage(RoomMessage {
             user_id,
             data: data.to_vec().into(),
-            kind: 0,
+            ..RoomMessage::default()
         })
     }
 

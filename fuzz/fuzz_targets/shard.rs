@@ -1,6 +1,8 @@
 //! Any bytes from a client that is in a room, in any pieces: the shard lives on.
 #![no_main]
 
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
 use tidegate::auth::ticket::TicketKey;
 use tidegate::auth::token::{NewToken, TokenVerifier, mint};
@@ -8,6 +10,7 @@ use tidegate::base::entropy::SeededEntropy;
 use tidegate::base::hash::{Placement, PlacementKey};
 use tidegate::base::ids::{ConnId, ShardId, UserId};
 use tidegate::base::time::{DisplayClock, Time};
+use tidegate::chat::settings::ChatSettings;
 use tidegate::shard::config::{Admission, Downlink, ShardConfig};
 use tidegate::shard::input::{Input, SendResult};
 use tidegate::shard::{Secrets, Shard};
@@ -37,6 +40,8 @@ fn shard() -> Shard {
             retry_after_max_ms: 500,
         },
         downlink: Downlink::default(),
+        chat: ChatSettings::default(),
+        words: Arc::default(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([2; 32], config.clock),

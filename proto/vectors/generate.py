@@ -114,6 +114,9 @@ def vectors():
     yield "client_publish", client("PUBLISH", make(
         "Publish", lane="LANE_LOW", data=bytes(range(256))), "4")
     yield "client_publish_empty", client("PUBLISH", make("Publish"), "")
+    yield "client_chat", client("CHAT", make("Chat", text="hallo \u4e16\u754c \U0001f44b"), "7")
+    yield "client_chat_empty", client("CHAT", make("Chat"), "8")
+    yield "client_like", client("LIKE", make("Like", count=U32_MAX), "9")
     yield "client_answer", client("ANSWER", make("Answer", show_id=9, question=2, option=1), "5")
     yield "client_answer_retry", client("ANSWER", make(
         "Answer", show_id=U64_MAX, question=U32_MAX, option=U32_MAX, ticket=b"\xff\xfe\xfd\x00"),
@@ -124,11 +127,23 @@ def vectors():
     yield "server_empty", make("ServerFrame")
     yield "server_session", make("ServerFrame", status="STATUS_DONE", session=make(
         "Session", user_id=5, heartbeat_interval_ms=15_000, server_time_ms=1_700_000_000_001))
+    yield "server_session_with_expiry", make("ServerFrame", status="STATUS_DONE", session=make(
+        "Session", user_id=5, heartbeat_interval_ms=15_000, server_time_ms=1_700_000_000_001,
+        token_expires_in_ms=U32_MAX))
     yield "server_heartbeat_bare", make("ServerFrame", type=-1, status="STATUS_DONE")
     yield "server_heartbeat", make("ServerFrame", type=-1, status="STATUS_DONE", heartbeat=make(
         "Heartbeat", client_sent_ms=I64_MIN, server_received_ms=I64_MAX, server_sent_ms=-1))
     yield "server_token_refused", make("ServerFrame", error_code=100, failure=failure)
+    yield "server_token_revoked", make("ServerFrame", error_code=100, failure=make(
+        "Failure", reason="REASON_TOKEN_REVOKED"))
+    yield "server_room_forbidden", make("ServerFrame", type=1, error_code=101, failure=make(
+        "Failure", reason="REASON_ROOM_FORBIDDEN", sequence="s-2"))
     yield "server_business_failed", make("ServerFrame", type=1, error_code=101, failure=later)
+    yield "server_chat_muted", make("ServerFrame", type=1, error_code=101, failure=make(
+        "Failure", reason="REASON_MUTED", message="you are muted", sequence="7",
+        until_ms=1_700_000_600_000))
+    yield "server_chat_discarded", make("ServerFrame", type=1, error_code=101, failure=make(
+        "Failure", reason="REASON_ROOM_OVERLOADED", retry_after_ms=20, sequence="7"))
     yield "server_error_code_zero", make("ServerFrame", type=1, error_code=0)
     yield "server_error_code_max", make("ServerFrame", type=1, error_code=U32_MAX)
     yield "server_joined", response("JOIN", "joined", make(
@@ -137,6 +152,9 @@ def vectors():
     yield "server_left", response("LEAVE", "left", make("Left", room_id=42), "3", 2)
     yield "server_published", response("PUBLISH", "published", make(
         "Published", stamp=stamp("LANE_LOW", 1)), "4", 3)
+    yield "server_chat_published", response("CHAT", "chat_published", make(
+        "ChatPublished", stamp=stamp("LANE_LOW", 2)), "7", 3)
+    yield "server_liked", response("LIKE", "liked", make("Liked", count=50), "9", 3)
     yield "server_answer_received", response("ANSWER", "answer_received", make(
         "AnswerReceived", result=sealed(1)), "5", 4)
     yield "server_retry_answer", response("ANSWER", "retry_answer", make(
@@ -157,6 +175,10 @@ def vectors():
         "ROOM_CLOSED", "room_closed", make("RoomClosed", room_id=42), stamp())
     yield "server_joined_with_info", response("JOIN", "joined", make(
         "Joined", room_id=42, epoch=7, info=info), "1", 1)
+    yield "server_chat_message", notification("ROOM_MESSAGE", "room_message", make(
+        "RoomMessage", user_id=U64_MAX, text="*** \u654f\u611f"), stamp("LANE_LOW", 2))
+    yield "server_likes", notification("ROOM_MESSAGE", "room_message", make(
+        "RoomMessage", likes=make("Likes", count=300, total=U64_MAX)), stamp("LANE_LOW", 9))
     yield "server_gap", notification("GAP", "gap", make(
         "Gap", room_id=42, epoch=7, lane="LANE_MID", first_missing=4, last_missing=1_000_000))
     yield "server_question", notification("QUESTION", "question", question(), stamp())

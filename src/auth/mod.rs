@@ -1,8 +1,11 @@
-//! Who is who: access tokens and retry tickets.
+//! Who is who: access tokens, what they allow, which are revoked; and retry tickets.
 //!
 //! Imports `base` only. Time is an argument: nothing here reads a clock, and no secret is made
-//! here. Deliberately absent: sessions (the shard's), revocation (tokens are short-lived), and
-//! every algorithm but HMAC with SHA-256.
+//! here. Deliberately absent: sessions and connections (the shard's), files, and every algorithm
+//! but HS256, RS256, ES256 and EdDSA.
 
+pub mod claims;
+pub mod keys;
+pub mod revocation;
 pub mod ticket;
 pub mod token;

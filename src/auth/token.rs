@@ -1,29 +1,54 @@
-//! Access tokens: JSON Web Tokens (RFC 7519) signed with HMAC-SHA-256 (`HS256`, RFC 7518 §3.2).
+//! Access tokens: JSON Web Tokens (RFC 7519), signed with HS256, RS256, ES256 (RFC 7518 §3) or
+//! EdDSA (RFC 8037).
 //!
-//! A token says who a user is (`sub`, the decimal user id) and until when (`exp`). Invariants: no
-//! other algorithm is taken whatever the header says; a token without `exp` is refused; a token
-//! made for somebody else (`aud`, RFC 7519 §4.1.3) is refused. The signature is checked before any
-//! claim is looked at.
+//! A token says who a user is (`sub`, the decimal user id), until when (`exp`), and perhaps what
+//! its holder may do. Invariants: the key that verifies a token has the algorithm that its header
+//! names, and `none` is none; a token without `exp` is refused; a token made for somebody else
+//! (`aud`, RFC 7519 §4.1.3) is refused. The signature is checked before any claim is believed.
+
+use std::sync::Arc;
 
 use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
+pub use crate::auth::claims::{Claims, Permission};
+use crate::auth::keys::{KeySet, assert_secret};
 use crate::base::ids::UserId;
-use crate::base::limits::{TOKEN_BYTES_MAX, TOKEN_SECRET_BYTES_MIN};
+use crate::base::limits::{TOKEN_BYTES_MAX, TOKEN_ID_BYTES_MAX, TOKEN_LIFETIME_MAX_DEFAULT_S};
 
-/// By how much the clock of the token's issuer may differ from ours, seconds. Small, because both
-/// are servers; not 0, because a token is often used in the second it was made in.
-pub const CLOCK_LEEWAY_S: i64 = 5;
+/// By how much the clock of the token's issuer may differ from ours, seconds, by default. Small,
+/// because both are servers; not 0, because a token is often used in the second it was made in.
+pub const CLOCK_LEEWAY_S: u32 = 5;
 
-/// What a valid token says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claims {
-    /// The user; never 0.
-    pub user: UserId,
-    /// When the token ends, Unix seconds (`exp`, without the leeway).
-    pub expires_unix_s: i64,
+/// The algorithms that tokens are signed with, in the order of [`TokenVerifier::validations`].
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+
+/// What is asked of a token beside its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPolicy {
+    /// What `aud` must name; nothing: tokens that have `aud` are refused.
+    pub audience: Option<String>,
+    /// What `iss` must be; nothing: it is not looked at.
+    pub issuer: Option<String>,
+    /// By how much clocks may differ, seconds.
+    pub leeway_s: u32,
+    /// From `iat` (or now) to `exp`, seconds, at most: how long a revocation has to be kept.
+    pub lifetime_max_s: u32,
+}
+
+impl Default for TokenPolicy {
+    fn default() -> TokenPolicy {
+        TokenPolicy {
+            audience: None,
+            issuer: None,
+            leeway_s: CLOCK_LEEWAY_S,
+            lifetime_max_s: TOKEN_LIFETIME_MAX_DEFAULT_S,
+        }
+    }
 }
 
 /// Why a token is refused.
@@ -38,13 +63,19 @@ pub enum TokenError {
     /// Not three parts of base64url with JSON in the first two.
     #[error("the token is not a JSON Web Token")]
     Malformed,
-    /// The header names another algorithm, or none.
-    #[error("the token is not signed with HS256")]
+    /// The header names an algorithm that no key here has, or none.
+    #[error("the token is signed with an algorithm that this gateway has no key for")]
     Algorithm,
+    /// The header names a key that is not known.
+    #[error("the token is signed with a key (`kid`) that this gateway does not know")]
+    UnknownKey,
+    /// The header names no key, and there are several.
+    #[error("the token does not say which key (`kid`) it is signed with, and there are several")]
+    KeyNotNamed,
     /// The header names an extension as critical (RFC 7515 §4.1.11); we know none.
     #[error("the token's header has a critical extension, and none is supported")]
     CriticalExtension,
-    /// Signed with another secret, or changed since.
+    /// Signed with another key, or changed since.
     #[error("the token's signature is not ours")]
     Signature,
     /// A claim is missing or has another type or form than RFC 7519 and this gateway ask for.
@@ -56,6 +87,9 @@ pub enum TokenError {
     /// `aud` does not name this gateway.
     #[error("the token is for another audience")]
     Audience,
+    /// `iss` is somebody else.
+    #[error("the token is from another issuer")]
+    Issuer,
     /// `exp` has passed.
     #[error("the token expired at {expires_unix_s} (Unix seconds); fetch a new one")]
     Expired {
@@ -68,12 +102,22 @@ pub enum TokenError {
         /// `nbf`.
         not_before_unix_s: i64,
     },
+    /// It is valid for longer than the policy allows.
+    #[error("the token is valid for {lifetime_s} s, longer than the {lifetime_max_s} s allowed")]
+    TooLongLived {
+        /// From `iat`, or from now, to `exp`.
+        lifetime_s: i64,
+        /// The most.
+        lifetime_max_s: u32,
+    },
 }
 
-/// Checks tokens; made once, shared by all connections of a shard.
+/// Checks tokens; made once, used by all connections of a shard.
 pub struct TokenVerifier {
-    key: DecodingKey,
-    validation: Validation,
+    keys: Arc<KeySet>,
+    policy: TokenPolicy,
+    /// What the library checks, per algorithm: it takes no list of algorithms of several families.
+    validations: [Validation; ALGORITHMS.len()],
 }
 
 /// The claims as they are in the token. Others are ignored (RFC 7519 §4).
@@ -82,6 +126,21 @@ struct Payload {
     sub: Option<String>,
     exp: Option<NumericDate>,
     nbf: Option<NumericDate>,
+    iat: Option<NumericDate>,
+    jti: Option<String>,
+    // `null` is no permission, and no lack of one either.
+    #[serde(default = "every_room")]
+    rooms: Value,
+    #[serde(default = "every_lane")]
+    publish: Value,
+}
+
+fn every_room() -> Value {
+    Value::String("*".to_owned())
+}
+
+fn every_lane() -> Value {
+    Value::Bool(true)
 }
 
 /// Seconds since 1970, perhaps with a fraction (RFC 7519 §2).
@@ -90,15 +149,6 @@ struct Payload {
 enum NumericDate {
     Whole(i64),
     Fraction(f64),
-}
-
-#[derive(Serialize)]
-struct NewPayload<'a> {
-    sub: String,
-    iat: i64,
-    exp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aud: Option<&'a str>,
 }
 
 impl NumericDate {
@@ -112,33 +162,62 @@ impl NumericDate {
     }
 }
 
+/// What a token says of itself. Nothing of it may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unverified {
+    /// Whose it says it is.
+    pub user: UserId,
+    /// When it says it ends, Unix seconds.
+    pub expires_unix_s: i64,
+}
+
+/// Reads a token without its signature, for what costs nobody anything: whether it is worth
+/// verifying at all.
+#[must_use]
+pub fn unverified(token: &str) -> Option<Unverified> {
+    #[derive(Deserialize)]
+    struct Said {
+        sub: String,
+        exp: NumericDate,
+    }
+    if token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    let said = jsonwebtoken::dangerous::insecure_decode_claims::<Said>(token).ok()?;
+    let user = user_of(Some(&said.sub)).ok()?;
+    Some(Unverified { user, expires_unix_s: said.exp.unix_s() })
+}
+
 impl TokenVerifier {
-    /// A verifier for tokens signed with `secret`, that have no `aud`.
+    /// A verifier for tokens signed with `secret`, by the policy of defaults.
     ///
     /// # Panics
-    /// If the secret is shorter than [`TOKEN_SECRET_BYTES_MIN`]: the configuration is checked
-    /// before.
+    /// If the secret is too short: see [`KeySet::of_secret`].
     #[must_use]
     pub fn new(secret: &[u8]) -> TokenVerifier {
-        assert_secret(secret);
-        let mut validation = Validation::new(Algorithm::HS256);
-        // Those would read the clock; `verify` checks against the time that it is given.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.required_spec_claims.clear();
-        TokenVerifier { key: DecodingKey::from_secret(secret), validation }
+        TokenVerifier::with_keys(Arc::new(KeySet::of_secret(secret)), TokenPolicy::default())
     }
 
-    /// Takes tokens that name `audience` in `aud`, and only those.
+    /// A verifier for tokens signed with any of `keys`.
     #[must_use]
-    pub fn for_audience(mut self, audience: &str) -> TokenVerifier {
-        self.validation.set_audience(&[audience]);
-        self.validation.set_required_spec_claims(&["aud"]);
-        self
+    pub fn with_keys(keys: Arc<KeySet>, policy: TokenPolicy) -> TokenVerifier {
+        let validations = ALGORITHMS.map(|algorithm| validation(algorithm, &policy));
+        TokenVerifier { keys, policy, validations }
     }
 
-    /// What `token` says, if it is ours and valid at `now_unix_s` (Unix seconds), give or take
-    /// [`CLOCK_LEEWAY_S`].
+    /// Takes tokens signed with `keys` from now on, and with no others.
+    pub fn set_keys(&mut self, keys: Arc<KeySet>) {
+        self.keys = keys;
+    }
+
+    /// What is asked of tokens.
+    #[must_use]
+    pub fn policy(&self) -> &TokenPolicy {
+        &self.policy
+    }
+
+    /// What `token` says, if it is ours and valid at `now_unix_s` (Unix seconds), give or take the
+    /// leeway.
     ///
     /// # Errors
     /// The first reason to refuse it.
@@ -146,26 +225,64 @@ impl TokenVerifier {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong { bytes: token.len() });
         }
-        let decoded = jsonwebtoken::decode::<Payload>(token, &self.key, &self.validation)
-            .map_err(|error| refusal(&error))?;
-        if decoded.header.crit.is_some() {
+        let header = jsonwebtoken::decode_header(token).map_err(|error| refusal(&error))?;
+        let known = ALGORITHMS.iter().position(|algorithm| *algorithm == header.alg);
+        let validation = &self.validations[known.ok_or(TokenError::Algorithm)?];
+        if header.crit.is_some() {
             return Err(TokenError::CriticalExtension);
         }
-        let payload = decoded.claims;
+        let key = self.keys.find(header.alg, header.kid.as_deref())?;
+        let decoded = jsonwebtoken::decode::<Payload>(token, key, validation)
+            .map_err(|error| refusal(&error))?;
+        self.judge(decoded.claims, now_unix_s)
+    }
+
+    fn judge(&self, payload: Payload, now_unix_s: i64) -> Result<Claims, TokenError> {
+        let leeway_s = i64::from(self.policy.leeway_s);
         let user = user_of(payload.sub.as_deref())?;
         let Some(expires_unix_s) = payload.exp.map(NumericDate::unix_s) else {
             return Err(claims_error("`exp` is missing"));
         };
-        if now_unix_s >= expires_unix_s.saturating_add(CLOCK_LEEWAY_S) {
+        if now_unix_s >= expires_unix_s.saturating_add(leeway_s) {
             return Err(TokenError::Expired { expires_unix_s });
         }
         if let Some(not_before_unix_s) = payload.nbf.map(NumericDate::unix_s)
-            && now_unix_s < not_before_unix_s.saturating_sub(CLOCK_LEEWAY_S)
+            && now_unix_s < not_before_unix_s.saturating_sub(leeway_s)
         {
             return Err(TokenError::NotYetValid { not_before_unix_s });
         }
-        Ok(Claims { user, expires_unix_s })
+        let issued_unix_s = payload.iat.map(NumericDate::unix_s);
+        let lifetime_s = expires_unix_s.saturating_sub(issued_unix_s.unwrap_or(now_unix_s));
+        let lifetime_max_s = self.policy.lifetime_max_s;
+        if lifetime_s > i64::from(lifetime_max_s) {
+            return Err(TokenError::TooLongLived { lifetime_s, lifetime_max_s });
+        }
+        if payload.jti.as_ref().is_some_and(|id| id.len() > TOKEN_ID_BYTES_MAX) {
+            return Err(claims_error(&format!("`jti` has more than {TOKEN_ID_BYTES_MAX} bytes")));
+        }
+        let permission = Permission::from_claims(&payload.rooms, &payload.publish)
+            .map_err(|reason| TokenError::Claims { reason })?;
+        let token_id = payload.jti.map(String::into_boxed_str);
+        Ok(Claims { user, expires_unix_s, issued_unix_s, token_id, permission })
     }
+}
+
+fn validation(algorithm: Algorithm, policy: &TokenPolicy) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    // Those would read the clock; `judge` checks against the time that it is given.
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    let mut required = Vec::new();
+    if let Some(audience) = &policy.audience {
+        validation.set_audience(&[audience]);
+        required.push("aud");
+    }
+    if let Some(issuer) = &policy.issuer {
+        validation.set_issuer(&[issuer]);
+        required.push("iss");
+    }
+    validation.set_required_spec_claims(&required);
+    validation
 }
 
 /// What a new token shall say.
@@ -181,12 +298,49 @@ pub struct NewToken<'a> {
     pub audience: Option<&'a str>,
 }
 
+/// What a new token says beyond [`NewToken`]; nothing of it by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MoreClaims<'a> {
+    /// Who made it, where the gateway asks for an issuer.
+    #[serde(rename = "iss", skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<&'a str>,
+    /// What it is called, so that it can be revoked by name.
+    #[serde(rename = "jti", skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<&'a str>,
+    /// The rooms that may be entered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<&'a [u64]>,
+    /// Whether anything may be published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct NewPayload<'a> {
+    sub: String,
+    iat: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    #[serde(flatten)]
+    more: &'a MoreClaims<'a>,
+}
+
 /// A token signed with `secret`.
 ///
 /// # Panics
-/// If the secret is shorter than [`TOKEN_SECRET_BYTES_MIN`] or the user is 0.
+/// If the secret is too short (see [`KeySet::of_secret`]) or the user is 0.
 #[must_use]
 pub fn mint(secret: &[u8], new: NewToken<'_>) -> String {
+    mint_with(secret, new, &MoreClaims::default())
+}
+
+/// Like [`mint`], with more claims.
+///
+/// # Panics
+/// As [`mint`].
+#[must_use]
+pub fn mint_with(secret: &[u8], new: NewToken<'_>, more: &MoreClaims<'_>) -> String {
     assert_secret(secret);
     assert!(new.user.0 != 0, "user 0 is nobody");
     let payload = NewPayload {
@@ -194,20 +348,13 @@ pub fn mint(secret: &[u8], new: NewToken<'_>) -> String {
         iat: new.issued_unix_s,
         exp: new.issued_unix_s.saturating_add(i64::from(new.lifetime_s)),
         aud: new.audience,
+        more,
     };
     let header = Header::new(Algorithm::HS256);
     match jsonwebtoken::encode(&header, &payload, &EncodingKey::from_secret(secret)) {
         Ok(token) => token,
         Err(error) => panic!("numbers and strings always encode, and HMAC takes any key: {error}"),
     }
-}
-
-fn assert_secret(secret: &[u8]) {
-    assert!(
-        secret.len() >= TOKEN_SECRET_BYTES_MIN,
-        "a token secret has at least {TOKEN_SECRET_BYTES_MIN} bytes, not {}",
-        secret.len()
-    );
 }
 
 fn user_of(subject: Option<&str>) -> Result<UserId, TokenError> {
@@ -233,6 +380,8 @@ fn refusal(error: &JwtError) -> TokenError {
         ErrorKind::InvalidSignature => TokenError::Signature,
         ErrorKind::InvalidAudience => TokenError::Audience,
         ErrorKind::MissingRequiredClaim(claim) if claim == "aud" => TokenError::Audience,
+        ErrorKind::InvalidIssuer => TokenError::Issuer,
+        ErrorKind::MissingRequiredClaim(claim) if claim == "iss" => TokenError::Issuer,
         // The crate reports an algorithm that it does not know ("none") as JSON that does not
         // fit. Claims of another type are reported alike; the line tells nobody which.
         ErrorKind::Json(json) if json.to_string().contains("unknown variant") => {
@@ -244,195 +393,4 @@ fn refusal(error: &JwtError) -> TokenError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use expect_test::{Expect, expect};
-    use hmac::{Hmac, KeyInit, Mac};
-    use proptest::prelude::*;
-    use sha2::Sha256;
-
-    const SECRET: &[u8] = b"a secret of thirty-two bytes ...";
-    const NOW: i64 = 1_800_000_000;
-    const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
-
-    /// Signs by hand, so that the tests do not trust the crate with both sides.
-    fn signed(header: &str, payload: &str) -> String {
-        let message = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header.as_bytes()),
-            URL_SAFE_NO_PAD.encode(payload.as_bytes())
-        );
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).unwrap();
-        mac.update(message.as_bytes());
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
-    }
-
-    fn check(token: &str, expected: &Expect) {
-        let outcome = match TokenVerifier::new(SECRET).verify(token, NOW) {
-            Ok(claims) => format!("user {} until {}", claims.user, claims.expires_unix_s),
-            Err(error) => error.to_string(),
-        };
-        expected.assert_eq(&outcome);
-    }
-
-    #[test]
-    fn claims() {
-        for (payload, expected) in [
-            (r#"{"sub":"7","exp":1800000060}"#, expect!["user 7 until 1800000060"]),
-            (r#"{"sub":"7","exp":1800000060,"role":["x"]}"#, expect!["user 7 until 1800000060"]),
-            (r#"{"sub":"7","exp":1800000060.9}"#, expect!["user 7 until 1800000060"]),
-            (
-                r#"{"sub":"18446744073709551615","exp":1800000060,"nbf":1800000005}"#,
-                expect!["user 18446744073709551615 until 1800000060"],
-            ),
-            (r#"{"sub":"7","exp":1799999996}"#, expect!["user 7 until 1799999996"]),
-            (
-                r#"{"sub":"7","exp":1799999995}"#,
-                expect!["the token expired at 1799999995 (Unix seconds); fetch a new one"],
-            ),
-            (
-                r#"{"sub":"7","exp":-1e300}"#,
-                expect![
-                    "the token expired at -9223372036854775808 (Unix seconds); fetch a new one"
-                ],
-            ),
-            (
-                r#"{"sub":"7","exp":1800000060,"nbf":1800000006}"#,
-                expect!["the token is valid only from 1800000006 (Unix seconds)"],
-            ),
-            (r#"{"sub":"7"}"#, expect!["the token's claims: `exp` is missing"]),
-            (r#"{"exp":1800000060}"#, expect!["the token's claims: `sub` is missing"]),
-            (
-                r#"{"sub":"0","exp":1800000060}"#,
-                expect!["the token's claims: `sub` is 0, which is nobody"],
-            ),
-            (
-                r#"{"sub":"+7","exp":1800000060}"#,
-                expect!["the token's claims: `sub` is not a decimal user id of 64 bits"],
-            ),
-            (
-                r#"{"sub":"18446744073709551616","exp":1800000060}"#,
-                expect!["the token's claims: `sub` is not a decimal user id of 64 bits"],
-            ),
-            (
-                r#"{"sub":7,"exp":1800000060}"#,
-                expect![
-                    "the token's claims: invalid type: integer `7`, expected a string at line 1 column 8"
-                ],
-            ),
-            (
-                r#"{"sub":"7","exp":"soon"}"#,
-                expect![
-                    "the token's claims: data did not match any variant of untagged enum NumericDate at line 1 column 24"
-                ],
-            ),
-            (
-                r#"{"sub":"7","sub":"8","exp":1800000060}"#,
-                expect!["the token's claims: duplicate field `sub` at line 1 column 16"],
-            ),
-            (
-                r#"{"sub":"7","exp":1800000060,"aud":"shop"}"#,
-                expect!["the token is for another audience"],
-            ),
-            (
-                "[]",
-                expect![
-                    "the token's claims: invalid length 0, expected struct Payload with 3 elements at line 1 column 2"
-                ],
-            ),
-            ("{", expect!["the token is not a JSON Web Token"]),
-        ] {
-            check(&signed(HEADER, payload), &expected);
-        }
-    }
-
-    #[test]
-    fn headers() {
-        let payload = r#"{"sub":"7","exp":1800000060}"#;
-        for (header, expected) in [
-            (r#"{"alg":"HS256"}"#, expect!["user 7 until 1800000060"]),
-            (r#"{"alg":"none"}"#, expect!["the token is not signed with HS256"]),
-            (r#"{"alg":"HS512"}"#, expect!["the token is not signed with HS256"]),
-            (r#"{"alg":"RS256"}"#, expect!["the token is not signed with HS256"]),
-            (
-                r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
-                expect!["the token's header has a critical extension, and none is supported"],
-            ),
-            ("{}", expect!["the token's claims: missing field `alg` at line 1 column 2"]),
-            ("x", expect!["the token is not a JSON Web Token"]),
-        ] {
-            check(&signed(header, payload), &expected);
-        }
-    }
-
-    #[test]
-    fn shapes() {
-        let good = signed(HEADER, r#"{"sub":"7","exp":1800000060}"#);
-        let (message, _) = good.rsplit_once('.').unwrap();
-        for (token, expected) in [
-            (String::new(), expect!["the token is not a JSON Web Token"]),
-            ("..".to_owned(), expect!["the token is not a JSON Web Token"]),
-            ("a.b".to_owned(), expect!["the token is not a JSON Web Token"]),
-            (format!("{message}."), expect!["the token's signature is not ours"]),
-            (format!("{good}A"), expect!["the token's signature is not ours"]),
-            (format!("{message}.AAAA"), expect!["the token's signature is not ours"]),
-            (format!("{good}.{good}"), expect!["the token is not a JSON Web Token"]),
-            ("a".repeat(4_097), expect!["the token has 4097 bytes, more than 4096"]),
-        ] {
-            check(&token, &expected);
-        }
-    }
-
-    #[test]
-    fn an_audience_that_is_asked_for_must_be_named() {
-        let verifier = TokenVerifier::new(SECRET).for_audience("tidegate");
-        let token = |audience| {
-            mint(SECRET, NewToken { user: UserId(7), issued_unix_s: NOW, lifetime_s: 60, audience })
-        };
-        assert!(verifier.verify(&token(Some("tidegate")), NOW).is_ok());
-        assert_eq!(verifier.verify(&token(Some("shop")), NOW), Err(TokenError::Audience));
-        assert_eq!(verifier.verify(&token(None), NOW), Err(TokenError::Audience));
-    }
-
-    #[test]
-    #[should_panic(expected = "at least 32 bytes")]
-    fn a_short_secret_is_our_own_mistake() {
-        let _ = TokenVerifier::new(b"short");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn what_is_minted_is_verified_until_it_ends(user in 1_u64.., lifetime_s in 0_u32..1 << 30) {
-            let new =
-                NewToken { user: UserId(user), issued_unix_s: NOW, lifetime_s, audience: None };
-            let token = mint(SECRET, new);
-            let verifier = TokenVerifier::new(SECRET);
-            let expires_unix_s = NOW + i64::from(lifetime_s);
-            let claims = Claims { user: UserId(user), expires_unix_s };
-            let last = expires_unix_s + CLOCK_LEEWAY_S - 1;
-            prop_assert_eq!(verifier.verify(&token, last), Ok(claims));
-            let expired = TokenError::Expired { expires_unix_s };
-            prop_assert_eq!(verifier.verify(&token, last + 1), Err(expired));
-        }
-
-        #[test]
-        fn a_changed_character_is_noticed(place: prop::sample::Index, replacement in "[A-Za-z0-9._-]") {
-            let new =
-                NewToken { user: UserId(7), issued_unix_s: NOW, lifetime_s: 60, audience: None };
-            let token = mint(SECRET, new);
-            let place = place.index(token.len());
-            prop_assume!(&token[place..=place] != replacement.as_str());
-            let changed = format!("{}{replacement}{}", &token[..place], &token[place + 1..]);
-            prop_assert!(TokenVerifier::new(SECRET).verify(&changed, NOW).is_err());
-        }
-
-        #[test]
-        fn any_text_is_refused_without_a_panic(token in "\\PC{0,200}") {
-            prop_assert!(TokenVerifier::new(SECRET).verify(&token, NOW).is_err());
-        }
-    }
-}
+mod tests;

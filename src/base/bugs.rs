@@ -27,11 +27,13 @@ pub enum Bug {
     AcknowledgeUnqueued,
     /// Messages that were thinned out are missing from the sums.
     LoseCount,
+    /// A chat is acknowledged with the version of the next message.
+    ChatMisstamped,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 11] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -42,6 +44,7 @@ impl Bug {
         Bug::HoleInLane,
         Bug::AcknowledgeUnqueued,
         Bug::LoseCount,
+        Bug::ChatMisstamped,
     ];
 }
 

@@ -36,6 +36,18 @@ pub const SERVICE_MESSAGES_MAX: usize = 64;
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 
+/// Bytes of an access token's `jti`.
+pub const TOKEN_ID_BYTES_MAX: usize = 256;
+/// Rooms that an access token can name.
+pub const TOKEN_ROOMS_MAX: usize = 64;
+/// Seconds from an access token's `iat` to its `exp`, at most, by default: revocations are kept for
+/// as long.
+pub const TOKEN_LIFETIME_MAX_DEFAULT_S: u32 = 30 * 86_400;
+/// Revocations that each shard keeps, of users and of tokens together: some 5 MB.
+pub const REVOCATIONS_MAX: usize = 65_536;
+/// Public keys that access tokens may be signed with at the same time.
+pub const JWKS_KEYS_MAX: usize = 64;
+
 /// Bytes of the secret that tokens are signed with, at least: RFC 7518 §3.2 asks for as many as
 /// the hash has.
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
@@ -62,6 +74,19 @@ pub const SHARD_LANES_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// A lane's first allocation; it doubles up to [`LANE_BYTES_MAX`].
 pub const LANE_BYTES_START: usize = 4 * 1024;
 
+/// Bytes of a chat's text that can be allowed at most.
+pub const CHAT_BYTES_MAX: usize = 1_024;
+/// Users that one shard remembers for having spoken lately: some 40 bytes each.
+pub const SPEAKERS_MAX: usize = 1 << 18;
+/// Mutes of one process; each shard knows them all, some 40 bytes each.
+pub const MUTES_MAX: usize = 65_536;
+/// Sensitive words of one list: some 20 MB while it is built, a tenth of that afterwards.
+pub const WORDS_MAX: usize = 50_000;
+/// Bytes of a list of sensitive words: as many as any settings file may have.
+pub const WORD_LIST_BYTES_MAX: usize = SETTINGS_FILE_BYTES_MAX;
+/// Letters of a sensitive word, separators not counted.
+pub const WORD_LETTERS_MAX: usize = 64;
+
 /// Options of a question.
 pub const OPTIONS_MIN: usize = 2;
 /// Options of a question.
@@ -81,7 +106,7 @@ pub const SETTINGS_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// How often the key of one question can be corrected: each time every player's result gets a new
 /// revision, and revisions must not run out.
 pub const REJUDGES_MAX: u8 = 16;
-/// Users that one shard keeps: they are numbered in 24 bits and cost some 35 bytes each, and 55 more
+/// Users that one shard keeps: they are numbered in 24 bits and cost some 25 bytes each, and 50 more
 /// in each show.
 pub const SHARD_USERS_MAX: usize = (1 << 24) - 1;
 /// Ended shows whose ids a shard remembers after their players are forgotten, to tell "ended" from
@@ -101,6 +126,8 @@ const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
 // What waits for a tick is a quarter of a lane, and goes out as one frame of it.
 const _: () = assert!(TICK_MESSAGES_MAX * BATCH_MESSAGE_BYTES <= LANE_BYTES_MAX / 4);
 const _: () = assert!(ROOM_MESSAGE_BYTES_MAX < CLIENT_MESSAGE_BYTES_DEFAULT);
+const _: () = assert!(CHAT_BYTES_MAX <= ROOM_MESSAGE_BYTES_MAX);
+const _: () = assert!(SPEAKERS_MAX < 1 << 24);
 const _: () = assert!(CLIENT_MESSAGE_BYTES_DEFAULT <= CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(BUCKET_COUNT_DEFAULT <= BUCKET_COUNT_MAX);
 // One bit per option in a byte, and an index that fits in one.

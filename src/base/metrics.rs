@@ -106,6 +106,7 @@ metrics! {
         ClosedHeartbeatTimeout(reason = "heartbeat_timeout"),
         ClosedTooSlow(reason = "too_slow"),
         ClosedHandshakeTimeout(reason = "handshake_timeout"),
+        ClosedTokenRevoked(reason = "token_revoked"),
         ClosedOtherwise(reason = "other"),
     }
     Counter Count "tidegate_timeouts_total" "Connections from which nothing came, or not in time." {
@@ -120,6 +121,15 @@ metrics! {
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }
     Counter Count "tidegate_authentications_refused_total" "Tokens refused." {
         AuthenticationsRefused,
+    }
+    Counter Count "tidegate_authentications_refreshed_total" "Newer tokens taken on a connection that had one." {
+        AuthenticationsRefreshed,
+    }
+    Gauge Count "tidegate_revocations" "Revocations of users and tokens that the shard remembers." {
+        Revocations,
+    }
+    Counter Count "tidegate_revocations_refused_total" "Revocations refused because the shard remembers as many as it can." {
+        RevocationsRefused,
     }
     Gauge Count "tidegate_sessions" "Users of the shard's buckets who have a session." { Sessions }
     Counter Count "tidegate_sessions_replaced_total" "Sessions whose place a newer one took." {
@@ -201,6 +211,31 @@ metrics! {
     }
     Counter Count "tidegate_gap_versions_total" "Versions that connections were told they will not get." {
         GapVersions,
+    }
+    Counter Count "tidegate_chat_accepted_total" "Chats that passed all checks." { ChatAccepted }
+    Counter Count "tidegate_chat_replaced_total" "Of those, chats in which sensitive words were replaced." {
+        ChatReplaced,
+    }
+    Counter Count "tidegate_chat_refused_total" "Chats, opaque messages and likes of clients that were refused." {
+        ChatRefusedEmpty(reason = "empty"),
+        ChatRefusedTooLong(reason = "too_long"),
+        ChatRefusedMuted(reason = "muted"),
+        ChatRefusedTooFast(reason = "too_fast"),
+        ChatRefusedDuplicate(reason = "duplicate"),
+        ChatRefusedFlood(reason = "flood"),
+        ChatRefusedWord(reason = "word"),
+        ChatRefusedOpaque(reason = "opaque"),
+    }
+    Counter Count "tidegate_chat_discarded_total" "Chats and opaque messages discarded in the uplink: their room could not carry more." {
+        ChatDiscarded,
+    }
+    Counter Count "tidegate_opaque_accepted_total" "Opaque messages of clients that passed all checks." {
+        OpaqueAccepted,
+    }
+    Counter Count "tidegate_likes_total" "Likes counted." { Likes }
+    Gauge Count "tidegate_chat_words" "Sensitive words in force." { ChatWords }
+    Counter Count "tidegate_chat_words_broken_total" "Lists of sensitive words that could not be put in force." {
+        WordsBroken,
     }
     Counter Count "tidegate_answers_received_total" "Answers received, repeated ones too." {
         AnswersReceived,

@@ -9,5 +9,6 @@ pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod metrics;
+pub mod pool;
 pub mod slots;
 pub mod time;

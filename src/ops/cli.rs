@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::base::limits::TOKEN_ID_BYTES_MAX;
+
 /// The whole command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about = "Runs live quiz shows over WebSockets", long_about = None)]
@@ -111,9 +113,27 @@ pub struct TokenArguments {
     #[arg(long, value_name = "TEXT")]
     pub secret: Option<String>,
     /// How long the token is valid
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600,
+    #[arg(long, value_name = "SECONDS", visible_alias = "ttl", default_value_t = 3_600,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub lifetime_s: u32,
+    /// The only rooms that the token opens, parted by commas; every room by default
+    #[arg(long, value_name = "ID,…", value_delimiter = ',',
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub rooms: Vec<u64>,
+    /// The token allows no publishing: its holder only listens
+    #[arg(long)]
+    pub no_publish: bool,
+    /// A name for the token (`jti`), so that it can be revoked by itself
+    #[arg(long, value_name = "NAME", value_parser = token_name)]
+    pub token_id: Option<String>,
+}
+
+fn token_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("is empty".to_owned()),
+        1..=TOKEN_ID_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("has {bytes} bytes, more than {TOKEN_ID_BYTES_MAX}")),
+    }
 }
 
 impl ServeArguments {
@@ -238,6 +258,9 @@ mod tests {
             "token --user 0",
             "token --user 1 --secret x --config y",
             "token --user 1 --lifetime-s 0",
+            "token --user 1 --rooms 0",
+            "token --user 1 --rooms",
+            "token --user 1 --token-id=",
             "check-config --print-default --config x",
         ] {
             assert!(parse(line).is_err(), "{line}");

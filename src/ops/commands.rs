@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use crate::auth::token::{NewToken, mint};
+use crate::auth::token::{MoreClaims, NewToken, mint_with};
 use crate::base::ids::UserId;
+use crate::base::limits::TOKEN_ROOMS_MAX;
 use crate::ops::cli::{CheckConfigArguments, ExitStatus, TokenArguments};
 use crate::ops::config::{self, Config};
 use crate::ops::problems::Problems;
@@ -68,7 +69,21 @@ pub fn token(arguments: &TokenArguments, surroundings: &mut Surroundings<'_>) ->
         lifetime_s: arguments.lifetime_s,
         audience: config.auth.audience.as_deref(),
     };
-    written(writeln!(surroundings.output, "{}", mint(secret.bytes(), new)))
+    if arguments.rooms.len() > TOKEN_ROOMS_MAX {
+        let count = arguments.rooms.len();
+        let _ = writeln!(
+            surroundings.complaints,
+            "--rooms has {count} rooms; a token can name {TOKEN_ROOMS_MAX}"
+        );
+        return ExitStatus::Failed;
+    }
+    let more = MoreClaims {
+        issuer: config.auth.issuer.as_deref(),
+        token_id: arguments.token_id.as_deref(),
+        rooms: (!arguments.rooms.is_empty()).then_some(&arguments.rooms),
+        publish: arguments.no_publish.then_some(false),
+    };
+    written(writeln!(surroundings.output, "{}", mint_with(secret.bytes(), new, &more)))
 }
 
 fn describe(
@@ -82,6 +97,14 @@ fn describe(
         None => "defaults and environment".to_owned(),
     };
     writeln!(output, "{name}: valid; listens on {}", config.listen)?;
+    if let (Some(path), Ok(jwks)) =
+        (&config.auth.jwks_file, config.token_keys(config.auth.jwks.as_deref()))
+    {
+        writeln!(output, "{path}: valid; {} public keys for tokens", jwks.keys.public_count())?;
+        for note in &jwks.left_out {
+            writeln!(output, "{path}: note: {note}")?;
+        }
+    }
     for note in missing_secrets(config) {
         writeln!(output, "{name}: note: {note}")?;
     }
@@ -119,9 +142,12 @@ fn written(outcome: io::Result<()>) -> ExitStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::token::TokenVerifier;
+    use crate::auth::keys::KeySet;
+    use crate::auth::token::{TokenPolicy, TokenVerifier};
+    use crate::base::ids::RoomId;
     use expect_test::expect;
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const NOW: i64 = 1_800_000_000;
@@ -175,7 +201,7 @@ mod tests {
             defaults and environment: valid; listens on 127.0.0.1:0
             defaults and environment: note: placement_key is not set: each process makes its own; users change buckets at a restart
             defaults and environment: note: ticket_key is not set: each process makes its own; retry tickets end with it
-            defaults and environment: note: auth.hs256_secret is not set: each process makes its own; no token from outside is valid
+            defaults and environment: note: auth.hs256_secret and auth.jwks_file are not set: each process makes a secret of its own; no token from outside is valid
         "#]].assert_eq(&check(&[], &[("TIDEGATE_LISTEN", "127.0.0.1:0")]));
     }
 
@@ -227,7 +253,15 @@ mod tests {
     }
 
     fn arguments(secret: Option<&str>) -> TokenArguments {
-        TokenArguments { user: 7, config: None, secret: secret.map(str::to_owned), lifetime_s: 60 }
+        TokenArguments {
+            user: 7,
+            config: None,
+            secret: secret.map(str::to_owned),
+            lifetime_s: 60,
+            rooms: Vec::new(),
+            no_publish: false,
+            token_id: None,
+        }
     }
 
     #[test]
@@ -243,7 +277,28 @@ mod tests {
         let claims = verifier.verify(text, NOW).expect("a token of ours");
         assert_eq!((claims.user, claims.expires_unix_s), (UserId(7), NOW + 60));
         let text = from_environment.strip_prefix("0\n").expect("success").trim_end();
-        assert!(verifier.for_audience("gate").verify(text, NOW).is_ok());
+        let policy = TokenPolicy { audience: Some("gate".to_owned()), ..TokenPolicy::default() };
+        let keys = Arc::new(KeySet::of_secret(SECRET.as_bytes()));
+        assert!(TokenVerifier::with_keys(keys, policy).verify(text, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_token_allows_what_was_asked_for() {
+        let arguments = TokenArguments {
+            rooms: vec![7, 9],
+            no_publish: true,
+            token_id: Some("one".to_owned()),
+            ..arguments(Some(SECRET))
+        };
+        let issuer = [("TIDEGATE_AUTH__ISSUER", "us")];
+        let printed = run(Path::new("x"), &issuer, |s| token(&arguments, s));
+        let text = printed.strip_prefix("0\n").expect("success").trim_end();
+        let policy = TokenPolicy { issuer: Some("us".to_owned()), ..TokenPolicy::default() };
+        let keys = Arc::new(KeySet::of_secret(SECRET.as_bytes()));
+        let claims = TokenVerifier::with_keys(keys, policy).verify(text, NOW).expect("ours");
+        assert_eq!(claims.token_id.as_deref(), Some("one"));
+        let rooms = [6, 7, 9].map(|room| claims.permission.may_join(RoomId(room)));
+        assert_eq!((rooms, claims.permission.may_publish(2)), ([false, true, true], false));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! From the configuration to what a gateway is told.
 
+use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use crate::auth::keys::KeySet;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
+use crate::chat::settings::ChatSettings;
 use crate::net::{Limit, ListenSettings, PlaneSettings};
-use crate::ops::config::Config;
 use crate::ops::config::keys::kinds;
+use crate::ops::config::{ChatConfig, Config};
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
 use crate::shard::config::{Admission, Compression, Downlink, Slow, SlowPolicy};
 
@@ -42,8 +46,8 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
             ..ListenSettings::new(config.listen)
         },
         plane: plane_settings(config, shards, files),
-        token_secret: config.token_secret().to_vec(),
-        audience: config.auth.audience.clone(),
+        token_keys: Arc::new(token_keys(config)),
+        token_policy: config.token_policy(),
         placement_key: config.placement_key(),
         ticket_key: config.ticket_key(),
         entropy: EntropySource::System,
@@ -60,6 +64,8 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
             retry_after_max_ms: millis(quiz.retry_delay_max_ms),
         },
         downlink: downlink(config),
+        chat: chat_settings(&config.chat),
+        words: Arc::default(),
     }
 }
 
@@ -94,6 +100,27 @@ fn downlink(config: &Config) -> Downlink {
             level: config.compression.level,
         },
         kept_kinds: rooms.kept_kinds.as_deref().and_then(|it| kinds(it).ok()).unwrap_or_default(),
+    }
+}
+
+fn chat_settings(chat: &ChatConfig) -> ChatSettings {
+    ChatSettings {
+        text_bytes_max: chat.text_bytes_max,
+        user_interval: Duration::from_millis(chat.user_interval_ms),
+        user_burst: chat.user_burst,
+        room_per_second: chat.room_per_second,
+        duplicate_window: Duration::from_millis(chat.duplicate_window_ms),
+        same_text_max: chat.same_text_max,
+        like_interval: Duration::from_millis(chat.like_interval_ms),
+        like_burst: chat.like_burst,
+        opaque_allowed: chat.opaque_publish,
+    }
+}
+
+fn token_keys(config: &Config) -> KeySet {
+    match config.token_keys(config.auth.jwks.as_deref()) {
+        Ok(jwks) => jwks.keys,
+        Err(errors) => panic!("the configuration has checked its keys: {errors:?}"),
     }
 }
 
@@ -188,6 +215,11 @@ mod tests {
     fn without_a_number_there_is_a_shard_for_each_core() {
         let cores = available_parallelism().expect("a number of cores").get();
         assert_eq!(usize::from(settings(|_| {}, 20_000).shards), cores.min(256));
+    }
+
+    #[test]
+    fn the_defaults_of_chat_are_the_same_everywhere() {
+        assert_eq!(settings(|_| {}, 20_000).chat, ChatSettings::default());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::base::metrics::{Metric, MetricKind, MetricUnit, ShardSnapshot};
 use crate::base::time::Time;
+use crate::ops::key_watch::KeyCounts;
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -13,10 +14,16 @@ const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 /// All metrics of all shards, as they were published last. Shards are numbered by their place in
 /// `shards`.
 #[must_use]
-pub fn render<S: AsRef<ShardSnapshot>>(shards: &[S], ready: bool, now: Time) -> String {
+pub fn render<S: AsRef<ShardSnapshot>>(
+    shards: &[S],
+    ready: bool,
+    keys: KeyCounts,
+    now: Time,
+) -> String {
     let mut text = String::new();
     header(&mut text, "tidegate_ready", "gauge", "1 while clients are accepted.");
     let _ = writeln!(text, "tidegate_ready {}", u8::from(ready));
+    token_keys(&mut text, keys);
     let name = "tidegate_published_age_seconds";
     header(&mut text, name, "gauge", "How long ago the shard published its metrics.");
     for (shard, snapshot) in shards.iter().enumerate() {
@@ -58,6 +65,38 @@ pub fn render<S: AsRef<ShardSnapshot>>(shards: &[S], ready: bool, now: Time) -> 
     text
 }
 
+fn token_keys(text: &mut String, keys: KeyCounts) {
+    for (name, kind, help, value) in [
+        (
+            "tidegate_token_keys",
+            "gauge",
+            "Public keys that tokens are verified with.",
+            keys.public_keys,
+        ),
+        (
+            "tidegate_token_keys_stale",
+            "gauge",
+            "1 while auth.jwks_file cannot be used and older keys go on.",
+            u64::from(keys.is_stale),
+        ),
+        (
+            "tidegate_token_key_reloads_total",
+            "counter",
+            "Times at which other keys were taken from auth.jwks_file.",
+            keys.reloads,
+        ),
+        (
+            "tidegate_token_key_errors_total",
+            "counter",
+            "Times at which auth.jwks_file had changed and could not be used.",
+            keys.errors,
+        ),
+    ] {
+        header(text, name, kind, help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+}
+
 fn header(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
@@ -82,7 +121,7 @@ mod tests {
         counters.add(Metric::TurnTime, 1_000_000_001);
         counters.set(Metric::SentBytes, u64::MAX);
         shards[1].publish(&counters, Time::from_millis(2_000));
-        let text = render(&shards, true, Time::from_millis(2_500));
+        let text = render(&shards, true, KeyCounts::default(), Time::from_millis(2_500));
         let shown: String = text
             .lines()
             .filter(|line| {
@@ -122,6 +161,8 @@ mod tests {
             tidegate_closes_total{shard="1",reason="too_slow"} 0
             tidegate_closes_total{shard="0",reason="handshake_timeout"} 0
             tidegate_closes_total{shard="1",reason="handshake_timeout"} 0
+            tidegate_closes_total{shard="0",reason="token_revoked"} 0
+            tidegate_closes_total{shard="1",reason="token_revoked"} 0
             tidegate_closes_total{shard="0",reason="other"} 0
             tidegate_closes_total{shard="1",reason="other"} 0
             # HELP tidegate_sent_bytes_total Bytes sent to clients.
@@ -136,10 +177,13 @@ mod tests {
     }
 
     /// Every line is a comment or `name{labels} value`, and a family's header stands once, first.
+    /// Readiness, the age of the one shard, and four of the token keys.
+    const SERIES_OF_PROCESS: usize = 6;
+
     #[test]
     fn every_line_has_the_form() {
         let shards = [Arc::new(ShardSnapshot::new(Time(0)))];
-        let text = render(&shards, false, Time(7));
+        let text = render(&shards, false, KeyCounts::default(), Time(7));
         let mut families: Vec<&str> = Vec::new();
         for line in text.lines() {
             if let Some(header) = line.strip_prefix("# TYPE ") {
@@ -160,7 +204,7 @@ mod tests {
         let counts = text.lines().filter(|line| line.ends_with(" histogram")).count();
         assert_eq!(
             text.lines().filter(|line| !line.starts_with('#')).count(),
-            2 + Metric::ALL.len() + counts
+            SERIES_OF_PROCESS + Metric::ALL.len() + counts
         );
         assert!(text.ends_with('\n'));
     }

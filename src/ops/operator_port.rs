@@ -2,27 +2,37 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::revocation::Revocation;
 use crate::base::ids::{ShowId, UserId};
 use crate::base::time::DisplayClock;
+use crate::chat::mutes::EVERYWHERE;
 use crate::ops::http::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
 use crate::ops::show_json;
+use crate::ops::words::WordsHandle;
 use crate::quiz::director::CommandError;
 use crate::quiz::local::GrantError;
 use crate::runtime::operator::{CallError, Caller};
-use crate::shard::operator::{self, OperatorAnswer, OperatorError};
+use crate::shard::operator::{self, Mute, OperatorAnswer, OperatorError};
 
 /// Asks the shards, and shows their answers.
 #[derive(Clone)]
 pub struct GatewayPort {
     caller: Caller,
     clock: DisplayClock,
+    words: Option<WordsHandle>,
 }
 
 impl GatewayPort {
     /// A port that asks through `caller` and shows times by `clock`.
     #[must_use]
     pub fn new(caller: Caller, clock: DisplayClock) -> GatewayPort {
-        GatewayPort { caller, clock }
+        GatewayPort { caller, clock, words: None }
+    }
+
+    /// The same, which has the list of sensitive words read again when it is asked to.
+    #[must_use]
+    pub fn with_words(self, words: Option<WordsHandle>) -> GatewayPort {
+        GatewayPort { words, ..self }
     }
 
     async fn answer(&self, request: OperatorRequest) -> Result<Value, OperatorRefusal> {
@@ -46,6 +56,18 @@ impl GatewayPort {
                     other => Err(unexpected(&other)),
                 }
             }
+            OperatorRequest::Revoke(revocation) => {
+                let shown = match &revocation {
+                    Revocation::User { user, .. } => json!({ "user": user.0, "revoked": true }),
+                    Revocation::Token { id, .. } => json!({ "token": id, "revoked": true }),
+                };
+                match self.ask(operator::OperatorRequest::Revoke(revocation)).await? {
+                    OperatorAnswer::Done => Ok(shown),
+                    other => Err(unexpected(&other)),
+                }
+            }
+            OperatorRequest::Mute(mute) => self.mute(mute).await,
+            OperatorRequest::ReloadWords => self.reload_words().await,
             OperatorRequest::Publish(messages) => {
                 let room = messages.room;
                 match self.ask(operator::OperatorRequest::Publish(messages)).await? {
@@ -59,6 +81,27 @@ impl GatewayPort {
                 }
             }
         }
+    }
+
+    async fn mute(&self, mute: Mute) -> Result<Value, OperatorRefusal> {
+        match self.ask(operator::OperatorRequest::Mute(mute)).await? {
+            OperatorAnswer::Done => {
+                let room = (mute.room != EVERYWHERE).then_some(mute.room.0);
+                let seconds = mute.lasting.as_secs();
+                Ok(json!({ "user": mute.user.0, "room": room, "seconds": seconds }))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn reload_words(&self) -> Result<Value, OperatorRefusal> {
+        let Some(words) = &self.words else {
+            let reason = "there is no list of words; set chat.words_file".to_owned();
+            return Err(OperatorRefusal::Invalid { reason });
+        };
+        let reloaded = words.reload().await;
+        let count = reloaded.map_err(|reason| OperatorRefusal::Invalid { reason })?;
+        Ok(json!({ "words": count }))
     }
 
     async fn show(&self, show: ShowId) -> Result<Value, OperatorRefusal> {
@@ -112,6 +155,7 @@ fn refusal(error: CallError) -> OperatorRefusal {
         CallError::Refused(
             OperatorError::ShowExists(_)
             | OperatorError::TooManyRooms
+            | OperatorError::TooManyMutes
             | OperatorError::TooManyShows
             | OperatorError::RoomTaken { .. }
             | OperatorError::TooLong { .. }
@@ -120,7 +164,9 @@ fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::Grant(GrantError::TooMany { .. }),
         ) => OperatorRefusal::Invalid { reason },
         CallError::Refused(
-            OperatorError::Grant(GrantError::Full(_)) | OperatorError::TooFast { .. },
+            OperatorError::Grant(GrantError::Full(_))
+            | OperatorError::TooFast { .. }
+            | OperatorError::Revocation(_),
         )
         | CallError::NoAnswer(_) => OperatorRefusal::Unavailable { reason },
     }

@@ -16,12 +16,14 @@ use crate::ops::config::Config;
 use crate::ops::gateway_settings::{as_echo, gateway_settings};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
+use crate::ops::key_watch::{KeyStatus, KeyWatch};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::ShowFile;
 use crate::ops::signals;
+use crate::ops::words::{WordsFile, WordsKeeper};
 use crate::runtime::clock::Clock;
 use crate::runtime::fatal::end_process_on_panic;
 use crate::runtime::gateway::{CallError, Gateway, StartError};
@@ -53,9 +55,17 @@ pub enum ServeError {
         /// Why.
         error: CallError,
     },
+    /// The thread that watches the token keys.
+    #[error(
+        "the thread that watches auth.jwks_file cannot be started: {0}; raise the limit on threads"
+    )]
+    KeyWatch(#[source] io::Error),
     /// The autopilot's thread.
     #[error("the thread that runs shows cannot be started: {0}; raise the limit on threads")]
     Autopilot(#[source] io::Error),
+    /// The thread of the word list.
+    #[error("the thread of the word list cannot be started: {0}; raise the limit on threads")]
+    Words(#[source] io::Error),
     /// Signals.
     #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]
     Signals(#[source] io::Error),
@@ -77,7 +87,9 @@ impl ServeError {
                 | StartError::EventFd { .. },
             )
             | ServeError::Http(HttpError::Thread { .. })
+            | ServeError::KeyWatch(_)
             | ServeError::Autopilot(_)
+            | ServeError::Words(_)
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
             | ServeError::Gateway(StartError::Bind(_))
@@ -138,7 +150,10 @@ fn start_gateway(config: &mut Config, echo: bool) -> Result<Gateway, ServeError>
     for note in config.make_missing_secrets(&mut SystemEntropy).iter().filter(|_| !echo) {
         tracing::warn!("{note}");
     }
-    let settings = gateway_settings(config, files);
+    let mut settings = gateway_settings(config, files);
+    if let Some(file) = WordsFile::of(&config.chat) {
+        settings.words = Arc::new(file.read()?);
+    }
     let settings = if echo { as_echo(settings) } else { settings };
     for warning in host::inspect(settings.shards, &settings.plane, config.limits.connections_max)? {
         tracing::warn!("{warning}");
@@ -161,6 +176,8 @@ struct Operations {
     readiness: Arc<Readiness>,
     http: OperatorHttp,
     autopilot: Option<Autopilot>,
+    key_watch: Option<KeyWatch>,
+    words: Option<WordsKeeper>,
 }
 
 /// Announces the shows, starts the operator's HTTP, and lets those shows go that run by themselves.
@@ -179,19 +196,33 @@ fn operate(
     }
     let (caller, clock) = (gateway.caller(), gateway.clock());
     let readiness = Arc::new(Readiness::new());
+    let keys = Arc::new(KeyStatus::default());
+    let key_watch =
+        KeyWatch::start(config, caller.clone(), Arc::clone(&keys)).map_err(ServeError::KeyWatch)?;
+    let keep = |file| WordsKeeper::start(file, caller.clone()).map_err(ServeError::Words);
+    let words = WordsFile::of(&config.chat).map(keep).transpose()?;
+    let port = GatewayPort::new(caller.clone(), clock.display());
+    let port = port.with_words(words.as_ref().map(WordsKeeper::handle));
     let view = OperatorView {
         token: config.operator.token.clone(),
         health_stale: Duration::from_millis(config.operator.health_stale_ms),
         shards: gateway.snapshots().to_vec(),
         readiness: Arc::clone(&readiness),
-        port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),
+        keys: Arc::clone(&keys),
+        port: Arc::new(port),
         wake: Box::new({
             let caller = caller.clone();
             move || caller.wake_all()
         }),
         now: Box::new(move || clock.now()),
     };
-    let http = OperatorHttp::start(config.operator.listen, view)?;
+    let http = match OperatorHttp::start(config.operator.listen, view) {
+        Ok(http) => http,
+        Err(error) => {
+            words.into_iter().for_each(WordsKeeper::stop);
+            return Err(error.into());
+        }
+    };
     let paced = |show: &ShowFile| {
         let ShowFile { definition, pace } = show;
         pace.map(|pace| (definition.id, pace, definition.starts_at_unix_ms))
@@ -204,12 +235,13 @@ fn operate(
             Ok(autopilot) => Some(autopilot),
             Err(error) => {
                 http.stop();
+                words.into_iter().for_each(WordsKeeper::stop);
                 return Err(ServeError::Autopilot(error));
             }
         }
     };
     readiness.set(ReadyState::Accepting);
-    Ok(Operations { readiness, http, autopilot })
+    Ok(Operations { readiness, http, autopilot, key_watch, words })
 }
 
 impl Operations {
@@ -218,6 +250,12 @@ impl Operations {
         self.readiness.set(ReadyState::Draining);
         if let Some(autopilot) = self.autopilot {
             autopilot.stop();
+        }
+        if let Some(key_watch) = self.key_watch {
+            key_watch.stop();
+        }
+        if let Some(words) = self.words {
+            words.stop();
         }
         self.http
     }

@@ -17,7 +17,7 @@ use crate::quiz::phase::{Phase, Step};
 use crate::quiz::replica::snapshot::PlayerSnapshot;
 use crate::quiz::replica::{
     AnswerInput, AnswerOutcome, Applied, ApplyError, ShardFull, ShowReplica, SliceProgress,
-    TicketStamp,
+    TicketStamp, Unsealed,
 };
 use crate::quiz::users::Users;
 
@@ -160,16 +160,41 @@ impl LocalQuiz {
         }
     }
 
-    /// See [`ShowReplica::answer`]. A show that the sender knows and this shard does not is
-    /// [`AnswerOutcome::Ahead`].
+    /// Takes a player's answer: judges it and seals the result.
     pub fn answer(&mut self, show: ShowId, user: UserId, input: &AnswerInput) -> AnswerOutcome {
+        let judged = self.judge(show, user, input);
+        judged.map(|result| {
+            let place = self.place(show).expect("it was judged in this show");
+            self.shows[place].seal(user, result)
+        })
+    }
+
+    /// The first half of [`LocalQuiz::answer`], see [`ShowReplica::judge`]. A show that the sender
+    /// knows and this shard does not is [`AnswerOutcome::Ahead`].
+    pub fn judge(
+        &mut self,
+        show: ShowId,
+        user: UserId,
+        input: &AnswerInput,
+    ) -> AnswerOutcome<Unsealed> {
         match self.place(show) {
-            Ok(place) => self.shows[place].answer(user, input, &mut self.users),
+            Ok(place) => self.shows[place].judge(user, input, &mut self.users),
             Err(_) if self.ended.contains(&show) => {
                 AnswerOutcome::Refused(RefusalReason::ShowEnded)
             }
             Err(_) if input.sender_applied > EventNumber(0) => AnswerOutcome::Ahead,
             Err(_) => AnswerOutcome::Refused(RefusalReason::NoSuchShow),
+        }
+    }
+
+    /// To be called before the answers of some users are given one by one, see
+    /// [`ShowReplica::warm`]. Changes nothing.
+    ///
+    /// # Panics
+    /// If a user lives on another shard.
+    pub fn warm(&self, show: ShowId, users: &[UserId]) {
+        if let Some(replica) = self.show(show) {
+            replica.warm(users, &self.users);
         }
     }
 

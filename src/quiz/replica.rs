@@ -16,28 +16,29 @@
 
 mod answer;
 mod apply;
+mod roster;
 pub mod snapshot;
 mod work;
 
 use std::sync::Arc;
 
-pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp};
+pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp, Unsealed};
 pub use self::apply::{Applied, ApplyError};
 pub use self::work::{PlayerResult, SliceProgress};
 
+use self::roster::Roster;
 use self::work::Work;
 use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
-use crate::base::slots::push_tightly;
 use crate::base::time::Time;
-use crate::quiz::definition::ShowDefinition;
+use crate::quiz::definition::{ReviveCoverage, ShowDefinition};
 use crate::quiz::event::{Reveal, Settlement};
 use crate::quiz::judge::Eligibility;
 use crate::quiz::phase::Phase;
 use crate::quiz::player::{Mark, Player};
 use crate::quiz::report::{QuestionCounts, Tally};
 use crate::quiz::seal::Sealer;
-use crate::quiz::users::{Slot, UserPlace, Users};
+use crate::quiz::users::{UserPlace, Users};
 
 /// The question that opened last, as a shard shows it to those who join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +64,9 @@ struct Current {
     sealer: Sealer,
     correct: OptionIndex,
     option_count: usize,
+    coverage: ReviveCoverage,
     counts: QuestionCounts,
     revision: u8,
-}
-
-/// The players of one bucket.
-#[derive(Default)]
-struct BucketPlayers {
-    /// By the user's slot: the player's place plus one, 0 for nobody.
-    by_slot: Vec<u32>,
-    /// In the order in which they joined.
-    players: Vec<Player>,
 }
 
 /// A show on one shard.
@@ -87,8 +80,8 @@ pub struct ShowReplica {
     voided: Vec<bool>,
     /// How many questions each shard has drained, voided ones included.
     drained: Vec<u16>,
-    /// By the place of the bucket among this shard's.
-    buckets: Vec<BucketPlayers>,
+    /// Buckets by their places among this shard's.
+    roster: Roster,
     work: Option<Work>,
     joined: u64,
     /// Players in the game before the current question.
@@ -114,7 +107,7 @@ impl ShowReplica {
             current: None,
             voided: Vec::new(),
             drained: vec![0; shard_count],
-            buckets: users.buckets().iter().map(|_| BucketPlayers::default()).collect(),
+            roster: Roster::new(users.buckets().len()),
             work: None,
             joined: 0,
             in_play_before: 0,
@@ -190,7 +183,7 @@ impl ShowReplica {
     /// If this shard keeps as many users as it can.
     pub fn join(&mut self, user: UserId, since: Time, users: &mut Users) -> Result<(), ShardFull> {
         let place = users.enter(user).ok_or(ShardFull)?;
-        if self.player_place(place).is_some() {
+        if self.roster.find(place).is_some() {
             return Ok(());
         }
         let open_here = self.admits_joins_of(since, place.bucket);
@@ -200,13 +193,7 @@ impl ShowReplica {
         let closed = self.voided.len() - usize::from(open_here);
         let joined_after = u8::try_from(closed).expect("a show has at most 100 questions");
         let player = Player::new(place.slot, joined_after);
-        let home = &mut self.buckets[place.bucket];
-        while home.by_slot.len() <= place.slot.index() {
-            push_tightly(&mut home.by_slot, 0);
-        }
-        push_tightly(&mut home.players, player);
-        home.by_slot[place.slot.index()] =
-            u32::try_from(home.players.len()).expect("users are numbered in 32 bits");
+        self.roster.add(place, player);
         self.joined += 1;
         if self.eligibility(&player) == Eligibility::InPlay {
             self.in_play_before += 1;
@@ -246,10 +233,11 @@ impl ShowReplica {
                 self.late_joins.push((place, since));
                 continue;
             }
-            let Some(index) = self.player_place(place) else { continue };
-            let before = self.buckets[place.bucket].players[index];
-            self.buckets[place.bucket].players[index].joined_after -= 1;
-            let after = self.buckets[place.bucket].players[index];
+            let Some(index) = self.roster.find(place) else { continue };
+            let player = self.roster.at_mut(place.bucket, index);
+            let before = *player;
+            player.joined_after -= 1;
+            let after = *player;
             let plays = |player: &Player| self.eligibility(player) == Eligibility::InPlay;
             self.in_play_before += u64::from(plays(&after)) - u64::from(plays(&before));
         }
@@ -276,10 +264,9 @@ impl ShowReplica {
         users: &mut Users,
         change: impl FnOnce(&mut Player),
     ) -> bool {
-        let found = users.find(user).and_then(|place| Some((place, self.player_place(place)?)));
-        let Some((place, index)) = found else { return false };
+        let Some((place, index)) = self.find(user, users) else { return false };
         let current = self.current.as_ref();
-        let player = &mut self.buckets[place.bucket].players[index];
+        let player = self.roster.at_mut(place.bucket, index);
         if let Some(current) = current {
             player.turn_to(current.shown.question, users.entry_mut(place));
             player.note_offer(current.opened_at, until);
@@ -297,11 +284,10 @@ impl ShowReplica {
         until: Time,
         users: &mut Users,
     ) {
-        let Some(place) = users.find(user) else { return };
-        let (Some(index), Some(current)) = (self.player_place(place), &self.current) else {
+        let (Some((place, index)), Some(current)) = (self.find(user, users), &self.current) else {
             return;
         };
-        let player = &mut self.buckets[place.bucket].players[index];
+        let player = self.roster.at_mut(place.bucket, index);
         player.turn_to(current.shown.question, users.entry_mut(place));
         player.note_offer_on(shard, since, current.opened_at, until);
     }
@@ -332,18 +318,12 @@ impl ShowReplica {
 
     /// Where a player stood before the current question.
     fn eligibility(&self, player: &Player) -> Eligibility {
-        let first = self.voided.iter().position(|voided| !voided);
-        if first.is_some_and(|first| first < usize::from(player.joined_after)) {
-            return Eligibility::Spectator;
-        }
-        if player.out.is_some() { Eligibility::Out } else { Eligibility::InPlay }
+        eligibility(&self.voided, player)
     }
 
-    /// Check 4: the last question passed is the one before `question` that counts.
+    /// Check 4, see [`follows`].
     fn follows(&self, player: &Player, question: QuestionIndex) -> bool {
-        let before = self.voided[..question.index()].iter().rposition(|voided| !voided);
-        let mark = before.map_or(Mark::NONE, |place| Mark::of(QuestionIndex(u16_of(place))));
-        player.last_passed == mark
+        follows(&self.voided, player, question)
     }
 
     fn in_play(&self) -> u64 {
@@ -351,9 +331,9 @@ impl ShowReplica {
         self.in_play_before - eliminated
     }
 
-    fn player_place(&self, place: UserPlace) -> Option<usize> {
-        let plus_one = *self.buckets[place.bucket].by_slot.get(place.slot.index())?;
-        Slot(plus_one.checked_sub(1)?).index().into()
+    fn find(&self, user: UserId, users: &Users) -> Option<(UserPlace, usize)> {
+        let place = users.find(user)?;
+        Some((place, self.roster.find(place)?))
     }
 
     fn current_mut(&mut self) -> &mut Current {
@@ -365,6 +345,22 @@ impl ShowReplica {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this shard keeps as many users as it can: use more shards")]
 pub struct ShardFull;
+
+/// Where a player stood before the current question; `voided` says which of those asked are void.
+fn eligibility(voided: &[bool], player: &Player) -> Eligibility {
+    let first = voided.iter().position(|voided| !voided);
+    if first.is_some_and(|first| first < usize::from(player.joined_after)) {
+        return Eligibility::Spectator;
+    }
+    if player.out.is_some() { Eligibility::Out } else { Eligibility::InPlay }
+}
+
+/// Check 4: the last question passed is the one before `question` that counts.
+fn follows(voided: &[bool], player: &Player, question: QuestionIndex) -> bool {
+    let before = voided[..question.index()].iter().rposition(|voided| !voided);
+    let mark = before.map_or(Mark::NONE, |place| Mark::of(QuestionIndex(u16_of(place))));
+    player.last_passed == mark
+}
 
 /// The place of a question; there are at most 100.
 fn u16_of(place: usize) -> u16 {

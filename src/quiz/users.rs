@@ -4,14 +4,19 @@
 //! get a place in their bucket when they are first seen, and keep it: shows index their players by
 //! it. Nothing here says what a player *may know* of it; see [`crate::quiz::local`].
 
+use std::hint::black_box;
+
 use crate::base::hash::Placement;
 use crate::base::ids::{BucketId, ShardId, UserId};
 use crate::base::limits::SHARD_USERS_MAX;
-use crate::base::slots::{SLOTS_MAX, SlotIndex, push_tightly};
+use crate::base::pool::{List, Pool};
+use crate::base::slots::{IndexPool, SLOTS_MAX, SlotIndex};
 use crate::quiz::money::Cents;
 
-/// What a bucket knows of one of its users, in all shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a bucket knows of one of its users, in all shows. Packed: six bytes of a million users are
+/// lost to alignment otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(Rust, packed(2))]
 pub struct UserEntry {
     /// Who.
     pub user: UserId,
@@ -23,8 +28,12 @@ pub struct UserEntry {
     pub best_passed: u8,
 }
 
-const _: () = assert!(size_of::<UserEntry>() <= 24);
+const _: () = assert!(size_of::<UserEntry>() == 18);
 const _: () = assert!(SHARD_USERS_MAX <= SLOTS_MAX as usize);
+
+/// Users that are looked up in one go by [`Users::find_each`]: a core has some ten to twenty reads
+/// of memory under way at once.
+pub const WARMED: usize = 16;
 
 /// A user's place in its bucket; dense, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,10 +48,21 @@ pub struct UserPlace {
     pub slot: Slot,
 }
 
+/// Entries that a bucket makes room for at a time: a bucket of a thousand leaves eight of them
+/// empty on average.
+const PIECE: usize = 16;
+
 #[derive(Default)]
 struct Bucket {
     index: SlotIndex,
-    entries: Vec<UserEntry>,
+    entries: List,
+}
+
+/// Where the entries of all buckets are.
+#[derive(Default)]
+struct Memory {
+    places: IndexPool,
+    entries: Pool<UserEntry, PIECE>,
 }
 
 /// All users of a shard's buckets.
@@ -51,6 +71,7 @@ pub struct Users {
     shard: ShardId,
     ids: Vec<BucketId>,
     buckets: Vec<Bucket>,
+    memory: Memory,
     count: usize,
 }
 
@@ -63,7 +84,7 @@ impl Users {
             .filter(|bucket| bucket.home(placement.shard_count()) == shard)
             .collect();
         let buckets = ids.iter().map(|_| Bucket::default()).collect();
-        Users { placement, shard, ids, buckets, count: 0 }
+        Users { placement, shard, ids, buckets, memory: Memory::default(), count: 0 }
     }
 
     /// The buckets of this shard, ascending.
@@ -98,8 +119,35 @@ impl Users {
     pub fn find(&self, user: UserId) -> Option<UserPlace> {
         let hash = self.placement.user_hash(user);
         let bucket = self.bucket_place(user, hash);
-        let slot = self.buckets[bucket].find(user, hash)?;
+        let slot = self.buckets[bucket].find(&self.memory, user, hash)?;
         Some(UserPlace { bucket, slot })
+    }
+
+    /// The places of up to [`WARMED`] users, in their order. Each step is taken for all of them
+    /// before the next one: their ways to memory are one wait, where [`Users::find`] waits for each.
+    ///
+    /// # Panics
+    /// If there are more, or one lives on another shard.
+    #[must_use]
+    pub fn find_each(&self, users: &[UserId]) -> [Option<UserPlace>; WARMED] {
+        let mut found = [None; WARMED];
+        let mut hashes = [0; WARMED];
+        let mut homes = [0; WARMED];
+        for (at, user) in users.iter().enumerate() {
+            hashes[at] = self.placement.user_hash(*user);
+            homes[at] = self.bucket_place(*user, hashes[at]);
+        }
+        let mut read = 0;
+        for (hash, bucket) in hashes.iter().zip(homes).take(users.len()) {
+            read ^= self.buckets[bucket].index.warm(&self.memory.places, *hash);
+        }
+        black_box(read);
+        for (at, user) in users.iter().enumerate() {
+            let bucket = homes[at];
+            let slot = self.buckets[bucket].find(&self.memory, *user, hashes[at]);
+            found[at] = slot.map(|slot| UserPlace { bucket, slot });
+        }
+        found
     }
 
     /// The place of a user, who is entered if not seen before; nothing if this shard is full.
@@ -110,7 +158,7 @@ impl Users {
         let hash = self.placement.user_hash(user);
         let bucket = self.bucket_place(user, hash);
         let home = &mut self.buckets[bucket];
-        if let Some(slot) = home.find(user, hash) {
+        if let Some(slot) = home.find(&self.memory, user, hash) {
             return Some(UserPlace { bucket, slot });
         }
         if self.count == SHARD_USERS_MAX {
@@ -119,9 +167,11 @@ impl Users {
         let slot = Slot(u32::try_from(home.entries.len()).ok()?);
         let Bucket { index, entries } = home;
         let entry = UserEntry { user, balance: Cents::ZERO, cards: 0, best_passed: 0 };
-        push_tightly(entries, entry);
-        let hash_of = |slot| self.placement.user_hash(entries[Slot(slot).index()].user);
-        index.insert(hash, slot.0, hash_of);
+        let memory = &mut self.memory;
+        memory.entries.push(entries, entry);
+        let user_at = |slot| memory.entries.at(entries, Slot(slot).index()).user;
+        let hash_of = |slot| self.placement.user_hash(user_at(slot));
+        index.insert(&mut memory.places, hash, slot.0, hash_of);
         self.count += 1;
         Some(UserPlace { bucket, slot })
     }
@@ -129,12 +179,12 @@ impl Users {
     /// The entry at `place`.
     #[must_use]
     pub fn entry(&self, place: UserPlace) -> &UserEntry {
-        &self.buckets[place.bucket].entries[place.slot.index()]
+        self.memory.entries.at(&self.buckets[place.bucket].entries, place.slot.index())
     }
 
     /// The entry at `place`, to change it.
     pub fn entry_mut(&mut self, place: UserPlace) -> &mut UserEntry {
-        &mut self.buckets[place.bucket].entries[place.slot.index()]
+        self.memory.entries.at_mut(&self.buckets[place.bucket].entries, place.slot.index())
     }
 
     fn bucket_place(&self, user: UserId, hash: u64) -> usize {
@@ -150,8 +200,11 @@ impl Users {
 }
 
 impl Bucket {
-    fn find(&self, user: UserId, hash: u64) -> Option<Slot> {
-        self.index.find(hash, |slot| self.entries[Slot(slot).index()].user == user).map(Slot)
+    #[inline]
+    fn find(&self, memory: &Memory, user: UserId, hash: u64) -> Option<Slot> {
+        let user_at = |slot| memory.entries.at(&self.entries, Slot(slot).index()).user;
+        let is_it = |slot| user == user_at(slot);
+        self.index.find(&memory.places, hash, is_it).map(Slot)
     }
 }
 
@@ -181,7 +234,7 @@ mod tests {
                 let place = users.enter(user).unwrap();
                 assert_eq!(users.enter(user), Some(place));
                 assert_eq!(users.find(user), Some(place));
-                assert_eq!(users.entry(place).user, user);
+                assert_eq!({ users.entry(place).user }, user);
                 assert_eq!(users.buckets()[place.bucket], placement.bucket(user));
             }
             assert_eq!(all.iter().map(Users::count).sum::<usize>(), 199);

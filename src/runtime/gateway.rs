@@ -10,14 +10,17 @@ use core_affinity::CoreId;
 use flume::{Receiver, RecvTimeoutError, Sender};
 use thiserror::Error;
 
+use crate::auth::keys::KeySet;
 use crate::auth::ticket::TicketKey;
-use crate::auth::token::TokenVerifier;
+use crate::auth::token::{TokenPolicy, TokenVerifier};
 use crate::base::entropy::{Entropy, SeededEntropy, SystemEntropy};
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::ShardId;
 use crate::base::limits::LANE_BYTES_MAX;
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
+use crate::chat::settings::ChatSettings;
+use crate::chat::words::WordList;
 use crate::net::{
     BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
 };
@@ -55,10 +58,10 @@ pub struct GatewaySettings {
     pub listen: ListenSettings,
     /// The socket plane of each shard.
     pub plane: PlaneSettings,
-    /// Signs and checks access tokens (HS256).
-    pub token_secret: Vec<u8>,
-    /// What `aud` of a token must name; nothing: tokens that have `aud` are refused.
-    pub audience: Option<String>,
+    /// What access tokens are verified with, until other keys are set.
+    pub token_keys: Arc<KeySet>,
+    /// What is asked of access tokens beside their signature.
+    pub token_policy: TokenPolicy,
     /// Where users, rooms and shows live.
     pub placement_key: PlacementKey,
     /// Signs retry tickets.
@@ -81,6 +84,10 @@ pub struct GatewaySettings {
     pub admission: Admission,
     /// How rooms' messages go out.
     pub downlink: Downlink,
+    /// What may be said, and how often.
+    pub chat: ChatSettings,
+    /// Sensitive words, until others are set.
+    pub words: Arc<WordList>,
 }
 
 /// Where keys and delays come from.
@@ -383,7 +390,8 @@ async fn live(beginning: Beginning) {
         meter: Meter::new(beginning.snapshot),
         stop: beginning.stop,
     };
-    run(pump, park, cycle).await;
+    // On the heap: a shard is larger than what should move from stack to stack.
+    Box::pin(run(pump, park, cycle)).await;
 }
 
 fn make_plane(
@@ -418,14 +426,13 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         echo: settings.echo,
         admission: settings.admission,
         downlink: settings.downlink.clone(),
+        chat: settings.chat,
+        words: Arc::clone(&settings.words),
     };
-    let verifier = TokenVerifier::new(&settings.token_secret);
+    let keys = Arc::clone(&settings.token_keys);
     let secrets = Secrets {
         ticket_key: TicketKey::new(settings.ticket_key, clock.display()),
-        verifier: match &settings.audience {
-            Some(audience) => verifier.for_audience(audience),
-            None => verifier,
-        },
+        verifier: TokenVerifier::with_keys(keys, settings.token_policy.clone()),
         entropy,
     };
     Shard::new(config, secrets)

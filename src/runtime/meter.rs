@@ -13,7 +13,7 @@ use crate::net::PlaneCounters;
 use crate::room::tally::Tally;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::shard::Shard;
-use crate::shard::counters::Counters as ShardCounters;
+use crate::shard::counters::{ChatRefusal, Counters as ShardCounters};
 use crate::wire::close::CloseReason;
 
 /// A longest time is remembered for one to two of these.
@@ -92,6 +92,7 @@ impl Meter {
             (Metric::Connections, gauges.connections),
             (Metric::Sessions, gauges.sessions),
             (Metric::Rooms, gauges.rooms),
+            (Metric::ChatWords, gauges.words),
             (Metric::ConnectionsAccepted, counts.connections_opened),
             (Metric::ConnectionsClosed, counts.connections_closed),
             (Metric::Timeouts, counts.timeouts),
@@ -99,6 +100,9 @@ impl Meter {
             (Metric::UpgradesRefused, counts.upgrades_refused),
             (Metric::Authentications, counts.tokens_accepted),
             (Metric::AuthenticationsRefused, counts.tokens_refused),
+            (Metric::AuthenticationsRefreshed, counts.tokens_refreshed),
+            (Metric::Revocations, gauges.revocations),
+            (Metric::RevocationsRefused, counts.revocations_refused),
             (Metric::SessionsReplaced, counts.sessions_replaced),
             (Metric::MessagesReceived, counts.messages_received),
             (Metric::MessagesMalformed, counts.messages_malformed),
@@ -109,6 +113,11 @@ impl Meter {
             (Metric::RoomThinned, counts.room_versions_thinned),
             (Metric::RoomSends, counts.room_sends),
             (Metric::GapVersions, counts.gap_versions),
+            (Metric::ChatAccepted, counts.chat_accepted),
+            (Metric::ChatReplaced, counts.chat_replaced),
+            (Metric::OpaqueAccepted, counts.opaque_accepted),
+            (Metric::Likes, counts.likes),
+            (Metric::WordsBroken, counts.words_broken),
             (Metric::AnswersReceived, counts.answers_received),
             (Metric::AnswersAcknowledged, counts.answers_acknowledged),
             (Metric::AnswersRefused, counts.answers_refused),
@@ -122,6 +131,21 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
+        self.take_wire(shard);
+        self.take_tallies(&shard.tallies());
+        self.take_chat_refusals(counts);
+        self.take_answer_times(counts);
+        self.counters.set(Metric::ClosedOtherwise, 0);
+        for reason in CloseReason::ALL {
+            // Several reasons may share a series.
+            let metric = close_metric(reason);
+            let others =
+                if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
+            self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    fn take_wire(&mut self, shard: &Shard) {
         let deflated = shard.deflated();
         self.counters.set(Metric::DeflatedFrames, deflated.frames);
         self.counters.set(Metric::DeflatedBefore, deflated.bytes_before);
@@ -137,16 +161,6 @@ impl Meter {
             (Metric::WireWaits, wire.waits),
         ] {
             self.counters.set(metric, value);
-        }
-        self.take_tallies(&shard.tallies());
-        self.take_answer_times(counts);
-        self.counters.set(Metric::ClosedOtherwise, 0);
-        for reason in CloseReason::ALL {
-            // Several reasons may share a series.
-            let metric = close_metric(reason);
-            let others =
-                if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
-            self.counters.set(metric, others + counts.closes[reason as usize]);
         }
     }
 
@@ -173,6 +187,22 @@ impl Meter {
             (Metric::LowDeparted, low.departed),
         ] {
             self.counters.set(metric, value);
+        }
+    }
+
+    fn take_chat_refusals(&mut self, counts: &ShardCounters) {
+        for (metric, refusal) in [
+            (Metric::ChatRefusedEmpty, ChatRefusal::Empty),
+            (Metric::ChatRefusedTooLong, ChatRefusal::TooLong),
+            (Metric::ChatRefusedMuted, ChatRefusal::Muted),
+            (Metric::ChatRefusedTooFast, ChatRefusal::TooFast),
+            (Metric::ChatRefusedDuplicate, ChatRefusal::Duplicate),
+            (Metric::ChatRefusedFlood, ChatRefusal::Flood),
+            (Metric::ChatRefusedWord, ChatRefusal::Word),
+            (Metric::ChatRefusedOpaque, ChatRefusal::Opaque),
+            (Metric::ChatDiscarded, ChatRefusal::Overloaded),
+        ] {
+            self.counters.set(metric, counts.chat_refused[refusal as usize]);
         }
     }
 
@@ -237,6 +267,7 @@ fn close_metric(reason: CloseReason) -> Metric {
         CloseReason::HeartbeatTimeout => Metric::ClosedHeartbeatTimeout,
         CloseReason::TooSlow => Metric::ClosedTooSlow,
         CloseReason::HandshakeTimeout => Metric::ClosedHandshakeTimeout,
+        CloseReason::TokenRevoked => Metric::ClosedTokenRevoked,
         CloseReason::Normal
         | CloseReason::PolicyViolation
         | CloseReason::InternalError

@@ -64,16 +64,12 @@ impl Caller {
     /// # Errors
     /// The shard refused, or gave no answer within five seconds.
     pub fn call(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
-        let mut shows = Vec::new();
+        let mut answers = Vec::new();
         for shard in self.askable(&request) {
             let answer = self.put(shard, request.clone())?.recv_timeout(CALL_TIMEOUT);
-            match answer.map_err(|_| CallError::NoAnswer(shard))?? {
-                OperatorAnswer::Shows(more) => shows.extend(more),
-                answer => return Ok(answer),
-            }
+            answers.push(answer.map_err(|_| CallError::NoAnswer(shard))??);
         }
-        shows.sort_by_key(|status| status.show);
-        Ok(OperatorAnswer::Shows(shows))
+        Ok(joined(answers))
     }
 
     /// Like [`Caller::call`], without blocking and without a limit on the time: the caller's.
@@ -81,16 +77,12 @@ impl Caller {
     /// # Errors
     /// The shard refused, has too many requests waiting, or stops.
     pub async fn ask(&self, request: OperatorRequest) -> Result<OperatorAnswer, CallError> {
-        let mut shows = Vec::new();
+        let mut answers = Vec::new();
         for shard in self.askable(&request) {
             let answer = self.put(shard, request.clone())?.into_recv_async().await;
-            match answer.map_err(|_| CallError::NoAnswer(shard))?? {
-                OperatorAnswer::Shows(more) => shows.extend(more),
-                answer => return Ok(answer),
-            }
+            answers.push(answer.map_err(|_| CallError::NoAnswer(shard))??);
         }
-        shows.sort_by_key(|status| status.show);
-        Ok(OperatorAnswer::Shows(shows))
+        Ok(joined(answers))
     }
 
     /// The shards that have a part of the answer.
@@ -107,4 +99,17 @@ impl Caller {
         sent.map_err(|_| CallError::NoAnswer(shard))?;
         Ok(answered)
     }
+}
+
+/// One answer of what the shards said: all shows in their order, or what all of them say alike.
+fn joined(answers: Vec<OperatorAnswer>) -> OperatorAnswer {
+    let (mut shows, mut other) = (Vec::new(), None);
+    for answer in answers {
+        match answer {
+            OperatorAnswer::Shows(more) => shows.extend(more),
+            answer => other = Some(answer),
+        }
+    }
+    shows.sort_by_key(|status| status.show);
+    other.unwrap_or(OperatorAnswer::Shows(shows))
 }

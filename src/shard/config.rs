@@ -1,8 +1,12 @@
 //! What a shard is told when it begins.
 
+use std::sync::Arc;
+
 use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
 use crate::base::time::DisplayClock;
+use crate::chat::settings::ChatSettings;
+use crate::chat::words::WordList;
 use crate::wire::message::Decoder;
 
 /// A shard's settings. The configuration has checked them.
@@ -33,6 +37,10 @@ pub struct ShardConfig {
     pub admission: Admission,
     /// How rooms' messages go out.
     pub downlink: Downlink,
+    /// What may be said, and how often.
+    pub chat: ChatSettings,
+    /// Sensitive words, until others come.
+    pub words: Arc<WordList>,
 }
 
 /// How rooms' messages go out.

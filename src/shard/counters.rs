@@ -20,6 +20,10 @@ pub struct Counters {
     pub tokens_accepted: u64,
     /// Tokens refused.
     pub tokens_refused: u64,
+    /// Newer tokens accepted on a connection that had one.
+    pub tokens_refreshed: u64,
+    /// Revocations that could not be kept.
+    pub revocations_refused: u64,
     /// Sessions that a newer one took the place of.
     pub sessions_replaced: u64,
     /// WebSocket messages received.
@@ -42,6 +46,18 @@ pub struct Counters {
     pub room_sends: u64,
     /// Versions that connections were told they will not get.
     pub gap_versions: u64,
+    /// Chats that may go out.
+    pub chat_accepted: u64,
+    /// Of those, with words replaced.
+    pub chat_replaced: u64,
+    /// Opaque messages of clients that may go out.
+    pub opaque_accepted: u64,
+    /// Chats, opaque messages and likes that were refused, by [`ChatRefusal`].
+    pub chat_refused: [u64; ChatRefusal::COUNT],
+    /// Likes counted.
+    pub likes: u64,
+    /// Lists of sensitive words that were to take the place of the one in force and are broken.
+    pub words_broken: u64,
     /// Batches received from other shards.
     pub mail_batches: u64,
     /// Mail received from other shards.
@@ -67,6 +83,34 @@ pub struct Counters {
     /// Answers by the time from their arrival stamp to the moment at which their reply had been
     /// handed to the socket: up to each of [`ANSWER_TIMES_US`], and longer.
     pub answer_times: [u64; ANSWER_TIMES_US.len() + 1],
+}
+
+/// Why what a client says is refused, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatRefusal {
+    /// Nothing visible is in it.
+    Empty,
+    /// Too many bytes.
+    TooLong,
+    /// The user is muted.
+    Muted,
+    /// Beyond the user's rate.
+    TooFast,
+    /// The user said the same.
+    Duplicate,
+    /// The room has heard the same too often.
+    Flood,
+    /// A word for which texts are refused.
+    Word,
+    /// Beyond the room's rate: discarded in the uplink.
+    Overloaded,
+    /// Opaque data where none is taken.
+    Opaque,
+}
+
+impl ChatRefusal {
+    /// How many there are.
+    pub const COUNT: usize = ChatRefusal::Opaque as usize + 1;
 }
 
 /// Bounds of [`Counters::answer_times`], microseconds.

@@ -65,6 +65,7 @@ impl Shard {
             let home = self.placement.user_home(user);
             self.post(home, Mail::SessionClosed { user, conn: id });
         }
+        self.access.forget(id.place);
         self.conns.close(id);
         self.counters.connections_closed += 1;
     }
@@ -137,8 +138,10 @@ impl Shard {
                 if silent_ms > self.config.idle_timeout_ms {
                     self.counters.timeouts += 1;
                     self.close(id, CloseReason::HeartbeatTimeout);
-                } else if expires_s < self.clock.unix_ms(self.received_until) / 1_000 {
-                    self.close(id, CloseReason::TokenRefused);
+                } else if expires_s + self.access.leeway_s()
+                    <= self.clock.unix_ms(self.received_until) / 1_000
+                {
+                    self.token_expired(id);
                 }
             }
             State::Connecting | State::Upgraded | State::Closing => {}

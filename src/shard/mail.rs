@@ -12,6 +12,7 @@ use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::room::home::Backlog;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
+pub use crate::shard::chat::ChatMail;
 use crate::shard::quiz_mail::QuizMail;
 
 /// Everything that one shard posts to another in one turn.
@@ -45,6 +46,17 @@ pub enum Mail {
     /// User's home → the older connection's shard: a newer session took its place.
     SessionReplaced {
         /// The older connection, on the receiving shard.
+        conn: ConnId,
+    },
+    /// Any shard → user's home: the user's tokens are revoked here; which connection of mine has
+    /// the session?
+    RevokeSession {
+        /// Whose.
+        user: UserId,
+    },
+    /// User's home → connection's shard: this one; end it.
+    SessionRevoked {
+        /// The connection, on the receiving shard.
         conn: ConnId,
     },
     /// Connection's shard → user's home: the connection is gone.
@@ -82,6 +94,8 @@ pub enum Mail {
         lane: Lane,
         /// The version that it got.
         version: u64,
+        /// It was a chat; otherwise opaque data.
+        is_chat: bool,
         /// Of the request.
         sequence: Box<str>,
     },
@@ -99,6 +113,8 @@ pub enum Mail {
         /// What is so.
         report: RoomReport,
     },
+    /// What only chat understands.
+    Chat(ChatMail),
     /// What only the quiz understands.
     Quiz(QuizMail),
 }
@@ -156,11 +172,20 @@ pub struct PublishMail {
     /// Who says it.
     pub user: UserId,
     /// What.
-    pub data: Bytes,
+    pub said: Utterance,
     /// The sender's connection, on the sending shard.
     pub conn: ConnId,
     /// Of the request.
     pub sequence: Box<str>,
+}
+
+/// What a member says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Utterance {
+    /// Data whose meaning only clients know.
+    Opaque(Bytes),
+    /// A text that was checked.
+    Chat(String),
 }
 
 /// What the service says in a room.

@@ -48,6 +48,8 @@ pub(crate) fn response(
         Payload::Joined(_) => proto::BusinessType::Join,
         Payload::Left(_) => proto::BusinessType::Leave,
         Payload::Published(_) => proto::BusinessType::Publish,
+        Payload::ChatPublished(_) => proto::BusinessType::Chat,
+        Payload::Liked(_) => proto::BusinessType::Like,
         Payload::AnswerReceived(_) | Payload::RetryAnswer(_) => proto::BusinessType::Answer,
     };
     let response = proto::Response { server_time_ms, payload: Some(payload) };

@@ -10,8 +10,11 @@
 //! `held` only. Deliberately absent: any knowledge of rings, files or HTTP servers, and,
 //! outside of `quiz_bridge`, of the quiz.
 
+mod access;
+mod chat;
 mod closing;
 mod codecs;
+mod column;
 pub mod config;
 mod conn;
 pub mod counters;
@@ -38,7 +41,6 @@ mod ticks;
 mod tests;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
 
 use crate::auth::ticket::TicketKey;
 use crate::auth::token::TokenVerifier;
@@ -46,8 +48,9 @@ use crate::base::entropy::Entropy;
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::{DisplayClock, Time};
-use crate::room::log::low_bits;
 use crate::room::tally::Tally;
+use crate::shard::access::Access;
+use crate::shard::chat::ChatState;
 use crate::shard::closing::Endings;
 use crate::shard::codecs::Codecs;
 pub use crate::shard::codecs::Deflated;
@@ -69,6 +72,10 @@ use crate::shard::registry::{Registry, Session};
 use crate::shard::rooms::Rooms;
 use crate::wire::close::CloseReason;
 
+/// Mail of a batch that is looked at before any of it is taken: the records that its answers need
+/// fit into the first cache.
+const MAIL_WARMED: usize = 64;
+
 /// What a shard is given beside its settings.
 pub struct Secrets {
     /// Signs retry tickets; the same on every shard, and kept over restarts.
@@ -84,9 +91,8 @@ pub struct Shard {
     config: ShardConfig,
     placement: Placement,
     clock: DisplayClock,
-    verifier: TokenVerifier,
+    access: Access,
     ticket_key: TicketKey,
-    check_key: PlacementKey,
     entropy: Box<dyn Entropy>,
     now: Time,
     /// What reached the host before this moment has been handled.
@@ -104,6 +110,7 @@ pub struct Shard {
     patrol: Patrol,
     endings: Endings,
     quiz: QuizBridge,
+    chat: ChatState,
     /// Mail of this shard to itself, delivered before the step ends.
     loopback: VecDeque<Mail>,
     effects: Vec<Effect>,
@@ -124,10 +131,10 @@ impl Shard {
             placement: config.placement,
             clock: config.clock,
             quiz: QuizBridge::new(&config),
+            chat: ChatState::new(&config, check_key),
             config,
-            verifier,
+            access: Access::new(verifier, check_key),
             ticket_key,
-            check_key,
             entropy,
             now: Time::ZERO,
             received_until: Time::ZERO,
@@ -192,6 +199,7 @@ impl Shard {
             self.egress_deadline(),
             self.endings_deadline(),
             self.quiz.deadline(),
+            self.chat.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -221,13 +229,15 @@ impl Shard {
         &self.counters
     }
 
-    /// Open connections, users with a session that live here, and rooms with members here.
+    /// What there is now: connections, sessions of users that live here, and so on.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         Gauges {
             connections: u64::from(self.conns.open_count()),
             sessions: self.registry.count() as u64,
             rooms: self.rooms.local_count() as u64,
+            revocations: self.access.revocation_count() as u64,
+            words: self.chat.word_count() as u64,
         }
     }
 
@@ -250,6 +260,7 @@ impl Shard {
         self.end_rooms();
         self.tick_rooms();
         self.quiz_tick();
+        self.chat_tick();
     }
 
     fn durable(&mut self, record: RecordNumber) {
@@ -263,8 +274,12 @@ impl Shard {
         self.counters.mail_batches += 1;
         self.counters.mail += batch.mail.len() as u64;
         self.quiz_note_lag(batch.from, batch.lag);
-        for mail in batch.mail {
-            self.mail(batch.from, mail);
+        let mut mail = batch.mail.into_iter();
+        while mail.len() > 0 {
+            self.quiz_warm(&mail.as_slice()[..mail.len().min(MAIL_WARMED)]);
+            for one in mail.by_ref().take(MAIL_WARMED) {
+                self.mail(batch.from, one);
+            }
         }
     }
 
@@ -280,6 +295,8 @@ impl Shard {
             }
             Mail::SessionConfirmed { conn } => self.session_confirmed(conn),
             Mail::SessionReplaced { conn } => self.session_replaced(conn),
+            Mail::RevokeSession { user } => self.revoke_session(from, user),
+            Mail::SessionRevoked { conn } => self.session_revoked(conn),
             Mail::SessionClosed { user, conn } => {
                 let session = Session { shard: from, conn };
                 if self.registry.close(user, session) {
@@ -290,12 +307,14 @@ impl Shard {
             Mail::Subscribed(mail) => self.subscribed(mail),
             Mail::Unsubscribe { room } => self.unsubscribe(from, room),
             Mail::Publish(publish) => self.publish_at_home(from, *publish),
-            Mail::Published { conn, room, epoch, lane, version, sequence } => {
-                self.published(conn, messages::stamp(room, epoch, lane, version), &sequence);
+            Mail::Published { conn, room, epoch, lane, version, is_chat, sequence } => {
+                let stamp = messages::stamp(room, epoch, lane, version);
+                self.published(conn, stamp, is_chat, &sequence);
             }
             Mail::RoomFrames(frames) => self.room_frames(*frames),
             Mail::RoomClosed { room } => self.room_closed(room),
             Mail::RoomReport { room, report } => self.room_reported(from.index(), room, report),
+            Mail::Chat(mail) => self.chat_mail(mail),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
         }
     }
@@ -341,12 +360,6 @@ impl Shard {
             }
         }
     }
-
-    fn token_check(&self, token: &str) -> u32 {
-        let mut hasher = self.check_key.build_hasher();
-        hasher.write(token.as_bytes());
-        low_bits(hasher.finish())
-    }
 }
 
 /// What a shard has now.
@@ -358,4 +371,8 @@ pub struct Gauges {
     pub sessions: u64,
     /// Rooms with members on this shard.
     pub rooms: u64,
+    /// Revocations that the shard remembers.
+    pub revocations: u64,
+    /// Sensitive words in force.
+    pub words: u64,
 }

@@ -1,11 +1,15 @@
 //! What an operator can ask of a shard, and what comes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::auth::keys::KeySet;
+use crate::auth::revocation::{Revocation, TooManyRevocations};
 use crate::base::hash::Placement;
 use crate::base::ids::{RoomId, ShardId, ShowId, UserId};
+use crate::chat::words::WordList;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::GrantError;
@@ -40,6 +44,27 @@ pub enum OperatorRequest {
     Publish(ServiceMessages),
     /// End a room: its members are told and leave it.
     CloseRoom(RoomId),
+    /// Refuse tokens that are valid, on every shard.
+    Revoke(Revocation),
+    /// Verify tokens with other keys, on every shard.
+    SetKeys(Arc<KeySet>),
+    /// Keep a user from speaking, or end that.
+    Mute(Mute),
+    /// Put other sensitive words in force.
+    SetWords(Arc<WordList>),
+    /// Sensitive words were to be put in force, but their list is broken: those before stay.
+    NoteBrokenWords,
+}
+
+/// Whom to mute, where, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mute {
+    /// Whom.
+    pub user: UserId,
+    /// Where; room 0: everywhere.
+    pub room: RoomId,
+    /// For how long from now on, in place of what was said before; zero: not any more.
+    pub lasting: Duration,
 }
 
 /// What an operator is told.
@@ -96,6 +121,12 @@ pub enum OperatorError {
         /// The show that it carries.
         show: ShowId,
     },
+    /// A revocation cannot be kept.
+    #[error(transparent)]
+    Revocation(#[from] TooManyRevocations),
+    /// Too many mutes.
+    #[error("this process has as many mutes as it can; end one first")]
+    TooManyMutes,
     /// Too many rooms.
     #[error("this host has as many rooms as it can; use one that exists")]
     TooManyRooms,
@@ -128,7 +159,13 @@ impl OperatorRequest {
             OperatorRequest::Command { show, .. } | OperatorRequest::Status { show } => {
                 Some(placement.show_home(*show))
             }
-            OperatorRequest::Shows => None,
+            OperatorRequest::Shows
+            | OperatorRequest::Revoke(_)
+            | OperatorRequest::SetKeys(_)
+            | OperatorRequest::SetWords(_) => None,
+            // One count is enough.
+            OperatorRequest::NoteBrokenWords => Some(ShardId(0)),
+            OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
             OperatorRequest::CloseRoom(room) => Some(placement.room_home(*room)),

@@ -4,14 +4,12 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::auth::token::TokenError;
 use crate::base::ids::{ConnId, RoomId, UserId};
 use crate::base::time::Time;
 use crate::room::lane::Position;
 use crate::shard::Shard;
 use crate::shard::conn::{ConnForm, Flags, JoinWish, clock_ms};
 use crate::shard::input::Effect;
-use crate::shard::mail::Mail;
 use crate::shard::messages;
 use crate::shard::session::{Event, State};
 use crate::wire::close::CloseReason;
@@ -215,53 +213,6 @@ impl Shard {
         self.send(id, &messages::done(TYPE_HEARTBEAT, body));
     }
 
-    /// Verifies a token and asks the user's home for the session.
-    fn authenticate(&mut self, id: ConnId, user: UserId, token: &str, join: Option<JoinWish>) {
-        let Some(conn) = self.conns.get(id) else {
-            return;
-        };
-        if conn.state.has_user() {
-            let text = "this connection already has a user";
-            let failure = messages::failure(proto::Reason::AlreadyAuthenticated, text);
-            return self
-                .send(id, &messages::failed(TYPE_AUTHENTICATE, ERROR_TOKEN_REFUSED, failure));
-        }
-        let now_unix_s = self.clock.unix_ms(self.now) / 1_000;
-        let claims = match self.verifier.verify(token, now_unix_s) {
-            Ok(claims) if user == UserId(0) || user == claims.user => claims,
-            Ok(_) => {
-                let text = "the token belongs to another user";
-                let failure = messages::failure(proto::Reason::IdentityMismatch, text);
-                return self.refuse_token(id, failure);
-            }
-            Err(error) => {
-                let reason = if matches!(error, TokenError::Expired { .. }) {
-                    proto::Reason::TokenExpired
-                } else {
-                    proto::Reason::TokenInvalid
-                };
-                return self.refuse_token(id, messages::failure(reason, &error.to_string()));
-            }
-        };
-        self.counters.tokens_accepted += 1;
-        let token_check = self.token_check(token);
-        let now_ms = clock_ms(self.now);
-        let Some(conn) = self.conns.get_mut(id) else {
-            return;
-        };
-        let Some(next) = conn.state.next(Event::Authenticate) else {
-            return;
-        };
-        conn.state = next;
-        conn.user = claims.user;
-        conn.clock_ms = now_ms;
-        conn.token_expires_s = u32::try_from(claims.expires_unix_s).unwrap_or(u32::MAX);
-        conn.token_check = token_check;
-        conn.entry_mut().join = join;
-        let home = self.placement.user_home(claims.user);
-        self.post(home, Mail::SessionOpened { user: claims.user, conn: id });
-    }
-
     /// The user's home made this connection the user's session.
     pub(crate) fn session_confirmed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else {
@@ -271,15 +222,8 @@ impl Shard {
             return;
         };
         conn.state = next;
-        let user = conn.user;
         let wish = conn.entry.take().and_then(|entry| entry.join);
-        let session = proto::Session {
-            user_id: user.0,
-            heartbeat_interval_ms: self.config.heartbeat_interval_ms,
-            server_time_ms: self.clock.unix_ms(self.now),
-        };
-        let body = proto::server_frame::Body::Session(session);
-        self.send(id, &messages::done(TYPE_AUTHENTICATE, body));
+        self.tell_session(id);
         if let Some(wish) = wish {
             self.join(id, wish);
         }
@@ -346,7 +290,9 @@ impl Shard {
         match request {
             Some(Payload::Join(join)) => self.join_request(id, sequence, &join),
             Some(Payload::Leave(_)) => self.leave(id, &sequence),
-            Some(Payload::Publish(publish)) => self.publish(id, sequence, publish),
+            Some(Payload::Publish(publish)) => self.publish(id, sequence, &publish),
+            Some(Payload::Chat(chat)) => self.chat(id, sequence, &chat),
+            Some(Payload::Like(like)) => self.like(id, &sequence, like),
             Some(Payload::Answer(answer)) => self.quiz_answer(id, sequence, &answer, arrived),
             None => {
                 let text = "business carries no request that this gateway knows";
@@ -374,12 +320,6 @@ impl Shard {
         }
     }
 
-    fn refuse_token(&mut self, id: ConnId, failure: proto::Failure) {
-        self.counters.tokens_refused += 1;
-        self.send(id, &messages::failed(TYPE_AUTHENTICATE, ERROR_TOKEN_REFUSED, failure));
-        self.close(id, CloseReason::TokenRefused);
-    }
-
     /// A business request failed.
     pub(crate) fn refuse(&mut self, id: ConnId, sequence: &str, failure: proto::Failure) {
         let failure = proto::Failure { sequence: sequence.into(), ..failure };
@@ -403,7 +343,8 @@ impl Shard {
         self.send(id, &frame);
     }
 
-    fn send(&mut self, id: ConnId, frame: &proto::ServerFrame) {
+    /// A frame for this connection, behind what waits for it.
+    pub(crate) fn send(&mut self, id: ConnId, frame: &proto::ServerFrame) {
         if let Some(encoding) = self.encoding(id) {
             self.reply(id, |out| codec::encode_server(encoding, frame, out));
         }

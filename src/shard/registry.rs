@@ -1,67 +1,79 @@
 //! Sessions at the users' home shard: one per user, whatever shard its connection is on.
 //!
 //! Many small tables in place of one: each grows by a little and so often that nobody notices, and
-//! what a user costs is 20 bytes and its share of an index.
+//! what a user costs is 18 bytes and its share of an index.
 
 use crate::base::bugs::{self, Bug};
 use crate::base::hash::Placement;
 use crate::base::ids::{ConnId, ShardId, UserId};
-use crate::base::slots::{SlotIndex, push_tightly};
+use crate::base::pool::{List, Pool};
+use crate::base::slots::{IndexPool, SlotIndex};
 
 /// A million users on a shard are a thousand in each table.
 const TABLE_COUNT: u64 = 1_024;
 
+/// Sessions that a table makes room for at a time.
+const PIECE: usize = 16;
+
 /// Where a user's one session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) shard: ShardId,
     pub(crate) conn: ConnId,
 }
 
-/// A session and whose it is. The id in two halves: else four more bytes were lost to alignment.
-#[derive(Clone, Copy)]
+/// A session and whose it is. Packed: six bytes are lost to alignment otherwise.
+#[derive(Clone, Copy, Default)]
+#[repr(Rust, packed(2))]
 struct Entry {
-    user: [u32; 2],
-    session: Session,
+    user: UserId,
+    shard: ShardId,
+    conn: ConnId,
 }
 
-const _: () = assert!(size_of::<Entry>() == 20);
+const _: () = assert!(size_of::<Entry>() == 18);
 
 #[derive(Default)]
 struct Table {
     index: SlotIndex,
-    entries: Vec<Entry>,
+    entries: List,
 }
 
 /// The sessions of the users that live on this shard.
 pub(crate) struct Registry {
     placement: Placement,
     tables: Vec<Table>,
+    places: IndexPool,
+    entries: Pool<Entry, PIECE>,
     count: usize,
 }
 
 impl Registry {
     pub(crate) fn new(placement: Placement) -> Registry {
         let tables = (0..TABLE_COUNT).map(|_| Table::default()).collect();
-        Registry { placement, tables, count: 0 }
+        let (places, entries) = (IndexPool::default(), Pool::default());
+        Registry { placement, tables, places, entries, count: 0 }
     }
 
     /// The newest wins; the one that it replaces comes back.
     pub(crate) fn open(&mut self, user: UserId, session: Session) -> Option<Session> {
         let hash = self.placement.user_hash(user);
-        let Table { index, entries } = &mut self.tables[table_of(hash)];
-        if let Some(slot) = find(index, entries, user, hash) {
-            let present = &mut entries[slot].session;
+        let entry = Entry { user, shard: session.shard, conn: session.conn };
+        if let Some(slot) = self.find(user, hash) {
+            let present = self.entries.at_mut(&self.tables[table_of(hash)].entries, slot);
+            let older = present.session();
             if bugs::active(Bug::StaleSessionReply) {
-                return Some(*present);
+                return Some(older);
             }
-            let older = std::mem::replace(present, session);
+            *present = entry;
             return (older != session).then_some(older);
         }
+        let Table { index, entries } = &mut self.tables[table_of(hash)];
         let slot = slot(entries.len());
-        push_tightly(entries, Entry { user: halves(user), session });
-        let hash_of = |slot: u32| self.placement.user_hash(entries[slot as usize].user());
-        index.insert(hash, slot, hash_of);
+        self.entries.push(entries, entry);
+        let user_at = |slot: u32| self.entries.at(entries, slot as usize).user;
+        let hash_of = |slot: u32| self.placement.user_hash(user_at(slot));
+        index.insert(&mut self.places, hash, slot, hash_of);
         self.count += 1;
         None
     }
@@ -69,18 +81,21 @@ impl Registry {
     /// Ends a session; false if it is not the user's one any more.
     pub(crate) fn close(&mut self, user: UserId, session: Session) -> bool {
         let hash = self.placement.user_hash(user);
+        let found = self.find(user, hash);
         let Table { index, entries } = &mut self.tables[table_of(hash)];
-        let found = find(index, entries, user, hash);
-        let Some(place) = found.filter(|place| entries[*place].session == session) else {
+        let is_it = |place: &usize| self.entries.at(entries, *place).session() == session;
+        let Some(place) = found.filter(is_it) else {
             return false;
         };
-        let hash_of = |slot: u32| self.placement.user_hash(entries[slot as usize].user());
-        index.remove(hash, slot(place), hash_of);
-        entries.swap_remove(place);
-        if let Some(moved) = entries.get(place) {
-            let moved_hash = self.placement.user_hash(moved.user());
-            index.moved(moved_hash, slot(entries.len()), slot(place));
+        let user_at = |slot: u32| self.entries.at(entries, slot as usize).user;
+        let hash_of = |slot: u32| self.placement.user_hash(user_at(slot));
+        index.remove(&mut self.places, hash, slot(place), hash_of);
+        let last = entries.len() - 1;
+        if place != last {
+            let moved_hash = hash_of(slot(last));
+            index.moved(&mut self.places, moved_hash, slot(last), slot(place));
         }
+        self.entries.swap_remove(entries, place);
         self.count -= 1;
         true
     }
@@ -88,24 +103,27 @@ impl Registry {
     /// The user's session, if it has one.
     pub(crate) fn get(&self, user: UserId) -> Option<Session> {
         let hash = self.placement.user_hash(user);
-        let Table { index, entries } = &self.tables[table_of(hash)];
-        find(index, entries, user, hash).map(|place| entries[place].session)
+        let place = self.find(user, hash)?;
+        Some(self.entries.at(&self.tables[table_of(hash)].entries, place).session())
     }
 
     /// Number of users with a session.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
-}
 
-impl Entry {
-    fn user(&self) -> UserId {
-        UserId(u64::from(self.user[0]) << 32 | u64::from(self.user[1]))
+    fn find(&self, user: UserId, hash: u64) -> Option<usize> {
+        let Table { index, entries } = &self.tables[table_of(hash)];
+        let user_at = |slot: u32| self.entries.at(entries, slot as usize).user;
+        let is_it = |slot| user == user_at(slot);
+        index.find(&self.places, hash, is_it).map(|slot| slot as usize)
     }
 }
 
-fn find(index: &SlotIndex, entries: &[Entry], user: UserId, hash: u64) -> Option<usize> {
-    index.find(hash, |slot| entries[slot as usize].user() == user).map(|slot| slot as usize)
+impl Entry {
+    fn session(&self) -> Session {
+        Session { shard: self.shard, conn: self.conn }
+    }
 }
 
 /// The lower bits of the hash, which the index leaves alone.
@@ -115,11 +133,6 @@ fn table_of(hash: u64) -> usize {
 
 fn slot(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
-}
-
-fn halves(user: UserId) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = user.0.to_be_bytes();
-    [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ROOM_MESSAGE_BYTES_MAX, ROOMS_MAX, SHARD_LANES_BYTES_MAX};
 use crate::base::time::Time;
@@ -16,7 +14,7 @@ use crate::room::tally::Tally;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
 use crate::shard::egress::wire_bytes;
-use crate::shard::mail::{Mail, PublishMail, RoomFrames, RoomReport, RoomState, SubscribedMail};
+use crate::shard::mail::{Mail, RoomFrames, RoomReport, RoomState, SubscribedMail};
 use crate::shard::messages;
 use crate::shard::session::Event;
 use crate::shard::ticks::TickQueues;
@@ -257,6 +255,17 @@ impl Rooms {
         }
     }
 
+    /// The shards that have members of a room that lives here.
+    pub(crate) fn subscribers_of(&self, room: RoomId) -> Vec<ShardId> {
+        let home = self.homes.get(&room);
+        home.map_or(Vec::new(), |home| home.room.subscribers().map(|(shard, _)| shard).collect())
+    }
+
+    /// The epoch of a room that lives here.
+    pub(crate) fn epoch_of(&self, room: RoomId) -> Option<u64> {
+        self.homes.get(&room).map(|home| home.room.epoch())
+    }
+
     /// Whether a lane may grow. The high lane always may: clients don't write to it.
     pub(super) fn may_grow(&self, lane: Lane) -> bool {
         lane == Lane::High || self.lanes_bytes < SHARD_LANES_BYTES_MAX
@@ -268,6 +277,11 @@ impl Shard {
     pub(crate) fn join(&mut self, id: ConnId, wish: JoinWish) {
         if wish.room == RoomId(0) {
             let failure = messages::failure(proto::Reason::NoSuchRoom, "room 0 is no room");
+            return self.refuse(id, &wish.sequence, failure);
+        }
+        if !self.permission(id).may_join(wish.room) {
+            let text = "the token does not allow this room";
+            let failure = messages::failure(proto::Reason::RoomForbidden, text);
             return self.refuse(id, &wish.sequence, failure);
         }
         let Some(index) = self.local_room(wish.room) else {
@@ -436,12 +450,8 @@ impl Shard {
         self.quiz_left_room(id, user, room);
     }
 
-    /// A member says something.
-    pub(crate) fn publish(&mut self, id: ConnId, sequence: String, publish: proto::Publish) {
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.room != NO_ROOM) else {
-            let failure = messages::failure(proto::Reason::NotInRoom, "join a room first");
-            return self.refuse(id, &sequence, failure);
-        };
+    /// A member puts opaque data into the room.
+    pub(crate) fn publish(&mut self, id: ConnId, sequence: String, publish: &proto::Publish) {
         if publish.lane() != proto::Lane::Low {
             let text = "clients may publish in the low lane only";
             let failure = messages::failure(proto::Reason::LaneForbidden, text);
@@ -452,13 +462,7 @@ impl Shard {
             let failure = messages::failure(proto::Reason::TooLarge, &text);
             return self.refuse(id, &sequence, failure);
         }
-        let (room, user) = (self.rooms.id(conn.room), conn.user);
-        let sequence = sequence.into_boxed_str();
-        // A copy: the bytes came in the scratch that is about to be used again.
-        let data = Bytes::copy_from_slice(&publish.data);
-        let mail = PublishMail { room, lane: Lane::Low, user, data, conn: id, sequence };
-        let home = self.placement.room_home(room);
-        self.post(home, Mail::Publish(Box::new(mail)));
+        self.publish_opaque(id, sequence, &publish.data);
     }
 
     /// Drops copies without members, and homes without subscribers. The rooms of shows stay.
@@ -491,12 +495,25 @@ impl Shard {
             self.rooms.lanes_bytes -= before - home.room.storage_bytes();
             home.reports[from.index()] = RoomReport::default();
         }
+        self.share_uplink(room);
     }
 
     /// A member's message was published.
-    pub(crate) fn published(&mut self, id: ConnId, stamp: proto::RoomStamp, sequence: &str) {
-        let published = proto::Published { stamp: Some(stamp) };
-        self.respond(id, sequence, proto::response::Payload::Published(published));
+    pub(crate) fn published(
+        &mut self,
+        id: ConnId,
+        stamp: proto::RoomStamp,
+        is_chat: bool,
+        sequence: &str,
+    ) {
+        use proto::response::Payload;
+        let stamp = Some(stamp);
+        let payload = if is_chat {
+            Payload::ChatPublished(proto::ChatPublished { stamp })
+        } else {
+            Payload::Published(proto::Published { stamp })
+        };
+        self.respond(id, sequence, payload);
     }
 
     /// At the home: a shard wants a room.
@@ -507,6 +524,7 @@ impl Shard {
         let has_ended = self.has_ended(room);
         let mail = SubscribedMail { room, encoding, backlog, after, state, has_ended };
         self.post(from, Mail::Subscribed(mail));
+        self.share_uplink(room);
     }
 
     /// The home has answered. Its backlog may tell of a show event that has not come here.

@@ -1,6 +1,7 @@
 //! What was broken once: a shard that is its own home, its clients, and a socket each that takes
 //! as much as the test lets it.
 
+mod access;
 mod downlink;
 mod several;
 
@@ -15,6 +16,7 @@ use super::*;
 use crate::auth::token::{NewToken, mint};
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::{ConnId, OptionIndex, RoomId, ShowId, UserId};
+use crate::chat::settings::ChatSettings;
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::director::Command;
 use crate::quiz::money::Cents;
@@ -265,6 +267,8 @@ fn a_shard(me: ShardId, shard_count: u16, force_retry_percent: u8) -> Shard {
             retry_after_max_ms: 0,
         },
         downlink: Downlink { info_interval_ms: 0, ..Downlink::default() },
+        chat: ChatSettings::unlimited(),
+        words: Arc::default(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::bugs::{Bug, active};
 use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId};
 use crate::base::limits::{
     BATCH_MESSAGE_BYTES, SERVICE_MESSAGES_MAX, TICK_MESSAGES_MAX, TICK_VERSIONS_MAX,
@@ -19,7 +20,9 @@ use crate::room::lane::{EncodingIndex, Lane, Span};
 use crate::room::tick::{Merged, Pace, Thinning, TickQueue};
 use crate::shard::Shard;
 use crate::shard::config::Downlink;
-use crate::shard::mail::{Mail, PublishMail, RoomFrames, RoomState, ServiceMessages};
+use crate::shard::mail::{
+    ChatMail, Mail, PublishMail, RoomFrames, RoomState, ServiceMessages, Utterance,
+};
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 use crate::shard::rooms::Home;
@@ -158,11 +161,21 @@ impl Home {
 impl Shard {
     /// A member's message gets its version.
     pub(crate) fn publish_at_home(&mut self, from: ShardId, mail: PublishMail) {
-        let message = proto::RoomMessage { user_id: mail.user.0, data: mail.data, kind: 0 };
-        let PublishMail { room, lane, conn, sequence, .. } = mail;
-        if let Some((epoch, version)) = self.say_in_room(room, lane, message) {
-            self.post(from, Mail::Published { conn, room, epoch, lane, version, sequence });
+        let PublishMail { room, lane, user, said, conn, sequence } = mail;
+        let is_chat = matches!(said, Utterance::Chat(_));
+        let mut message = proto::RoomMessage { user_id: user.0, ..Default::default() };
+        match said {
+            Utterance::Opaque(data) => message.data = data,
+            Utterance::Chat(text) => message.text = text,
         }
+        let mail = match self.say_in_room(room, lane, message) {
+            Some((epoch, version)) => {
+                let version = version + u64::from(is_chat && active(Bug::ChatMisstamped));
+                Mail::Published { conn, room, epoch, lane, version, is_chat, sequence }
+            }
+            None => Mail::Chat(ChatMail::Discarded { conn, sequence }),
+        };
+        self.post(from, mail);
     }
 
     /// The service says something.
@@ -185,7 +198,8 @@ impl Shard {
         }
         let (epoch, first_version) = (home.room.epoch(), home.next_version(lane));
         for data in messages {
-            self.say_in_room(room, lane, proto::RoomMessage { user_id: 0, data, kind });
+            let message = proto::RoomMessage { data, kind, ..Default::default() };
+            self.say_in_room(room, lane, message);
         }
         let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
         let last_version = home.next_version(lane) - 1;
@@ -203,9 +217,11 @@ impl Shard {
         if lane == Lane::High {
             return self.publish_to_room(room, lane, Payload::RoomMessage(message), None);
         }
-        let is_kept = message.kind != 0 && self.config.downlink.kept_kinds.contains(&message.kind);
+        let kinds = &self.config.downlink.kept_kinds;
+        // Likes are merged already.
+        let is_kept = message.likes.is_some() || message.kind != 0 && kinds.contains(&message.kind);
         let bytes_max = self.config.lane_bytes_max / 4;
-        let bytes = message.data.len() + MESSAGE_BYTES;
+        let bytes = message.data.len() + message.text.len() + MESSAGE_BYTES;
         let home = self.home_room(room)?;
         let stamp = (home.room.epoch(), home.next_version(lane));
         let queue = home.queues.of(lane)?;

@@ -1,5 +1,6 @@
 //! The promises, one checker each, and what was broken.
 
+pub(crate) mod chats;
 pub(crate) mod lanes;
 pub(crate) mod model;
 pub(crate) mod offers;
@@ -42,6 +43,8 @@ pub enum Promise {
     Progress,
     /// Verdicts are those of the rules.
     Verdicts,
+    /// An acknowledged chat stands under its version, the same for everybody; likes add up.
+    Chat,
 }
 
 /// A broken promise.

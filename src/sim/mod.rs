@@ -14,6 +14,7 @@
 //! tests have a kernel), loss of what is not durable (the journal's simulator).
 #![forbid(unsafe_code)]
 
+mod chatter;
 mod checkers;
 mod dice;
 mod host;

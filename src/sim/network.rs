@@ -22,11 +22,13 @@ pub(crate) enum Stage {
 }
 
 /// What a client asked for and waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Join { epoch: u64, versions: Option<[Option<u64>; 3]> },
     Leave,
     Publish,
+    Chat { text: String },
+    Like,
     Answer,
 }
 

@@ -99,6 +99,10 @@ races! {
     settled: "shows settled",
     without_winner: "of those, without a winner",
     results_opened: "sealed results opened by players",
-    chat: "room messages sent by players",
+    chat: "chats, opaque messages and likes sent by players",
+    chats_acknowledged: "chats acknowledged",
+    chats_replaced: "of those, with words replaced",
+    chats_refused: "chats, opaque messages and likes refused",
+    chats_discarded: "of those, because the room could not carry more",
     twins: "second runs that differed only in the correct options",
 }

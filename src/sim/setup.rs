@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::{OptionIndex, RoomId, ShowId};
+use crate::chat::settings::ChatSettings;
+use crate::chat::words::{Action, WordList};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::money::Cents;
 use crate::shard::config::{Admission, Downlink};
@@ -13,6 +15,9 @@ use crate::sim::dice::Dice;
 pub(crate) const LOUNGE: RoomId = RoomId(900);
 /// Seeds of which one in so many is run twice with other correct options.
 const TWIN_EVERY: u64 = 4;
+
+/// What is not said: the second word refuses, the first is replaced.
+const WORDS: &str = "damn\nforbidden = refuse\n";
 
 /// How often what breaks, and how badly.
 #[derive(Clone, Debug)]
@@ -66,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) json_percent: u64,
     pub(crate) cards_percent: u64,
     pub(crate) chat_percent: u64,
+    pub(crate) chat: ChatSettings,
+    pub(crate) words: Arc<WordList>,
     /// Members may gather in the rooms before the shows are announced.
     pub(crate) early_rooms: bool,
     /// What the operator's moods are drawn from: interventions, of a thousand.
@@ -129,6 +136,8 @@ impl Setup {
             json_percent: dice.pick(&[0, 10, 50]),
             cards_percent: dice.pick(&[0, 30, 70]),
             chat_percent: dice.pick(&[0, 10, 40]),
+            chat: chat(&mut Dice::new(seed, 9)),
+            words: Arc::new(WordList::parse(WORDS, Action::Replace).unwrap_or_default()),
             early_rooms: dice.below(3) == 0,
             whim_permille: if dice.below(2) == 0 { 0 } else { 120 },
             twin,
@@ -152,6 +161,19 @@ impl Setup {
             other.shows[show] = Arc::new(definition);
         }
         other
+    }
+}
+
+/// Rates that are sometimes reached.
+fn chat(dice: &mut Dice) -> ChatSettings {
+    ChatSettings {
+        user_interval: Duration::from_millis(dice.pick(&[0, 100, 3_000])),
+        user_burst: dice.pick(&[1, 3, 10]),
+        room_per_second: dice.pick(&[0, 2, 10, 1_000]),
+        duplicate_window: Duration::from_millis(dice.pick(&[0, 1_000, 10_000])),
+        same_text_max: dice.pick(&[0, 1, 5]),
+        opaque_allowed: dice.below(8) > 0,
+        ..ChatSettings::default()
     }
 }
 

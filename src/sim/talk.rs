@@ -155,13 +155,15 @@ impl World {
         self.request(link, sequence, Asked::Leave, payload, None);
     }
 
-    pub(crate) fn say_chat(&mut self, link: usize) {
+    /// Says something that is no part of the quiz.
+    pub(crate) fn ask_to_say(
+        &mut self,
+        link: usize,
+        asked: Asked,
+        payload: proto::request::Payload,
+    ) {
         let sequence = self.sequence(link);
-        let size = self.players[self.links[link].player].dice.index(60);
-        let data = Bytes::from(vec![b'x'; size]);
-        let publish = proto::Publish { lane: proto::Lane::Low.into(), data };
-        let payload = proto::request::Payload::Publish(publish);
-        self.request(link, sequence, Asked::Publish, payload, None);
+        self.request(link, sequence, asked, payload, None);
     }
 
     pub(crate) fn say_heartbeat(&mut self, link: usize) {
@@ -338,7 +340,10 @@ impl World {
         self.findings.check(code == 101, Promise::Sessions, || {
             format!("link {link}: the token was refused: {failure:?}")
         });
-        self.links[link].asked.remove(&failure.sequence);
+        let asked = self.links[link].asked.remove(&failure.sequence);
+        if let Some((Asked::Chat { .. } | Asked::Publish | Asked::Like, _)) = asked {
+            self.note_chat_refused(failure.reason());
+        }
         if let Some(answer) = answer_of(&failure.sequence) {
             self.races.answers_refused += 1;
             let bound = failure.reason() == proto::Reason::AnswerBound;
@@ -363,7 +368,10 @@ impl World {
                 self.links[link].lanes.left();
                 self.links[link].in_show = None;
             }
-            Some(Payload::Published(_)) | None => {}
+            Some(Payload::ChatPublished(published)) => {
+                self.chat_acknowledged(link, asked.map(|it| it.0), published.stamp);
+            }
+            Some(Payload::Published(_) | Payload::Liked(_)) | None => {}
             Some(Payload::AnswerReceived(received)) => {
                 let Some(answer) = answer_of(sequence) else { return };
                 self.reply_came(link, answer, Reply::Acknowledged);
@@ -424,6 +432,9 @@ impl World {
             self.links[link].lanes.message(stamp, heard, &mut self.findings);
             if let Some(lane) = lane_index(stamp.lane) {
                 self.heard[self.links[link].host].message(Lane::ALL[lane], heard);
+            }
+            if stamp.lane() == proto::Lane::Low {
+                self.hear_low(stamp, notification.payload.as_ref());
             }
             self.note_position(link);
         }

@@ -13,6 +13,7 @@ use crate::quiz::event::NumberedEvent;
 use crate::shard::config::ShardConfig;
 use crate::shard::mail::Batch;
 use crate::shard::{Secrets, Shard};
+use crate::sim::checkers::chats::Chats;
 use crate::sim::checkers::model::Model;
 use crate::sim::checkers::promises::Watch;
 use crate::sim::checkers::seals::Seals;
@@ -120,6 +121,7 @@ pub(crate) struct World {
     /// What clients heard, by host.
     pub(crate) heard: Vec<HeardSums>,
     pub(crate) seals: Seals,
+    pub(crate) chats: Chats,
     /// Written only where two runs are to be compared.
     pub(crate) tape: Option<Tape>,
     /// Since when all shows are over.
@@ -162,6 +164,7 @@ impl World {
             heard: vec![HeardSums::default(); shards],
             watch: Watch::new(shards, setup.shows.len()),
             seals: Seals::default(),
+            chats: Chats::default(),
             tape: tape.then(Tape::default),
             quiet_since: None,
             commitments: BTreeMap::new(),
@@ -301,6 +304,8 @@ fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
         echo: false,
         admission: setup.admission,
         downlink: setup.downlink.clone(),
+        chat: setup.chat,
+        words: setup.words.clone(),
     };
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),

@@ -52,6 +52,8 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// 4005: the gateway has no room for the connection now.
     Overloaded,
+    /// 4006: the access token was valid, and was revoked.
+    TokenRevoked,
 }
 
 /// A line of the table.
@@ -64,7 +66,7 @@ struct Entry {
 
 impl CloseReason {
     /// All of them, in the order of their codes.
-    pub const ALL: [CloseReason; 14] = [
+    pub const ALL: [CloseReason; 15] = [
         CloseReason::Normal,
         CloseReason::GoingAway,
         CloseReason::ProtocolError,
@@ -79,6 +81,7 @@ impl CloseReason {
         CloseReason::TooSlow,
         CloseReason::HandshakeTimeout,
         CloseReason::Overloaded,
+        CloseReason::TokenRevoked,
     ];
 
     /// The number on the wire.
@@ -191,6 +194,12 @@ impl CloseReason {
                 within(10_000),
                 "The gateway has no room for this connection now.",
             ),
+            CloseReason::TokenRevoked => (
+                4006,
+                "token_revoked",
+                Reconnect::No,
+                "The access token was revoked: the user has to sign in again.",
+            ),
         };
         Entry { code, name, meaning, reconnect }
     }
@@ -212,7 +221,10 @@ mod tests {
         let codes: Vec<u16> = CloseReason::ALL.iter().map(|reason| reason.code()).collect();
         assert_eq!(
             codes,
-            [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003, 4004, 4005]
+            [
+                1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003, 4004, 4005,
+                4006
+            ]
         );
         for reason in CloseReason::ALL {
             assert!(CloseCode::from(reason.code()).is_allowed(), "{reason}");

@@ -3,13 +3,17 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tidegate::auth::token::{NewToken, mint};
+use tidegate::auth::keys::KeySet;
+use tidegate::auth::token::{NewToken, TokenPolicy, mint};
 use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::UserId;
+use tidegate::chat::settings::ChatSettings;
 use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
@@ -31,8 +35,8 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
         buckets: 64,
         listen: ListenSettings::new("127.0.0.1:0".parse().unwrap()),
         plane: PlaneSettings { slots_per_ring: 1_024, ..PlaneSettings::default() },
-        token_secret: SECRET.to_vec(),
-        audience: None,
+        token_keys: Arc::new(KeySet::of_secret(SECRET)),
+        token_policy: TokenPolicy::default(),
         placement_key: PlacementKey([7; 16]),
         ticket_key: [9; 32],
         entropy: EntropySource::Seed(1),
@@ -49,6 +53,8 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
             retry_after_max_ms: 500,
         },
         downlink: Downlink { info_interval_ms: 0, ..Downlink::default() },
+        chat: ChatSettings::unlimited(),
+        words: Arc::default(),
     }
 }
 
@@ -69,6 +75,8 @@ pub(crate) fn token(user: u64) -> String {
 
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
+    /// Messages of a batch that were not asked for yet, each as if it had come alone.
+    unpacked: VecDeque<Json>,
 }
 
 impl Client {
@@ -79,7 +87,7 @@ impl Client {
         let protocol = "tidegate.v1.json".parse().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-        Client { socket }
+        Client { socket, unpacked: VecDeque::new() }
     }
 
     /// Connected, authenticated, and a member of a room.
@@ -111,12 +119,22 @@ impl Client {
         }
     }
 
-    /// The next notification with this payload, whole.
+    /// The next notification with this payload, whole. Messages of a batch come one by one.
     pub(crate) async fn notification(&mut self, payload: &str) -> Json {
         loop {
-            let notification = self.next().await["business"]["notification"].take();
+            let notification = match self.unpacked.pop_front() {
+                Some(notification) => notification,
+                None => self.next().await["business"]["notification"].take(),
+            };
             if !notification[payload].is_null() {
                 return notification;
+            }
+            let messages = notification["roomBatch"]["messages"].as_array().cloned();
+            for (place, message) in (0..).zip(messages.unwrap_or_default()) {
+                let mut stamp = notification["stamp"].clone();
+                let first: u64 = stamp["version"].as_str().unwrap().parse().unwrap();
+                stamp["version"] = json!((first + place).to_string());
+                self.unpacked.push_back(json!({"stamp": stamp, "roomMessage": message}));
             }
         }
     }
@@ -124,20 +142,6 @@ impl Client {
     /// The payload of the next notification that has it.
     pub(crate) async fn until(&mut self, payload: &str) -> Json {
         self.notification(payload).await[payload].take()
-    }
-
-    /// The data of the next room messages, alone or in batches: as many as `count`, or more if they
-    /// come together.
-    pub(crate) async fn chat(&mut self, count: usize) -> Vec<String> {
-        let mut said = Vec::new();
-        while said.len() < count {
-            let notification = self.next().await["business"]["notification"].take();
-            let batch = notification["roomBatch"]["messages"].as_array().cloned();
-            let alone = Some(&notification["roomMessage"]).filter(|it| !it.is_null()).cloned();
-            let messages = batch.unwrap_or_default().into_iter().chain(alone);
-            said.extend(messages.map(|it| it["data"].as_str().unwrap_or_default().to_owned()));
-        }
-        said
     }
 
     /// The payload of the next response that has it.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::base::limits;
+use crate::chat::words::Action;
 use crate::ops::config::Config;
 use crate::ops::log::{LogFormat, LogLevel, is_filter};
 use crate::ops::secret::{Secret, bytes_of_hex};
@@ -91,9 +92,12 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, help: &'stat
 }
 
 const HOUR_MS: u64 = 3_600_000;
+const TEN_YEARS_S: u64 = 315_360_000;
 /// io_uring's `IORING_MAX_CQ_ENTRIES`.
 const COMPLETION_ENTRIES_MAX: u64 = 65_536;
 const OPERATOR_TOKEN_BYTES_MIN: usize = 16;
+/// With an interval of an hour, times of users still fit into 32 bits of milliseconds.
+const CHAT_BURST_MAX: u64 = 100;
 
 /// Every key, in the order of the example.
 pub static KEYS: &[Key] = &[
@@ -148,9 +152,41 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "auth",
+        "jwks_file",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.jwks_file },
+        "A file with the public keys (JSON Web Key Set) that tokens are signed with by RS256, ES256 \
+         or EdDSA. It is read again when it changes: keys come and go without a restart.",
+    ),
+    key(
+        "auth",
+        "jwks_poll_ms",
+        integer!(auth.jwks_poll_ms, 100, HOUR_MS),
+        "How often that file is looked at.",
+    ),
+    key(
+        "auth",
         "audience",
         Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.audience },
         "What `aud` of a token must name. Without it, tokens that have `aud` are refused.",
+    ),
+    key(
+        "auth",
+        "issuer",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.auth.issuer },
+        "What `iss` of a token must be. Without it, `iss` is not looked at.",
+    ),
+    key(
+        "auth",
+        "leeway_s",
+        integer!(auth.leeway_s, 0, 300),
+        "By how much the clocks of whoever issues tokens may differ from this host's.",
+    ),
+    key(
+        "auth",
+        "token_lifetime_max_s",
+        integer!(auth.token_lifetime_max_s, 60, TEN_YEARS_S),
+        "The longest time from `iat` to `exp` of a token; longer ones are refused. A revocation is \
+         kept for as long.",
     ),
     key(
         "operator",
@@ -443,6 +479,79 @@ pub static KEYS: &[Key] = &[
         "force_retry_percent",
         integer!(quiz.force_retry_percent, 0, 100),
         "Tells this many percent of the answers to retry whatever the load. For tests.",
+    ),
+    key(
+        "chat",
+        "text_bytes_max",
+        integer!(chat.text_bytes_max, 1, limits::CHAT_BYTES_MAX),
+        "Bytes of one text that a client says in a room.",
+    ),
+    key(
+        "chat",
+        "user_interval_ms",
+        integer!(chat.user_interval_ms, 0, HOUR_MS),
+        "A user may say something this often, on each shard; 0: as often as wanted.",
+    ),
+    key(
+        "chat",
+        "user_burst",
+        integer!(chat.user_burst, 1, CHAT_BURST_MAX),
+        "What a user who was quiet for a while may say at once.",
+    ),
+    key(
+        "chat",
+        "room_per_second",
+        integer!(chat.room_per_second, 0, 1_000_000),
+        "What one room takes per second, all shards together; what is beyond is discarded before \
+         it reaches the room. 0: everything.",
+    ),
+    key(
+        "chat",
+        "duplicate_window_ms",
+        integer!(chat.duplicate_window_ms, 0, HOUR_MS),
+        "The same text of the same user is refused within this time; 0: never.",
+    ),
+    key(
+        "chat",
+        "same_text_max",
+        integer!(chat.same_text_max, 0, 1_000_000),
+        "How often a room takes the same text within duplicate_window_ms, on each shard; 0: always.",
+    ),
+    key(
+        "chat",
+        "like_interval_ms",
+        integer!(chat.like_interval_ms, 0, HOUR_MS),
+        "A user may like this often; 0: as often as wanted.",
+    ),
+    key(
+        "chat",
+        "like_burst",
+        integer!(chat.like_burst, 1, CHAT_BURST_MAX),
+        "Likes that one request may bring, and a user who was quiet at once.",
+    ),
+    key(
+        "chat",
+        "words_file",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.chat.words_file },
+        "The list of sensitive words: one a line, `#` begins a comment, ` = refuse`, ` = replace` and \
+         ` = whole` behind a word. Read again when it changes.",
+    ),
+    key(
+        "chat",
+        "words_action",
+        Kind::Choice {
+            words: Action::WORDS,
+            set: |config, index| config.chat.words_action = Action::ALL[index],
+            get: |config| config.chat.words_action as usize,
+        },
+        "What is done about words that say nothing of their own: each character replaced by `*`, or \
+         the text refused.",
+    ),
+    key(
+        "chat",
+        "opaque_publish",
+        Kind::Boolean(|config| &mut config.chat.opaque_publish),
+        "Clients may publish opaque data, which has the rates of chat but no check of its text.",
     ),
     key(
         "log",

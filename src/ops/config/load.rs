@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
+use crate::auth::keys::KeySet;
 use crate::base::limits;
+use crate::chat::words::WordList;
 use crate::ops::config::Config;
 use crate::ops::config::keys::{KEYS, Key, Kind, sections, token_secret};
 use crate::ops::nearest::suggestion;
@@ -68,6 +70,8 @@ impl Config {
             apply(&mut config, key, &Raw::Text(value), origin, &mut origins, &mut problems);
         }
         read_secret_file(&mut config, &origins, &mut problems, read_file);
+        read_jwks_file(&mut config, &origins, &mut problems, read_file);
+        check_words_file(&config, &origins, &mut problems, read_file);
         check_relations(&config, &origins, &mut problems);
         problems.none_or(config)
     }
@@ -250,6 +254,47 @@ fn read_secret_file(
     match secret {
         Ok(secret) => config.auth.hs256_secret = Some(secret),
         Err(reason) => problems.push(origin, file_key, format!("{path}: {reason}")),
+    }
+}
+
+fn read_jwks_file(
+    config: &mut Config,
+    origins: &Origins,
+    problems: &mut Problems,
+    read_file: &dyn Fn(&str) -> Result<String, String>,
+) {
+    let Some(path) = config.auth.jwks_file.clone() else { return };
+    let mut complain = |reason: String| {
+        let key = "auth.jwks_file";
+        problems.push(origin_of(origins, key), key, format!("{path}: {reason}"));
+    };
+    match read_file(&path) {
+        Ok(text) => match KeySet::from_jwks(&text) {
+            Ok(_) => config.auth.jwks = Some(text),
+            Err(errors) => errors.iter().for_each(|error| complain(error.to_string())),
+        },
+        Err(reason) => complain(reason),
+    }
+}
+
+/// The list of words must be readable; it is read again when it is used.
+fn check_words_file(
+    config: &Config,
+    origins: &Origins,
+    problems: &mut Problems,
+    read_file: &dyn Fn(&str) -> Result<String, String>,
+) {
+    let (key, chat) = ("chat.words_file", &config.chat);
+    let Some(path) = &chat.words_file else { return };
+    match read_file(path).map(|text| WordList::parse(&text, chat.words_action)) {
+        Ok(Ok(_)) => {}
+        Ok(Err(errors)) => {
+            for error in errors {
+                let origin = Origin::File { name: path.clone(), line: error.line };
+                problems.push(origin, "", error.reason);
+            }
+        }
+        Err(reason) => problems.push(origin_of(origins, key), key, format!("{path}: {reason}")),
     }
 }
 

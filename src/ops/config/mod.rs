@@ -10,7 +10,9 @@ mod secrets;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::auth::token::CLOCK_LEEWAY_S;
 use crate::base::limits;
+use crate::chat::words::Action;
 pub use crate::ops::config::load::{ENVIRONMENT_PREFIX, Sources, example};
 use crate::ops::log::{LogFormat, LogLevel};
 use crate::ops::secret::Secret;
@@ -42,20 +44,34 @@ pub struct Config {
     pub compression: CompressionConfig,
     /// The quiz.
     pub quiz: QuizConfig,
+    /// What clients say in rooms.
+    pub chat: ChatConfig,
     /// The log.
     pub log: LogConfig,
 }
 
 /// `[auth]`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthConfig {
     /// The secret that tokens are signed with, at least 32 bytes; read from
     /// `hs256_secret_file` where that is set instead.
     pub hs256_secret: Option<Secret>,
     /// The file that the secret was read from.
     pub hs256_secret_file: Option<String>,
+    /// The public keys of whoever issues tokens, a JSON Web Key Set: the text of `jwks_file`.
+    pub jwks: Option<String>,
+    /// The file that it was read from, and is read from again.
+    pub jwks_file: Option<String>,
+    /// How often the file is looked at.
+    pub jwks_poll_ms: u64,
     /// What `aud` of a token must name; without it, tokens with `aud` are refused.
     pub audience: Option<String>,
+    /// What `iss` of a token must be; without it, it is not looked at.
+    pub issuer: Option<String>,
+    /// By how much clocks of issuers may differ from ours.
+    pub leeway_s: u32,
+    /// The longest time from `iat` to `exp` of a token.
+    pub token_lifetime_max_s: u32,
 }
 
 /// `[operator]`
@@ -178,6 +194,33 @@ pub struct QuizConfig {
     pub force_retry_percent: u8,
 }
 
+/// `[chat]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatConfig {
+    /// Bytes of one text.
+    pub text_bytes_max: usize,
+    /// A user may say something this often; 0: as often as wanted.
+    pub user_interval_ms: u64,
+    /// What a user who was quiet may say at once.
+    pub user_burst: u32,
+    /// What a room takes per second; 0: everything.
+    pub room_per_second: u32,
+    /// The same text of the same user is refused within this time; 0: never.
+    pub duplicate_window_ms: u64,
+    /// How often a room takes the same text within that time, on each shard; 0: always.
+    pub same_text_max: u32,
+    /// A user may like this often; 0: as often as wanted.
+    pub like_interval_ms: u64,
+    /// Likes that one request may bring.
+    pub like_burst: u32,
+    /// The list of sensitive words.
+    pub words_file: Option<String>,
+    /// What is done about words that say nothing of their own.
+    pub words_action: Action,
+    /// Clients may publish opaque data.
+    pub opaque_publish: bool,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -189,6 +232,44 @@ pub struct LogConfig {
     pub filter: Option<String>,
 }
 
+impl Default for RoomsConfig {
+    fn default() -> RoomsConfig {
+        RoomsConfig {
+            tick_ms: 200,
+            tick_max_ms: 500,
+            large_members: 1_000,
+            low_rate_max: 100,
+            kept_kinds: None,
+            info_interval_ms: 2_000,
+            chat_per_minute: 6,
+            reconnects_per_s: 20_000,
+            slow_age_ms: 30_000,
+            slow_bytes_max: limits::LANE_BYTES_MAX,
+            slow_closes: [false; 3],
+        }
+    }
+}
+
+impl Default for EgressConfig {
+    fn default() -> EgressConfig {
+        EgressConfig {
+            line_rate_mbit: 0,
+            viewers_max: 10_000,
+            question_bytes_max: 1_000,
+            questions_per_minute_max: 4,
+            key_bytes_max: 200,
+            gift_rate_max: 5,
+            gift_bytes_max: 500,
+        }
+    }
+}
+
+impl Default for CompressionConfig {
+    fn default() -> CompressionConfig {
+        CompressionConfig { enabled: true, bytes_min: 160, level: 6 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -197,7 +278,17 @@ impl Default for Config {
             shards: 0,
             placement_key: None,
             ticket_key: None,
-            auth: AuthConfig::default(),
+            auth: AuthConfig {
+                hs256_secret: None,
+                hs256_secret_file: None,
+                jwks: None,
+                jwks_file: None,
+                jwks_poll_ms: 5_000,
+                audience: None,
+                issuer: None,
+                leeway_s: CLOCK_LEEWAY_S,
+                token_lifetime_max_s: limits::TOKEN_LIFETIME_MAX_DEFAULT_S,
+            },
             operator: OperatorConfig {
                 listen: loopback(8091),
                 token: None,
@@ -215,40 +306,33 @@ impl Default for Config {
             net: NetConfig {
                 rings_max: 64,
                 slots_per_ring: 131_072,
-                completion_entries: 16_384,
+                completion_entries: 4_096,
                 send_buffer_bytes: 32 * 1024,
                 backlog: 65_535,
                 steer_by_cpu: false,
             },
-            rooms: RoomsConfig {
-                tick_ms: 200,
-                tick_max_ms: 500,
-                large_members: 1_000,
-                low_rate_max: 100,
-                kept_kinds: None,
-                info_interval_ms: 2_000,
-                chat_per_minute: 6,
-                reconnects_per_s: 20_000,
-                slow_age_ms: 30_000,
-                slow_bytes_max: limits::LANE_BYTES_MAX,
-                slow_closes: [false; 3],
-            },
-            egress: EgressConfig {
-                line_rate_mbit: 0,
-                viewers_max: 10_000,
-                question_bytes_max: 1_000,
-                questions_per_minute_max: 4,
-                key_bytes_max: 200,
-                gift_rate_max: 5,
-                gift_bytes_max: 500,
-            },
-            compression: CompressionConfig { enabled: true, bytes_min: 160, level: 6 },
+            rooms: RoomsConfig::default(),
+            egress: EgressConfig::default(),
+            compression: CompressionConfig::default(),
             quiz: QuizConfig {
                 bucket_count: limits::BUCKET_COUNT_DEFAULT,
                 retry_mailbox_age_ms: 200,
                 retry_turn_ms: 50,
                 retry_delay_max_ms: 500,
                 force_retry_percent: 0,
+            },
+            chat: ChatConfig {
+                text_bytes_max: 130,
+                user_interval_ms: 2_000,
+                user_burst: 3,
+                room_per_second: 100,
+                duplicate_window_ms: 10_000,
+                same_text_max: 20,
+                like_interval_ms: 100,
+                like_burst: 50,
+                words_file: None,
+                words_action: Action::Replace,
+                opaque_publish: true,
             },
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text, filter: None },
         }

@@ -1,8 +1,10 @@
 //! Secrets that the configuration leaves out are made when the process starts.
 
+use crate::auth::keys::{Jwks, JwksError, KeySet};
+use crate::auth::token::TokenPolicy;
 use crate::base::entropy::Entropy;
 use crate::base::hash::PlacementKey;
-use crate::ops::config::Config;
+use crate::ops::config::{AuthConfig, Config};
 use crate::ops::secret::Secret;
 
 impl Config {
@@ -27,11 +29,15 @@ impl Config {
             32,
             "ticket_key is not set: each process makes its own; retry tickets end with it",
         );
-        make(
-            &mut self.auth.hs256_secret,
-            32,
-            "auth.hs256_secret is not set: each process makes its own; no token from outside is valid",
-        );
+        // Where others issue the tokens, ours would only be one more way in.
+        if self.auth.jwks_file.is_none() {
+            make(
+                &mut self.auth.hs256_secret,
+                32,
+                "auth.hs256_secret and auth.jwks_file are not set: each process makes a secret of \
+                 its own; no token from outside is valid",
+            );
+        }
         notes
     }
 
@@ -53,15 +59,29 @@ impl Config {
         array(self.ticket_key.as_ref(), "ticket_key")
     }
 
-    /// The secret of access tokens.
+    /// The keys of access tokens: the secret, if there is one, and those of `jwks`.
     ///
-    /// # Panics
-    /// If it is missing: see [`Config::make_missing_secrets`].
+    /// # Errors
+    /// What is wrong with `jwks`; the configuration has checked its own.
+    pub fn token_keys(&self, jwks: Option<&str>) -> Result<Jwks, Vec<JwksError>> {
+        let none = Jwks { keys: KeySet::default(), left_out: Vec::new() };
+        let Jwks { keys, left_out } = jwks.map_or(Ok(none), KeySet::from_jwks)?;
+        let keys = match &self.auth.hs256_secret {
+            Some(secret) => keys.with_secret(secret.bytes()),
+            None => keys,
+        };
+        Ok(Jwks { keys, left_out })
+    }
+
+    /// What is asked of access tokens beside their signature.
     #[must_use]
-    pub fn token_secret(&self) -> &[u8] {
-        match &self.auth.hs256_secret {
-            Some(secret) => secret.bytes(),
-            None => panic!("auth.hs256_secret is made at start where it is missing"),
+    pub fn token_policy(&self) -> TokenPolicy {
+        let AuthConfig { audience, issuer, leeway_s, token_lifetime_max_s, .. } = &self.auth;
+        TokenPolicy {
+            audience: audience.clone(),
+            issuer: issuer.clone(),
+            leeway_s: *leeway_s,
+            lifetime_max_s: *token_lifetime_max_s,
         }
     }
 }

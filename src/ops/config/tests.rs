@@ -10,6 +10,9 @@ fn read_file(path: &str) -> Result<String, String> {
     match path {
         "good" => Ok("0123456789abcdef0123456789abcdef\n".to_owned()),
         "short" => Ok("swordfish\n".to_owned()),
+        "jwks" => Ok(include_str!("../../../tests/keys/jwks.json").to_owned()),
+        "no keys" => Ok("{\"keys\":[]}".to_owned()),
+        "words" => Ok("good\n\n...\nfine = whole, censor\n".to_owned()),
         _ => Err("No such file or directory (os error 2)".to_owned()),
     }
 }
@@ -69,6 +72,23 @@ fn the_example_file_of_the_repository_is_the_one_that_is_printed() {
 }
 
 #[test]
+fn the_list_of_words_must_be_readable() {
+    load("[chat]\nwords_file = \"good\"", &[]);
+    check_problems(
+        "[chat]\nwords_file = \"words\"",
+        &[],
+        &expect![[r#"
+            words:3: `...` has no letter and no digit, and nothing else is looked at
+            words:4: `censor` is none of replace, refuse and whole"#]],
+    );
+    check_problems(
+        "[chat]\nwords_file = \"nowhere\"",
+        &[],
+        &expect!["config.toml:2: chat.words_file: nowhere: No such file or directory (os error 2)"],
+    );
+}
+
+#[test]
 fn every_integer_takes_both_ends_of_its_range() {
     for key in KEYS {
         let Kind::Integer { least, most, set, get, .. } = key.kind else { continue };
@@ -96,6 +116,7 @@ fn another_value(key: &Key) -> String {
         Kind::Boolean(place) => (!*place(&mut Config::default())).to_string(),
         Kind::Choice { words, .. } => words[1].to_owned(),
         Kind::Text { .. } if key.name == "kept_kinds" => "1, 7".to_owned(),
+        Kind::Text { .. } if key.name == "jwks_file" => "jwks".to_owned(),
         Kind::Text { .. } => "good".to_owned(),
         Kind::Secret { .. } if key.name == "placement_key" => "0f".repeat(16),
         Kind::Secret { .. } => "0f".repeat(32),
@@ -135,7 +156,37 @@ fn later_sources_win() {
 #[test]
 fn a_secret_can_come_from_a_file() {
     let config = load("[auth]\nhs256_secret_file = \"good\"", &[]);
-    assert_eq!(config.token_secret(), b"0123456789abcdef0123456789abcdef");
+    let secret = config.auth.hs256_secret.expect("a secret");
+    assert_eq!(secret.bytes(), b"0123456789abcdef0123456789abcdef");
+}
+
+#[test]
+fn keys_of_others_make_a_secret_of_ours_needless() {
+    let mut config = load("[auth]\njwks_file = \"jwks\"", &[]);
+    let notes = config.make_missing_secrets(&mut SeededEntropy::new(1, 0));
+    assert_eq!((notes.len(), config.auth.hs256_secret.is_some()), (2, false), "{notes:?}");
+    let keys = config.token_keys(config.auth.jwks.as_deref()).expect("keys").keys;
+    assert_eq!(keys.public_count(), 4);
+}
+
+#[test]
+fn a_bad_key_set_is_said_with_its_file() {
+    for (name, expected) in [
+        (
+            "nowhere",
+            expect![
+                "config.toml:1: auth.jwks_file: nowhere: No such file or directory (os error 2)"
+            ],
+        ),
+        (
+            "no keys",
+            expect![
+                "config.toml:1: auth.jwks_file: no keys: has no key for RS256, ES256 or EdDSA; add the issuer's public signature key"
+            ],
+        ),
+    ] {
+        check_problems(&format!("auth.jwks_file = \"{name}\""), &[], &expected);
+    }
 }
 
 #[test]

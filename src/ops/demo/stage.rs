@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::token::{NewToken, mint};
+use crate::auth::keys::KeySet;
+use crate::auth::token::{NewToken, TokenPolicy, mint};
 use crate::base::entropy::{Entropy, SeededEntropy};
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{QuestionIndex, ShowId, UserId};
 use crate::base::limits::{
     BUCKET_COUNT_DEFAULT, CLIENT_MESSAGE_BYTES_DEFAULT, SPILL_BYTES_DEFAULT,
 };
+use crate::chat::settings::ChatSettings;
 use crate::net::probe::raise_file_limit;
 use crate::net::{ListenSettings, PlaneSettings};
 use crate::ops::cli::DemoArguments;
@@ -76,19 +78,17 @@ pub(super) fn play(
 fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {
     let mut entropy = SeededEntropy::new(arguments.seed, SECRETS_STREAM);
     let (mut placement_key, mut ticket_key) = ([0; 16], [0; 32]);
-    let mut token_secret = vec![0; 32];
     entropy.fill(&mut placement_key);
     entropy.fill(&mut ticket_key);
-    entropy.fill(&mut token_secret);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = arguments.shards.unwrap_or(u16::try_from(cores).unwrap_or(1));
     GatewaySettings {
-        audience: None,
         shards,
         buckets: BUCKET_COUNT_DEFAULT,
         listen: ListenSettings::new(([127, 0, 0, 1], 0).into()),
         plane: plane_settings(),
-        token_secret,
+        token_keys: Arc::new(KeySet::of_secret(&token_secret(arguments.seed))),
+        token_policy: TokenPolicy::default(),
         placement_key: PlacementKey(placement_key),
         ticket_key,
         entropy: EntropySource::Seed(arguments.seed),
@@ -106,7 +106,16 @@ fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {
             retry_after_max_ms: 400,
         },
         downlink: Downlink::default(),
+        chat: ChatSettings::default(),
+        words: Arc::default(),
     }
+}
+
+/// What the audience's tokens are signed with.
+fn token_secret(seed: u64) -> [u8; 32] {
+    let mut secret = [0; 32];
+    SeededEntropy::new(seed, SECRETS_STREAM + 1).fill(&mut secret);
+    secret
 }
 
 fn plane_settings() -> PlaneSettings {
@@ -166,7 +175,7 @@ impl Operator<'_> {
         settings: &GatewaySettings,
     ) -> Result<Swarm, DemoError> {
         let clock = self.gateway.clock();
-        let secret = settings.token_secret.clone();
+        let secret = token_secret(arguments.seed);
         let issued_unix_s = clock.display().zero_unix_ms / 1_000;
         let token = move |user| {
             let lifetime_s = TOKEN_LIFETIME_S;

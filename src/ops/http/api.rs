@@ -20,7 +20,7 @@ use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::listener::Peer;
 use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest};
-use crate::ops::http::{OperatorView, ReadyState, rooms};
+use crate::ops::http::{OperatorView, ReadyState, moderation, rooms, tokens};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
 use crate::quiz::director::{Command, CommandKind};
@@ -40,6 +40,9 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/shows/{id}", get(show))
         .route("/v1/shows/{id}/{command}", post(command))
         .route("/v1/users/{id}/cards", post(grant_card))
+        .route("/v1/users/{id}/revoke", post(tokens::revoke_user))
+        .route("/v1/tokens/{id}/revoke", post(tokens::revoke_token))
+        .merge(moderation::routes())
         .route("/v1/rooms/{id}/publish", post(rooms::publish).layer(rooms::body_limit()))
         .route("/v1/rooms/{id}/close", post(rooms::close))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
@@ -103,8 +106,9 @@ async fn not_found(request: Request) -> ApiError {
 
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path();
-    // Only what has a part after the id is posted.
-    let allowed = if path.matches('/').count() > 3 { "POST" } else { "GET, HEAD" };
+    // Only what has a part after the id is posted, and what is done to the words.
+    let is_posted = path.matches('/').count() > 3 || path.starts_with("/v1/words/");
+    let allowed = if is_posted { "POST" } else { "GET, HEAD" };
     let message = format!("{} is not for {path}; use {allowed}", request.method());
     let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
     let mut response = error.into_response();
@@ -115,7 +119,7 @@ async fn method_not_allowed(request: Request) -> Response {
 async fn metrics(State(view): Shared) -> impl IntoResponse {
     view.refresh().await;
     let ready = view.readiness.get() == ReadyState::Accepting;
-    let text = metrics_text::render(&view.shards, ready, (view.now)());
+    let text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 

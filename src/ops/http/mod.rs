@@ -10,8 +10,10 @@
 mod access;
 mod api;
 mod listener;
+mod moderation;
 mod port;
 mod rooms;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
 use crate::ops::http::listener::{BoundedListener, Peer};
 pub use crate::ops::http::port::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
+use crate::ops::key_watch::KeyStatus;
 use crate::ops::secret::Secret;
 
 /// How long requests that are under way have to end when the server stops.
@@ -85,6 +88,8 @@ pub struct OperatorView {
     pub shards: Vec<Arc<ShardSnapshot>>,
     /// Where the process is in its life.
     pub readiness: Arc<Readiness>,
+    /// What tokens are verified with.
+    pub keys: Arc<KeyStatus>,
     /// Takes requests about shows.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.

@@ -4,9 +4,11 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::auth::revocation::Revocation;
 use crate::base::ids::{RoomId, ShowId, UserId};
 use crate::quiz::director::Command;
 use crate::shard::mail::ServiceMessages;
+use crate::shard::operator::Mute;
 
 /// Takes requests of operators and answers each when it can.
 pub trait OperatorPort: Send + Sync + 'static {
@@ -46,6 +48,12 @@ pub enum OperatorRequest {
         /// Which.
         room: RoomId,
     },
+    /// Refuse tokens that are valid: answered by an object with what was revoked.
+    Revoke(Revocation),
+    /// Keep a user from speaking, or end that: answered by an object with what is in force.
+    Mute(Mute),
+    /// Read the list of sensitive words again: answered by an object with the number of `words`.
+    ReloadWords,
 }
 
 /// Why a request is refused.

@@ -38,6 +38,11 @@ impl OperatorPort for Echo {
             OperatorRequest::Publish(ServiceMessages { room, lane, messages, .. }) => Ok(
                 json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
             ),
+            OperatorRequest::Revoke(revocation) => {
+                Ok(json!({ "revocation": format!("{revocation:?}") }))
+            }
+            OperatorRequest::Mute(mute) => Ok(json!({ "mute": format!("{mute:?}") })),
+            OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
                 Err(OperatorRefusal::UnknownShow { show })
             }
@@ -65,6 +70,7 @@ fn server(token: Option<&str>) -> Server {
         health_stale: Duration::from_secs(5),
         shards: vec![Arc::clone(&shard)],
         readiness: Arc::clone(&readiness),
+        keys: Arc::new(KeyStatus::default()),
         port: Arc::new(Echo),
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
@@ -176,6 +182,72 @@ fn cards() {
             "",
             expect![[
                 r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/users/7/cards; use POST"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    server.http.stop();
+}
+
+#[test]
+fn moderation() {
+    let server = server(None);
+    for (line, body, expected) in [
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":60}"#,
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(0), lasting: 60s }"}"#]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":60,"room":5}"#,
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(5), lasting: 60s }"}"#]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":0}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"seconds is 0: mute for 1 to 31622400"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            r#"{"seconds":60,"room":0}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"room 0 is no room; leave room out for everywhere"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/mute",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"mute expects {\"seconds\":600} or {\"seconds\":600,\"room\":7}: EOF while parsing a value at line 1 column 0"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/unmute",
+            "",
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(0), lasting: 0ns }"}"#]],
+        ),
+        (
+            "POST /v1/users/7/unmute",
+            r#"{"room":5}"#,
+            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(5), lasting: 0ns }"}"#]],
+        ),
+        (
+            "POST /v1/users/x/unmute",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_user_id","message":"`x` is not the id of a user: a whole number from 1"}}"#
+            ]],
+        ),
+        ("POST /v1/words/reload", "", expect![[r#"200 {"words":3}"#]]),
+        (
+            "GET /v1/words/reload",
+            "",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/words/reload; use POST"}}"#
             ]],
         ),
     ] {
@@ -315,6 +387,70 @@ fn every_word_is_a_command() {
 }
 
 #[test]
+fn tokens_are_revoked_by_user_and_by_name() {
+    let server = server(None);
+    for (line, body, expected) in [
+        (
+            "POST /v1/users/7/revoke",
+            "",
+            expect![[
+                r#"200 {"revocation":"User { user: UserId(7), issued_until_unix_s: None, refused_until_unix_s: None }"}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/revoke",
+            r#"{"issued_until":5,"until":9}"#,
+            expect![[
+                r#"200 {"revocation":"User { user: UserId(7), issued_until_unix_s: Some(5), refused_until_unix_s: Some(9) }"}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/0/revoke",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_user_id","message":"`0` is not the id of a user: a whole number from 1"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/revoke",
+            r#"{"untill":9}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"revoke expects nothing, or {\"issued_until\":1800000000,\"until\":1800000600} with either or both: unknown field `untill`, expected `issued_until` or `until` at line 1 column 9"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/tokens/a%2Fb-1/revoke",
+            "",
+            expect![[r#"200 {"revocation":"Token { id: \"a/b-1\", expires_unix_s: None }"}"#]],
+        ),
+        (
+            "POST /v1/tokens/x/revoke",
+            r#"{"expires":9}"#,
+            expect![[r#"200 {"revocation":"Token { id: \"x\", expires_unix_s: Some(9) }"}"#]],
+        ),
+        (
+            "POST /v1/tokens/x/revoke",
+            r#"{"expires":"soon"}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"revoke expects nothing, or {\"expires\":1800000000}: invalid type: string \"soon\", expected i64 at line 1 column 17"}}"#
+            ]],
+        ),
+        (
+            "GET /v1/tokens/x/revoke",
+            "",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/tokens/x/revoke; use POST"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    let long = format!("POST /v1/tokens/{}/revoke", "x".repeat(257));
+    server.check(&long, "", &expect![[r#"400 {"error":{"code":"bad_token_id","message":"a token's `jti` has at most 256 bytes"}}"#]]);
+    server.http.stop();
+}
+
+#[test]
 fn the_service_speaks_in_a_room() {
     let server = server(None);
     for (body, expected) in [
@@ -438,6 +574,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         health_stale: Duration::from_secs(5),
         shards: vec![],
         readiness: Arc::new(Readiness::new()),
+        keys: Arc::new(KeyStatus::default()),
         port: Arc::new(Echo),
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),

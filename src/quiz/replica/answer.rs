@@ -1,6 +1,8 @@
-//! Answers: recorded once, judged at once, sealed at once.
+//! Answers: recorded once, judged at once, and sealed before they leave.
 
-use super::{Current, OpenQuestion, ShowReplica};
+use std::hint::black_box;
+
+use super::{Current, OpenQuestion, ShowReplica, eligibility, follows};
 use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
@@ -8,7 +10,7 @@ use crate::quiz::judge::{Admission, CardFacts, Eligibility, Merits, RefusalReaso
 use crate::quiz::phase::Phase;
 use crate::quiz::player::Player;
 use crate::quiz::seal::{SealedResult, VerdictRecord};
-use crate::quiz::users::{UserEntry, UserPlace, Users};
+use crate::quiz::users::{UserEntry, Users, WARMED};
 use crate::quiz::verdict::{Failing, Verdict};
 
 /// An answer as it comes from the connection's shard.
@@ -43,13 +45,13 @@ pub struct TicketStamp {
     pub arrived: Time,
 }
 
-/// What became of an answer.
+/// What became of an answer. The result is sealed, or not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerOutcome {
+pub enum AnswerOutcome<R = SealedResult> {
     /// Recorded and judged; the reply is this.
-    Recorded(SealedResult),
+    Recorded(R),
     /// Was recorded before, or silence was settled; the reply is the same as then.
-    Repeated(SealedResult),
+    Repeated(R),
     /// Recorded, but it came after `answer_by` as far as this shard knows: the result comes out of
     /// a later slice, when the barrier has shown that none came before it.
     Deferred,
@@ -61,6 +63,14 @@ pub enum AnswerOutcome {
     Ahead,
     /// Not recorded.
     Refused(RefusalReason),
+}
+
+/// A player's result at the current question, on record and to be sealed by [`ShowReplica::seal`]
+/// before it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsealed {
+    record: VerdictRecord,
+    revision: u8,
 }
 
 /// What is on record of a player at the current question; for journal and fairness report. Not for
@@ -81,28 +91,42 @@ pub struct AnswerRecord {
     pub revision: u8,
 }
 
+impl<R> AnswerOutcome<R> {
+    /// The same with another result.
+    pub(crate) fn map<S>(self, seal: impl FnOnce(R) -> S) -> AnswerOutcome<S> {
+        match self {
+            AnswerOutcome::Recorded(result) => AnswerOutcome::Recorded(seal(result)),
+            AnswerOutcome::Repeated(result) => AnswerOutcome::Repeated(seal(result)),
+            AnswerOutcome::Deferred => AnswerOutcome::Deferred,
+            AnswerOutcome::StillDeferred => AnswerOutcome::StillDeferred,
+            AnswerOutcome::Ahead => AnswerOutcome::Ahead,
+            AnswerOutcome::Refused(reason) => AnswerOutcome::Refused(reason),
+        }
+    }
+}
+
 impl ShowReplica {
-    /// Takes a player's answer. The first well-formed one binds; every repeat gets its reply.
-    pub fn answer(
+    /// Takes a player's answer. The first well-formed one binds; every repeat gets its reply. The
+    /// result is still to be sealed, by [`ShowReplica::seal`].
+    pub fn judge(
         &mut self,
         user: UserId,
         input: &AnswerInput,
         users: &mut Users,
-    ) -> AnswerOutcome {
+    ) -> AnswerOutcome<Unsealed> {
         if input.sender_applied > self.last_event {
             return AnswerOutcome::Ahead;
         }
         if matches!(self.phase, Phase::Ended | Phase::Cancelled) {
             return AnswerOutcome::Refused(RefusalReason::ShowEnded);
         }
-        let found = users.find(user).and_then(|place| Some((place, self.player_place(place)?)));
-        let Some((place, index)) = found else {
+        let Some((place, index)) = self.find(user, users) else {
             return AnswerOutcome::Refused(RefusalReason::NotJoined);
         };
         if self.voided.get(input.question.index()) == Some(&true) {
             return AnswerOutcome::Refused(RefusalReason::QuestionVoided);
         }
-        let Some(current) = &self.current else {
+        let Some(current) = &mut self.current else {
             let waiting = matches!(self.phase, Phase::Lobby | Phase::Voided);
             return AnswerOutcome::Refused(if waiting {
                 RefusalReason::NotCurrentQuestion
@@ -113,146 +137,48 @@ impl ShowReplica {
         if current.shown.question != input.question {
             return AnswerOutcome::Refused(RefusalReason::NotCurrentQuestion);
         }
-        let question = current.shown.question;
-        let player = &mut self.buckets[place.bucket].players[index];
+        let player = self.roster.at_mut(place.bucket, index);
         // Joined this question after the `answer_by` that is known: the next event says whether
         // that was within an extension.
         if self.phase == Phase::Open && usize::from(player.joined_after) == self.voided.len() {
             return AnswerOutcome::Ahead;
         }
-        player.turn_to(question, users.entry_mut(place));
-        if let Some(repeated) = self.repeat(user, input, place, index) {
+        let entry = users.entry_mut(place);
+        player.turn_to(input.question, entry);
+        let may_answer = may_answer(self.phase, &self.voided, current, player, input);
+        if let Some(repeated) = current.repeat(player, input, may_answer.is_ok()) {
             return repeated;
         }
-        self.first_answer(user, input, place, index, users)
+        match may_answer {
+            Ok(()) => current.first_answer(player, input, entry),
+            Err(refusal) => AnswerOutcome::Refused(refusal),
+        }
     }
 
-    /// The reply to a player who is on record already.
-    fn repeat(
-        &mut self,
-        user: UserId,
-        input: &AnswerInput,
-        place: UserPlace,
-        index: usize,
-    ) -> Option<AnswerOutcome> {
-        let player = self.buckets[place.bucket].players[index];
-        let current = self.current.as_mut()?;
-        if let Some(sealed) = current.sealed(user, &player) {
-            if bugs::active(Bug::CountTwice)
-                && let Some(option) = player.option()
-            {
-                current.counts.answered += 1;
-                current.counts.options[option.index()] += 1;
+    /// Brings what judging answers of these players takes into the cache: for each, judging alone
+    /// waits three times for memory; here some wait together. Changes nothing.
+    ///
+    /// # Panics
+    /// If a player lives on another shard.
+    pub fn warm(&self, players: &[UserId], users: &Users) {
+        let mut read = 0;
+        for some in players.chunks(WARMED) {
+            for place in users.find_each(some).into_iter().flatten() {
+                if let Some(index) = self.roster.find(place) {
+                    read ^= self.roster.at(place.bucket, index).passed;
+                }
             }
-            return Some(AnswerOutcome::Repeated(sealed));
         }
-        let recorded = player.option()?;
-        // The first on record binds the option. The same answer, given again on another shard, may
-        // have overtaken the one in time: it is not judged yet, and gives way.
-        let overtaken = input.option == recorded
-            && input.stamp() < player.arrived
-            && self.may_answer(&player, input).is_ok();
-        (!overtaken).then_some(AnswerOutcome::StillDeferred)
+        black_box(read);
     }
 
-    fn first_answer(
-        &mut self,
-        user: UserId,
-        input: &AnswerInput,
-        place: UserPlace,
-        index: usize,
-        users: &mut Users,
-    ) -> AnswerOutcome {
-        let player = self.buckets[place.bucket].players[index];
-        if let Err(refusal) = self.may_answer(&player, input) {
-            return AnswerOutcome::Refused(refusal);
-        }
-        let arrived = input.stamp();
-        let current = self.current_mut();
-        let known_late = arrived > current.shown.answer_by;
-        let bucket = &mut self.buckets[place.bucket];
-        bucket.players[index].record_answer(input.option, arrived, input.ticket.is_some());
-        if known_late {
-            return AnswerOutcome::Deferred;
-        }
-        self.judge_recorded(place, index, users);
-        let player = self.buckets[place.bucket].players[index];
-        let current = self.current.as_ref().expect("it was there above");
-        let sealed = current.sealed(user, &player).expect("it was judged above");
-        AnswerOutcome::Recorded(sealed)
-    }
-
-    /// Whether a first answer may be recorded: by what is public, and by the player's ticket.
-    fn may_answer(&self, player: &Player, input: &AnswerInput) -> Result<(), RefusalReason> {
-        let current = self.current.as_ref().ok_or(RefusalReason::NotCurrentQuestion)?;
-        admit(&Admission {
-            running: matches!(self.phase, Phase::Open | Phase::Closing),
-            eligibility: self.eligibility(player),
-            current: current.shown.question == input.question,
-            follows: self.follows(player, input.question),
-        })?;
-        if input.option.index() >= current.option_count {
-            return Err(RefusalReason::NoSuchOption);
-        }
-        if player.is_bound_against(input.option, input.stamp())
-            || input.ticket.is_some_and(|ticket| ticket.option != input.option)
-        {
-            return Err(RefusalReason::AnswerBound);
-        }
-        Ok(())
-    }
-
-    /// Judges the answer on record by the `answer_by` that is known; the player may answer.
-    pub(super) fn judge_recorded(&mut self, place: UserPlace, index: usize, users: &mut Users) {
-        let entry = users.entry_mut(place);
-        let player = &mut self.buckets[place.bucket].players[index];
-        player.set_held_card(entry.cards > 0);
-        let player = *player;
-        let option = player.option().expect("there is an answer on record");
-        let card = self.card_facts(&player, entry.cards > 0);
-        let current = self.current_mut();
-        let merits = Merits {
-            in_time: player.arrived <= current.shown.answer_by,
-            correct: option == current.correct,
-            card,
-        };
-        let verdict = assess(&merits);
-        current.counts.answered += 1;
-        current.counts.by_ticket += u64::from(player.is_by_ticket());
-        if merits.in_time {
-            current.counts.options[option.index()] += 1;
-            current.counts.revivable[option.index()] += u64::from(card.revives(Failing::Wrong));
-        }
-        self.enter_verdict(place, index, verdict, entry);
-    }
-
-    /// Records a verdict, spends the card and counts.
-    pub(super) fn enter_verdict(
-        &mut self,
-        place: UserPlace,
-        index: usize,
-        verdict: Verdict,
-        entry: &mut UserEntry,
-    ) {
-        let player = &mut self.buckets[place.bucket].players[index];
-        if verdict.uses_card() {
-            entry.cards -= 1;
-        }
-        let new_record = verdict.passes() && player.passed + 1 > entry.best_passed;
-        player.record_verdict(verdict, new_record);
-        let counts = &mut self.current_mut().counts;
-        counts.count_verdict(verdict);
-        counts.new_records += u64::from(new_record);
-    }
-
-    /// What a card could do for `player` at the current question.
-    pub(super) fn card_facts(&self, player: &Player, held: bool) -> CardFacts {
-        CardFacts {
-            held,
-            unused: !player.card.is_some() || bugs::active(Bug::CardTwice),
-            coverage: self.definition.revive,
-            last_question: self.current.as_ref().is_some_and(|current| current.shown.last),
-        }
+    /// Seals what [`ShowReplica::judge`] brought: the same bytes every time.
+    ///
+    /// # Panics
+    /// If `result` is not of the question that was judged last.
+    #[must_use]
+    pub fn seal(&self, user: UserId, result: Unsealed) -> SealedResult {
+        self.current.as_ref().expect("it was judged at this question").seal(user, result)
     }
 
     /// A retry ticket was issued to this player: it binds the option of everything that arrived
@@ -265,12 +191,13 @@ impl ShowReplica {
         ticket: TicketStamp,
         users: &mut Users,
     ) -> bool {
-        let found = users.find(user).and_then(|place| Some((place, self.player_place(place)?)));
-        let (Some((place, index)), Some(current)) = (found, &self.current) else { return false };
+        let (Some((place, index)), Some(current)) = (self.find(user, users), &self.current) else {
+            return false;
+        };
         if current.shown.question != question || ticket.option.index() >= current.option_count {
             return false;
         }
-        let player = &mut self.buckets[place.bucket].players[index];
+        let player = self.roster.at_mut(place.bucket, index);
         player.turn_to(question, users.entry_mut(place));
         player.bind(ticket.option, ticket.arrived);
         true
@@ -279,8 +206,8 @@ impl ShowReplica {
     /// What is on record of a player at the current question.
     #[must_use]
     pub fn record(&self, user: UserId, users: &Users) -> Option<AnswerRecord> {
-        let place = users.find(user)?;
-        let player = &self.buckets[place.bucket].players[self.player_place(place)?];
+        let (place, index) = self.find(user, users)?;
+        let player = self.roster.at(place.bucket, index);
         let OpenQuestion { question, show_by, .. } = self.current.as_ref()?.shown;
         if !player.is_about(question) || self.eligibility(player) != Eligibility::InPlay {
             return None;
@@ -296,20 +223,139 @@ impl ShowReplica {
     }
 }
 
+/// Whether a first answer may be recorded: by what is public, and by the player's ticket.
+fn may_answer(
+    phase: Phase,
+    voided: &[bool],
+    current: &Current,
+    player: &Player,
+    input: &AnswerInput,
+) -> Result<(), RefusalReason> {
+    admit(&Admission {
+        running: matches!(phase, Phase::Open | Phase::Closing),
+        eligibility: eligibility(voided, player),
+        current: current.shown.question == input.question,
+        follows: follows(voided, player, input.question),
+    })?;
+    if input.option.index() >= current.option_count {
+        return Err(RefusalReason::NoSuchOption);
+    }
+    if player.is_bound_against(input.option, input.stamp())
+        || input.ticket.is_some_and(|ticket| ticket.option != input.option)
+    {
+        return Err(RefusalReason::AnswerBound);
+    }
+    Ok(())
+}
+
 impl Current {
-    /// The player's result at this question, sealed; the same bytes every time.
-    pub(super) fn sealed(&self, user: UserId, player: &Player) -> Option<SealedResult> {
+    /// The reply to a player who is on record already.
+    fn repeat(
+        &mut self,
+        player: &Player,
+        input: &AnswerInput,
+        may_answer: bool,
+    ) -> Option<AnswerOutcome<Unsealed>> {
+        if let Some(result) = self.unsealed(player) {
+            if bugs::active(Bug::CountTwice)
+                && let Some(option) = player.option()
+            {
+                self.counts.answered += 1;
+                self.counts.options[option.index()] += 1;
+            }
+            return Some(AnswerOutcome::Repeated(result));
+        }
+        let recorded = player.option()?;
+        // The first on record binds the option. The same answer, given again on another shard, may
+        // have overtaken the one in time: it is not judged yet, and gives way.
+        let earlier = input.stamp() < { player.arrived };
+        let overtaken = input.option == recorded && earlier && may_answer;
+        (!overtaken).then_some(AnswerOutcome::StillDeferred)
+    }
+
+    /// Records an answer, and judges it if it came in time.
+    fn first_answer(
+        &mut self,
+        player: &mut Player,
+        input: &AnswerInput,
+        entry: &mut UserEntry,
+    ) -> AnswerOutcome<Unsealed> {
+        let arrived = input.stamp();
+        player.record_answer(input.option, arrived, input.ticket.is_some());
+        if arrived > self.shown.answer_by {
+            return AnswerOutcome::Deferred;
+        }
+        self.judge_recorded(player, entry);
+        AnswerOutcome::Recorded(self.unsealed(player).expect("it was judged above"))
+    }
+
+    /// Judges the answer on record by the `answer_by` that is known; the player may answer.
+    pub(super) fn judge_recorded(&mut self, player: &mut Player, entry: &mut UserEntry) {
+        player.set_held_card(entry.cards > 0);
+        let option = player.option().expect("there is an answer on record");
+        let card = self.card_facts(player, entry.cards > 0);
+        let merits = Merits {
+            in_time: { player.arrived } <= self.shown.answer_by,
+            correct: option == self.correct,
+            card,
+        };
+        let verdict = assess(&merits);
+        self.counts.answered += 1;
+        self.counts.by_ticket += u64::from(player.is_by_ticket());
+        if merits.in_time {
+            self.counts.options[option.index()] += 1;
+            self.counts.revivable[option.index()] += u64::from(card.revives(Failing::Wrong));
+        }
+        self.enter_verdict(player, verdict, entry);
+    }
+
+    /// Records a verdict, spends the card and counts.
+    pub(super) fn enter_verdict(
+        &mut self,
+        player: &mut Player,
+        verdict: Verdict,
+        entry: &mut UserEntry,
+    ) {
+        if verdict.uses_card() {
+            entry.cards -= 1;
+        }
+        let new_record = verdict.passes() && player.passed + 1 > entry.best_passed;
+        player.record_verdict(verdict, new_record);
+        self.counts.count_verdict(verdict);
+        self.counts.new_records += u64::from(new_record);
+    }
+
+    /// What a card could do for `player` at this question.
+    pub(super) fn card_facts(&self, player: &Player, held: bool) -> CardFacts {
+        CardFacts {
+            held,
+            unused: !player.card.is_some() || bugs::active(Bug::CardTwice),
+            coverage: self.coverage,
+            last_question: self.shown.last,
+        }
+    }
+
+    /// The player's result at this question, if there is one.
+    fn unsealed(&self, player: &Player) -> Option<Unsealed> {
         if !player.is_about(self.shown.question) {
             return None;
         }
-        let verdict = player.verdict()?;
         let record = VerdictRecord {
-            verdict,
+            verdict: player.verdict()?,
             new_record: player.is_new_record(),
             by_ticket: player.is_by_ticket(),
             option: player.option(),
             passed: player.passed_by_now(),
         };
-        Some(self.sealer.seal(user, player.revision, record))
+        Some(Unsealed { record, revision: player.revision })
+    }
+
+    fn seal(&self, user: UserId, result: Unsealed) -> SealedResult {
+        self.sealer.seal(user, result.revision, result.record)
+    }
+
+    /// The player's result at this question, sealed; the same bytes every time.
+    pub(super) fn sealed(&self, user: UserId, player: &Player) -> Option<SealedResult> {
+        Some(self.seal(user, self.unsealed(player)?))
     }
 }

@@ -1,7 +1,7 @@
 //! Applying the director's events: strictly in order, each at most once.
 
 use super::work::Work;
-use super::{Current, OpenQuestion, ShowReplica, u16_of};
+use super::{Current, OpenQuestion, ShowReplica, eligibility, u16_of};
 use crate::base::ids::{EventNumber, QuestionIndex, ShowId};
 use crate::base::time::Time;
 use crate::quiz::event::{NumberedEvent, QuestionOpening, ShowEvent};
@@ -203,6 +203,7 @@ impl ShowReplica {
             sealer: Sealer::new(&opening.result_key, self.definition.id, opening.question),
             correct: definition.correct,
             option_count: definition.options.len(),
+            coverage: self.definition.revive,
             counts: QuestionCounts::default(),
             revision: 0,
         });
@@ -216,9 +217,9 @@ impl ShowReplica {
         self.current = None;
         self.late_joins = Vec::new();
         let mut in_play = 0;
-        for bucket in 0..self.buckets.len() {
-            for place in 0..self.buckets[bucket].players.len() {
-                let player = &mut self.buckets[bucket].players[place];
+        for bucket in 0..self.roster.bucket_count() {
+            for place in 0..self.roster.count(bucket) {
+                let player = self.roster.at_mut(bucket, place);
                 let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
                 // Whoever was not touched since an earlier question still carries that one.
                 let undone = Mark::of(QuestionIndex(u16_of(self.voided.len() - 1)));
@@ -227,8 +228,7 @@ impl ShowReplica {
                 } else {
                     player.fold(entry);
                 }
-                let player = self.buckets[bucket].players[place];
-                in_play += u64::from(self.eligibility(&player) == Eligibility::InPlay);
+                in_play += u64::from(eligibility(&self.voided, player) == Eligibility::InPlay);
             }
         }
         self.in_play_before = in_play;

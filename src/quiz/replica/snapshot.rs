@@ -8,7 +8,7 @@ use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
 use crate::quiz::player::Player;
 use crate::quiz::seal::SealedResult;
-use crate::quiz::users::{UserPlace, Users};
+use crate::quiz::users::Users;
 use crate::quiz::verdict::Verdict;
 
 /// Where a player stands as of the last reveal.
@@ -51,8 +51,7 @@ impl ShowReplica {
     /// What `user` may know. `cards` is what the user may know of its cards, over all shows.
     #[must_use]
     pub fn snapshot(&self, user: UserId, cards: u8, users: &Users) -> PlayerSnapshot {
-        let place = users.find(user);
-        let player = place.and_then(|place| self.player(place));
+        let player = self.player(user, users);
         let current = self.current.as_ref();
         // What is on record is the current question's or nothing.
         let recorded =
@@ -83,7 +82,7 @@ impl ShowReplica {
         let Some(current) = self.current.as_ref().filter(|_| self.phase.hides_verdicts()) else {
             return false;
         };
-        users.find(user).and_then(|place| self.player(place)).is_some_and(|player| {
+        self.player(user, users).is_some_and(|player| {
             player.is_about(current.shown.question)
                 && player.verdict().is_some_and(Verdict::uses_card)
         })
@@ -119,7 +118,8 @@ impl ShowReplica {
         Some(QuestionIndex(super::u16_of(place)))
     }
 
-    fn player(&self, place: UserPlace) -> Option<&Player> {
-        Some(&self.buckets[place.bucket].players[self.player_place(place)?])
+    fn player(&self, user: UserId, users: &Users) -> Option<&Player> {
+        let (place, index) = self.find(user, users)?;
+        Some(self.roster.at(place.bucket, index))
     }
 }

@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
-use super::{OpenQuestion, ShowReplica, u16_of};
+use super::{Current, OpenQuestion, ShowReplica, eligibility, follows, u16_of};
 use crate::base::ids::{BucketId, QuestionIndex, UserId};
 use crate::quiz::judge::{Eligibility, Merits, assess, judge_silence};
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
+use crate::quiz::player::Player;
 use crate::quiz::report::{
     BucketDigest, ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, Report,
 };
@@ -102,9 +103,9 @@ impl ShowReplica {
         }
         let Some(mut work) = self.work.take() else { return progress };
         let mut left = players_max.max(1);
-        while work.next < self.buckets.len() && left > 0 {
+        while work.next < self.roster.bucket_count() && left > 0 {
             let bucket = work.next;
-            let count = self.buckets[bucket].players.len();
+            let count = self.roster.count(bucket);
             let start = work.next_player;
             let end = if work.task == Task::Freeze { count } else { count.min(start + left) };
             let players = start..end;
@@ -118,7 +119,7 @@ impl ShowReplica {
             (work.next, work.next_player) =
                 if end < count { (bucket, end) } else { (bucket + 1, 0) };
         }
-        if work.next == self.buckets.len() {
+        if work.next == self.roster.bucket_count() {
             progress.report = Some(self.report(work));
         } else {
             self.work = Some(work);
@@ -166,22 +167,25 @@ impl ShowReplica {
         let opened_at = current.opened_at;
         let OpenQuestion { question, show_by, answer_by, .. } = current.shown;
         for index in players {
-            let player = &mut self.buckets[bucket].players[index];
+            let player = self.roster.at_mut(bucket, index);
             let place = UserPlace { bucket, slot: player.slot };
             player.turn_to(question, users.entry_mut(place));
             player.note_offer(opened_at, answer_by);
-            let player = *player;
-            if player.verdict().is_some() || self.eligibility(&player) != Eligibility::InPlay {
+            if player.verdict().is_some()
+                || eligibility(&self.voided, player) != Eligibility::InPlay
+            {
                 continue;
             }
-            assert!(self.follows(&player, question), "who is in play has passed the one before");
+            let is_next = follows(&self.voided, player, question);
+            assert!(is_next, "who is in play has passed the one before");
+            let current = self.current.as_mut().expect("this work is about a question");
+            let entry = users.entry_mut(place);
             if player.option().is_some() {
-                self.judge_recorded(place, index, users);
+                current.judge_recorded(player, entry);
             } else {
-                let entry = users.entry_mut(place);
-                let card = self.card_facts(&player, entry.cards > 0);
+                let card = current.card_facts(player, entry.cards > 0);
                 let verdict = judge_silence(player.offered(show_by).is_some(), &card);
-                self.enter_verdict(place, index, verdict, entry);
+                current.enter_verdict(player, verdict, entry);
             }
             self.push_result(place, index, users, results);
         }
@@ -197,7 +201,7 @@ impl ShowReplica {
         results: &mut Vec<PlayerResult>,
     ) {
         for index in players {
-            let player = self.buckets[bucket].players[index];
+            let player = self.roster.at_mut(bucket, index);
             let place = UserPlace { bucket, slot: player.slot };
             let (Some(before), Some(option)) = (player.verdict(), player.option()) else {
                 continue;
@@ -209,33 +213,26 @@ impl ShowReplica {
             let returned = u8::from(before.uses_card());
             // Only a card that was held when the answer was judged, and is still there.
             let held = player.held_card() && entry.cards + returned > 0;
-            let correct = option == self.current_mut().correct;
-            let card = self.card_facts(&player, held);
+            let current = self.current.as_mut().expect("this work is about a question");
+            let correct = option == current.correct;
+            let card = current.card_facts(player, held);
             let after = assess(&Merits { in_time: true, correct, card });
             // An unchanged verdict keeps its record to the byte: its nonce is used.
             if after != before {
                 entry.cards += returned;
-                self.retract_verdict(place, index, before);
-                self.enter_verdict(place, index, after, entry);
-                self.buckets[bucket].players[index].revision += 1;
+                current.retract_verdict(player, before);
+                current.enter_verdict(player, after, entry);
+                player.revision += 1;
                 self.push_result(place, index, users, results);
             }
         }
     }
 
-    fn retract_verdict(&mut self, place: UserPlace, index: usize, verdict: Verdict) {
-        let player = &mut self.buckets[place.bucket].players[index];
-        let new_record = player.is_new_record();
-        player.clear_verdict();
-        let counts = &mut self.current_mut().counts;
-        counts.retract_verdict(verdict);
-        counts.new_records -= u64::from(new_record);
-    }
-
     /// Makes the last question of a bucket history and hashes what became of everybody.
     fn freeze(&mut self, bucket: usize, users: &mut Users) -> FrozenBucket {
-        let mut order = Vec::with_capacity(self.buckets[bucket].players.len());
-        for (index, player) in self.buckets[bucket].players.iter_mut().enumerate() {
+        let mut order = Vec::with_capacity(self.roster.count(bucket));
+        for index in 0..self.roster.count(bucket) {
+            let player = self.roster.at_mut(bucket, index);
             let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
             player.freeze(entry);
             order.push((entry.user, index));
@@ -244,7 +241,7 @@ impl ShowReplica {
         let mut digest = BucketDigest::new();
         let mut winners = 0;
         for (user, index) in order {
-            let player = &self.buckets[bucket].players[index];
+            let player = self.roster.at(bucket, index);
             winners += u64::from(self.is_winner(player));
             if self.eligibility(player) == Eligibility::Spectator {
                 continue;
@@ -264,11 +261,12 @@ impl ShowReplica {
     fn pay(&mut self, bucket: usize, players: Range<usize>, users: &mut Users, work: &mut Work) {
         let per_head = self.settlement.as_ref().expect("the prize is split").per_head;
         for index in players {
-            let player = self.buckets[bucket].players[index];
-            if !self.is_winner(&player) || player.is_paid() {
+            let player = self.roster.at(bucket, index);
+            if !self.is_winner(player) || player.is_paid() {
                 continue;
             }
-            self.buckets[bucket].players[index].set_paid();
+            let player = self.roster.at_mut(bucket, index);
+            player.set_paid();
             let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
             // A pool is at most `PRIZE_POOL_CENTS_MAX`: nobody wins that often.
             entry.balance = entry.balance.checked_add(per_head).expect("a balance fits in 64 bits");
@@ -279,7 +277,7 @@ impl ShowReplica {
 
     /// Whether a player, whose record is frozen, passed every question that counts, and at least
     /// one did.
-    pub(super) fn is_winner(&self, player: &super::Player) -> bool {
+    pub(super) fn is_winner(&self, player: &Player) -> bool {
         let winner = self.eligibility(player) == Eligibility::InPlay && player.passed > 0;
         if winner {
             let next = QuestionIndex(u16_of(self.voided.len()));
@@ -295,10 +293,19 @@ impl ShowReplica {
         users: &Users,
         results: &mut Vec<PlayerResult>,
     ) {
-        let player = &self.buckets[place.bucket].players[index];
+        let player = self.roster.at(place.bucket, index);
         let user = users.entry(place).user;
         let current = self.current.as_ref().expect("this work is about a question");
         let sealed = current.sealed(user, player).expect("a verdict was just entered");
         results.push(PlayerResult { user, question: current.shown.question, sealed });
+    }
+}
+
+impl Current {
+    fn retract_verdict(&mut self, player: &mut Player, verdict: Verdict) {
+        let new_record = player.is_new_record();
+        player.clear_verdict();
+        self.counts.retract_verdict(verdict);
+        self.counts.new_records -= u64::from(new_record);
     }
 }

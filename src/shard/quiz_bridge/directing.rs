@@ -133,6 +133,17 @@ impl Shard {
             OperatorRequest::GrantCard { user } => self.grant_card(user),
             OperatorRequest::Publish(messages) => self.publish_for_service(messages),
             OperatorRequest::CloseRoom(room) => self.close_room(room),
+            OperatorRequest::Revoke(revocation) => self.revoke(&revocation),
+            OperatorRequest::SetKeys(keys) => {
+                self.access.set_keys(keys);
+                Ok(OperatorAnswer::Done)
+            }
+            OperatorRequest::Mute(mute) => self.mute(mute),
+            OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
+            OperatorRequest::NoteBrokenWords => {
+                self.counters.words_broken += 1;
+                Ok(OperatorAnswer::Done)
+            }
         };
         self.effects.push(Effect::Answer { ticket, answer });
     }

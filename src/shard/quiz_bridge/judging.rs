@@ -206,6 +206,21 @@ impl Shard {
         }
     }
 
+    /// Some mail is about to be taken: the answers in it find their players' records in the cache.
+    pub(crate) fn quiz_warm(&self, mail: &[Mail]) {
+        let mut answers = mail.iter().filter_map(|mail| {
+            let Mail::Quiz(QuizMail::Answer(answer)) = mail else { return None };
+            Some((answer.show, answer.user))
+        });
+        let (Some((show, first)), Some((_, second))) = (answers.next(), answers.next()) else {
+            return;
+        };
+        // Answers come to one show at a time, or nearly so: those to another one wait for memory.
+        let users: Vec<UserId> =
+            [first, second].into_iter().chain(answers.map(|it| it.1)).collect();
+        self.quiz.local.warm(show, &users);
+    }
+
     /// An answer is judged; what became of it leaves when its record is durable.
     pub(super) fn judge_answer(&mut self, from: ShardId, mail: AnswerMail) {
         let AnswerMail { show, user, input, sequence } = mail;

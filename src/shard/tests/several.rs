@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
+use crate::auth::revocation::Revocation;
 use crate::base::ids::EventNumber;
 use crate::base::limits::SHOWS_MAX;
 use crate::shard::quiz_mail::QuizMail;
@@ -300,4 +301,24 @@ fn a_frame_of_somebody_else_is_refused_with_its_sequence() {
     several.receive(conn, encoded(&frame));
     several.deliver();
     assert_eq!(several.reply(conn, "mine"), "IdentityMismatch");
+}
+
+#[test]
+fn a_session_that_opens_while_its_user_is_revoked_is_closed() {
+    let mut several = Several::new(0);
+    let user = several.user(1);
+    // What the entry shard posts to the user's home waits: the session is nobody's yet.
+    several.held.insert((ENTRY, 1));
+    let conn = several.connect(user, None);
+    let revocation =
+        Revocation::User { user, issued_until_unix_s: None, refused_until_unix_s: None };
+    for at in [1, 2, ENTRY] {
+        several.operate(at, OperatorRequest::Revoke(revocation.clone()));
+        several.deliver();
+    }
+    assert_eq!(heard_in(&several.sent[&conn.place]).closed, None);
+    several.held.clear();
+    several.deliver();
+    let closed = heard_in(&several.sent[&conn.place]).closed;
+    assert_eq!(closed, Some(CloseReason::TokenRevoked.code()));
 }

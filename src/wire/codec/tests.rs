@@ -58,7 +58,7 @@ fn every_size_of_header_fits_its_payload() {
     for length in (0..300).chain(65_440..65_560) {
         let token = "t".repeat(length);
         check_client(&ClientFrame { token: token.clone(), ..ClientFrame::default() });
-        let message = RoomMessage { user_id: 0, data: token.into(), kind: 0 };
+        let message = RoomMessage { data: token.into(), ..RoomMessage::default() };
         check_server(&said(message, None));
     }
 }
@@ -208,9 +208,10 @@ fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
 }
 
 fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
-    let session = (any::<u64>(), any::<u32>(), any::<i64>()).prop_map(
-        |(user_id, heartbeat_interval_ms, server_time_ms)| {
-            let session = Session { user_id, heartbeat_interval_ms, server_time_ms };
+    let session = (any::<u64>(), any::<u32>(), any::<i64>(), any::<u32>()).prop_map(
+        |(user_id, heartbeat_interval_ms, server_time_ms, token_expires_in_ms)| {
+            let session =
+                Session { user_id, heartbeat_interval_ms, server_time_ms, token_expires_in_ms };
             let body = Some(server_frame::Body::Session(session));
             ServerFrame { r#type: 0, status: 1, body, failure: None }
         },
@@ -219,8 +220,10 @@ fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
         RoomStamp { room_id, epoch, lane: Lane::High.into(), version }
     });
     let bytes = proptest::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
-    let room = (any::<u64>(), bytes, proptest::option::of(stamp))
-        .prop_map(|(user_id, data, stamp)| said(RoomMessage { user_id, data, kind: 0 }, stamp));
+    let room =
+        (any::<u64>(), bytes, proptest::option::of(stamp)).prop_map(|(user_id, data, stamp)| {
+            said(RoomMessage { user_id, data, ..RoomMessage::default() }, stamp)
+        });
     let options = proptest::collection::vec(any::<String>(), 2..6);
     let question = (any::<String>(), options, any::<i64>(), any::<bool>()).prop_map(
         |(text, options, show_at_ms, last)| {

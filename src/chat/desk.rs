@@ -1,0 +1,201 @@
+//! The whole check of what a client says, in the order in which it is cheapest and most honest: who
+//! is muted is told so whatever the text, and only what would really go out counts as said.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::base::hash::PlacementKey;
+use crate::base::ids::{RoomId, UserId};
+use crate::base::time::Time;
+use crate::chat::fold::Folded;
+use crate::chat::hygiene::clean;
+use crate::chat::mutes::Mutes;
+use crate::chat::settings::ChatSettings;
+use crate::chat::speakers::{Memory, Speakers};
+use crate::chat::uplink::Uplinks;
+use crate::chat::words::{Found, WordList};
+
+/// Why something is not said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Nothing visible is in the text.
+    #[error("the text is empty")]
+    Empty,
+    /// Too many bytes.
+    #[error("the text has {bytes} bytes; at most {most} are possible")]
+    TooLong {
+        /// Of the text.
+        bytes: usize,
+        /// That are possible.
+        most: usize,
+    },
+    /// The user is muted, in this room or everywhere.
+    #[error("you are muted")]
+    Muted {
+        /// Until then.
+        until: Time,
+    },
+    /// The user says too much.
+    #[error("too fast; wait a moment")]
+    TooFast {
+        /// So long.
+        wait: Duration,
+    },
+    /// The user said the same a moment ago.
+    #[error("you said this a moment ago")]
+    Duplicate,
+    /// The room has heard this text often enough.
+    #[error("the room has heard this often enough")]
+    Flood,
+    /// The text has a word for which it is refused; which, nobody is told.
+    #[error("the text has a word that is not said here")]
+    Word,
+    /// The room cannot carry more now: discarded.
+    #[error("the room cannot carry more now; this was discarded")]
+    Overloaded {
+        /// When it is worth another try.
+        wait: Duration,
+    },
+    /// Opaque data is not taken here.
+    #[error("this gateway takes no opaque data from clients; send a chat")]
+    OpaqueForbidden,
+}
+
+/// A text that may go out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// In the words in which it goes out.
+    pub text: String,
+    /// Sensitive words were replaced.
+    pub is_replaced: bool,
+}
+
+/// The check, with all that one shard remembers for it.
+pub struct ChatDesk {
+    settings: ChatSettings,
+    key: PlacementKey,
+    words: Arc<WordList>,
+    /// Who may not speak.
+    pub mutes: Mutes,
+    /// What rooms take.
+    pub uplinks: Uplinks,
+    speakers: Speakers,
+    folded: Folded,
+    spans: Vec<(usize, usize)>,
+}
+
+impl ChatDesk {
+    /// A desk on one of `shard_count` shards, with the words that are in force. Users and texts are
+    /// hashed with `key`, which clients must not know.
+    #[must_use]
+    pub fn new(
+        settings: ChatSettings,
+        words: Arc<WordList>,
+        key: PlacementKey,
+        shard_count: u16,
+    ) -> ChatDesk {
+        ChatDesk {
+            settings,
+            key,
+            words,
+            mutes: Mutes::default(),
+            uplinks: Uplinks::new(&settings, shard_count),
+            speakers: Speakers::new(key, Memory::new(&settings)),
+            folded: Folded::default(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// Other words are in force from now on.
+    pub fn set_words(&mut self, words: Arc<WordList>) {
+        self.words = words;
+    }
+
+    /// How many words are in force.
+    #[must_use]
+    pub fn word_count(&self) -> usize {
+        self.words.count()
+    }
+
+    /// A user wants to say something in a room.
+    ///
+    /// # Errors
+    /// It must not go out.
+    pub fn chat(
+        &mut self,
+        now: Time,
+        user: UserId,
+        room: RoomId,
+        text: &str,
+    ) -> Result<Said, Refusal> {
+        let most = self.settings.text_bytes_max;
+        if text.len() > most {
+            return Err(Refusal::TooLong { bytes: text.len(), most });
+        }
+        self.may_speak(now, user, room)?;
+        let mut said = String::with_capacity(text.len());
+        if !clean(text, &mut said) {
+            return Err(Refusal::Empty);
+        }
+        self.folded.fold(&said);
+        // What has no letters, emoji for example, differs as it stands.
+        let folded = self.folded.text();
+        let text = self.fingerprint(if folded.is_empty() { &said } else { folded });
+        if self.speakers.has_said(user, text, now) {
+            return Err(Refusal::Duplicate);
+        }
+        let found = self.words.censor(&mut said, &self.folded, &mut self.spans);
+        if found == Found::Refused {
+            return Err(Refusal::Word);
+        }
+        if self.uplinks.has_heard_enough(room, text, now) {
+            return Err(Refusal::Flood);
+        }
+        self.uplinks.take(room, now).map_err(|wait| Refusal::Overloaded { wait })?;
+        self.speakers.remember(user, text, now);
+        self.uplinks.remember(room, text, now);
+        Ok(Said { text: said, is_replaced: found == Found::Replaced })
+    }
+
+    /// A user wants to publish opaque data in a room.
+    ///
+    /// # Errors
+    /// It must not go out.
+    pub fn opaque(&mut self, now: Time, user: UserId, room: RoomId) -> Result<(), Refusal> {
+        if !self.settings.opaque_allowed {
+            return Err(Refusal::OpaqueForbidden);
+        }
+        self.may_speak(now, user, room)?;
+        self.uplinks.take(room, now).map_err(|wait| Refusal::Overloaded { wait })
+    }
+
+    /// A user likes, `wanted` times: how often that counts.
+    ///
+    /// # Errors
+    /// Not at all.
+    pub fn like(&mut self, now: Time, user: UserId, wanted: u32) -> Result<u32, Refusal> {
+        let wanted = wanted.clamp(1, self.settings.like_burst.max(1));
+        self.speakers.take_likes(user, wanted, now).map_err(|wait| Refusal::TooFast { wait })
+    }
+
+    fn may_speak(&mut self, now: Time, user: UserId, room: RoomId) -> Result<(), Refusal> {
+        if let Some(until) = self.mutes.until(user, room, now) {
+            return Err(Refusal::Muted { until });
+        }
+        self.speakers.take_text(user, now).map_err(|wait| Refusal::TooFast { wait })
+    }
+
+    fn fingerprint(&self, text: &str) -> u32 {
+        let mut hasher = self.key.build_hasher();
+        hasher.write(text.as_bytes());
+        // Tables of users are hashed with the same key.
+        hasher.write_u8(b't');
+        (hasher.finish() >> 32).try_into().unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;
