@@ -5,6 +5,7 @@
 //! work done, because throughput on shared machines lies.
 
 mod answers;
+mod chat;
 mod common;
 mod connect;
 mod fanout;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use answers::AnswersArguments;
+use chat::ChatArguments;
 use common::gateway::{self, serve_under_test};
 use common::loopback;
 use common::machine::Machine;
@@ -47,6 +49,8 @@ struct Cli {
 enum Subject {
     /// CPU per delivery of a broadcast, one at a time and in bursts, beside a plain send() loop
     Fanout(FanoutArguments),
+    /// Chat to a whole room: bytes on the wire and CPU per message that somebody sees
+    Chat(ChatArguments),
     /// Fan-out's ratio to the floor, at several numbers of connections
     Scale(ScaleArguments),
     /// Time of a high-lane message to everybody while the low lane is flooded, beside the same alone
@@ -113,6 +117,7 @@ fn main() -> ExitCode {
 fn run(subject: Subject) -> Result<(), Problem> {
     match subject {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
+        Subject::Chat(arguments) => chat::run(&arguments, &Machine::look()),
         Subject::Scale(arguments) => scale::run(&arguments, &Machine::look()),
         Subject::Flood(arguments) => flood::run(&arguments, &Machine::look()),
         Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),

@@ -31,7 +31,7 @@ use tidegate::quiz::money::Cents;
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::edge::EdgeSettings;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
-use tidegate::shard::config::Admission;
+use tidegate::shard::config::{Admission, Downlink};
 use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::operator::OperatorRequest;
 use tidegate::wire::codec::{Encoding, decode_server, encode_client};
@@ -310,6 +310,7 @@ fn start(plane: PlaneSettings) -> Gateway {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        downlink: Downlink::default(),
         chat: ChatSettings::default(),
         words: Arc::default(),
     };

@@ -73,6 +73,21 @@ fn fanout_reaches_everybody() {
 }
 
 #[test]
+fn chat_reaches_everybody_whole() {
+    for (compress, wire_max) in [("", 190.0), (" --compress", 150.0)] {
+        let report = report(&format!("chat --connections 100 --repetitions 1{compress}"));
+        assert_eq!(
+            (&report["lost"], &report["messages"], &report["deliveries"]),
+            (&0.into(), &60.into(), &6_000.into()),
+            "{report}"
+        );
+        positive(&report, &["server_cpu_us_per_message", "floor_cpu_us_per_message", "cpu_ratio"]);
+        let wire = report["wire_bytes_per_message"].as_f64().unwrap();
+        assert!(wire > 50.0 && wire < wire_max, "{report}");
+    }
+}
+
+#[test]
 fn another_core_receives_where_that_is_allowed() {
     let cores = core_affinity::get_core_ids().unwrap();
     let core = cores[cores.len() - 1].id;

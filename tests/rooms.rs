@@ -57,8 +57,8 @@ async fn what_the_service_says_all_in_the_room_hear_in_order() {
         clients.push(Client::in_room(&gateway, user, 5).await);
     }
     let messages = ["one", "two", "three"].map(Bytes::from).to_vec();
-    let request =
-        OperatorRequest::Publish(ServiceMessages { room: RoomId(5), lane: Lane::High, messages });
+    let (room, lane) = (RoomId(5), Lane::High);
+    let request = OperatorRequest::Publish(ServiceMessages { room, lane, kind: 0, messages });
     let OperatorAnswer::Published(published) = gateway.call(request).unwrap() else {
         panic!("another answer");
     };

@@ -61,6 +61,7 @@ mod planted {
             (Bug::StaleSessionReply, Promise::Sessions),
             (Bug::HoleInLane, Promise::Lanes),
             (Bug::AcknowledgeUnqueued, Promise::Offers),
+            (Bug::LoseCount, Promise::Sums),
             (Bug::ChatMisstamped, Promise::Chat),
         ] {
             let seed = caught(bug, promise);

@@ -221,7 +221,11 @@ fn replies() -> Vec<(&'static str, ServerFrame)> {
         ..Failure::default()
     };
     let positions = vec![lane(Lane::High, 9), lane(Lane::Low, 1)];
-    let joined = Payload::Joined(Joined { room_id: 42, epoch: 7, positions, resumed: true });
+    let joined =
+        Payload::Joined(Joined { room_id: 42, epoch: 7, positions, resumed: true, info: None });
+    let info = Some(info());
+    let informed = Joined { room_id: 42, epoch: 7, info, ..Joined::default() };
+    let informed = Payload::Joined(informed);
     let published = Payload::Published(Published { stamp: stamp(Lane::Low, 1) });
     let received = Payload::AnswerReceived(AnswerReceived { result: Some(sealed(1)) });
     let retry = Payload::RetryAnswer(RetryAnswer {
@@ -247,6 +251,7 @@ fn replies() -> Vec<(&'static str, ServerFrame)> {
         ("server_error_code_zero", failed(1, 0, None)),
         ("server_error_code_max", failed(1, u32::MAX, None)),
         ("server_joined", response(BusinessType::Join, "1", 1, joined)),
+        ("server_joined_with_info", response(BusinessType::Join, "1", 1, informed)),
         ("server_left", response(BusinessType::Leave, "3", 2, Payload::Left(Left { room_id: 42 }))),
         ("server_published", response(BusinessType::Publish, "4", 3, published)),
         ("server_answer_received", response(BusinessType::Answer, "5", 4, received)),
@@ -373,12 +378,19 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
     ]
 }
 
+fn said(user_id: u64, data: &[u8], kind: u32) -> RoomMessage {
+    RoomMessage { user_id, data: Bytes::copy_from_slice(data), kind, ..RoomMessage::default() }
+}
+
+fn info() -> RoomInfo {
+    RoomInfo { room_id: 42, online: 1_000_000, chat_permille: 250, reconnect_spread_ms: 60_000 }
+}
+
 /// Notifications of rooms.
 fn room_notifications() -> Vec<(&'static str, ServerFrame)> {
     use notification::Payload;
-    let message =
-        RoomMessage { user_id: 5, data: Bytes::from("hallo 世界"), ..RoomMessage::default() };
-    let long = RoomMessage { data: Bytes::from(vec![b'x'; 128]), ..RoomMessage::default() };
+    let message = said(5, "hallo 世界".as_bytes(), 0);
+    let long = said(0, &[b'x'; 128], 0);
     let gap = Gap {
         room_id: 42,
         epoch: 7,
@@ -390,14 +402,31 @@ fn room_notifications() -> Vec<(&'static str, ServerFrame)> {
     let chat = RoomMessage { user_id: u64::MAX, text, ..RoomMessage::default() };
     let likes = Some(Likes { count: 300, total: u64::MAX });
     let likes = RoomMessage { likes, ..RoomMessage::default() };
-    let said = |stamp, message| {
+    let alone = |stamp, message| {
         notification(BusinessType::RoomMessage, TIME_MS, stamp, Payload::RoomMessage(message))
     };
+    let batch = RoomBatch {
+        messages: vec![said(5, b"one", 0), said(0, b"two", 7)],
+        thinned: Bytes::from_static(&[5, 128]),
+        info: Some(info()),
+    };
+    let merged = |stamp, batch| {
+        notification(BusinessType::RoomBatch, TIME_MS, stamp, Payload::RoomBatch(batch))
+    };
+    let closed = Payload::RoomClosed(RoomClosed { room_id: 42 });
+    let told = Payload::RoomInfo(info());
     vec![
-        ("server_room_message", said(stamp(Lane::Low, u64::MAX), message)),
-        ("server_room_message_of_128_bytes", said(stamp(Lane::Mid, 128), long)),
-        ("server_chat_message", said(stamp(Lane::Low, 2), chat)),
-        ("server_likes", said(stamp(Lane::Low, 9), likes)),
+        ("server_room_message", alone(stamp(Lane::Low, u64::MAX), message)),
+        ("server_room_message_of_128_bytes", alone(stamp(Lane::Mid, 128), long)),
+        ("server_room_batch", merged(stamp(Lane::Low, 9), batch)),
+        ("server_room_batch_empty", merged(stamp(Lane::Mid, 1), RoomBatch::default())),
+        ("server_room_info", notification(BusinessType::RoomInfo, TIME_MS, None, told)),
+        (
+            "server_room_closed",
+            notification(BusinessType::RoomClosed, TIME_MS, stamp(Lane::High, 3), closed),
+        ),
+        ("server_chat_message", alone(stamp(Lane::Low, 2), chat)),
+        ("server_likes", alone(stamp(Lane::Low, 9), likes)),
         ("server_gap", notification(BusinessType::Gap, TIME_MS, None, Payload::Gap(gap))),
     ]
 }

@@ -4,7 +4,7 @@
 use tidegate::wire::codec::{Encoding, decode_server};
 use tidegate::wire::frame::{Data, OpCode, encode_masked_frame};
 use tidegate::wire::message::Message;
-use tidegate::wire::proto::{business, response, server_frame};
+use tidegate::wire::proto::{Lane, business, response, server_frame};
 
 use crate::common::clients::{Audience, Heard, Outgoing};
 use crate::common::stats::{Coverage, as_f64, as_f64_ns, percentile};
@@ -45,9 +45,12 @@ pub(crate) struct Counting {
     /// Of the message that came first, and how many differed from it.
     frame_bytes: usize,
     others: u64,
-    /// Shorter messages are none of the broadcast's.
+    /// Messages of the low lane are none of the broadcast's; shorter ones neither.
     counted_from: usize,
     passed_over: u64,
+    /// The last two frames, and how many messages of the low lane they carried: all clients get
+    /// the same.
+    known: [(Vec<u8>, Option<u64>); 2],
     /// Sum of ranks by client, while fairness is looked at.
     ranks: Vec<u64>,
 }
@@ -70,6 +73,7 @@ impl Counting {
             others: 0,
             counted_from: 0,
             passed_over: 0,
+            known: Default::default(),
             ranks: Vec::new(),
         }
     }
@@ -95,7 +99,7 @@ impl Counting {
         self.counted_from = frame_bytes;
     }
 
-    /// Messages that were too short to be counted, since the beginning.
+    /// Messages of the low lane that arrived, since the beginning.
     pub(crate) fn passed_over(&self) -> u64 {
         self.passed_over
     }
@@ -137,6 +141,19 @@ impl Counting {
         ranks.sort_unstable();
         let median = percentile(&ranks, 0.5);
         (median > 0).then(|| as_f64_ns(percentile(&ranks, 0.99)) / as_f64_ns(median))
+    }
+
+    /// How many messages of the low lane a frame carries, if it is one of that lane.
+    fn low_messages(&mut self, payload: &[u8]) -> Option<u64> {
+        if let Some((_, messages)) = self.known.iter().find(|(known, _)| known == payload) {
+            return *messages;
+        }
+        self.known.swap(0, 1);
+        let (known, messages) = &mut self.known[0];
+        known.clear();
+        known.extend_from_slice(payload);
+        *messages = low_messages(payload);
+        *messages
     }
 
     fn greeted(&mut self, heard: Heard<'_>) {
@@ -181,8 +198,10 @@ impl Audience for Counting {
         if !self.is_in[heard.index as usize] {
             return self.greeted(heard);
         }
-        if heard.frame_bytes < self.counted_from {
-            self.passed_over += 1;
+        if self.counted_from > 0
+            && let Some(messages) = self.low_messages(heard.payload)
+        {
+            self.passed_over += messages;
             return;
         }
         if self.due == 0 {
@@ -205,6 +224,14 @@ impl Audience for Counting {
             self.order.push(heard.index);
         }
     }
+}
+
+fn low_messages(payload: &[u8]) -> Option<u64> {
+    let frame = decode_server(Encoding::Proto, &Message::Binary(payload)).ok()?;
+    let Some(server_frame::Body::Business(business)) = frame.body else { return None };
+    let Some(business::Body::Notification(it)) = business.body else { return None };
+    it.stamp.as_ref().filter(|stamp| stamp.lane() == Lane::Low)?;
+    it.span().map(|(first, last)| last + 1 - first)
 }
 
 /// Whether this is the message after which a client of the gateway is in.

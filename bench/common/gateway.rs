@@ -171,6 +171,9 @@ fn environment(settings: &GatewaySettings, options: &Options) -> Vec<(&'static s
         ("TIDEGATE_LIMITS__HEARTBEAT_INTERVAL_MS", (PATIENCE_MS / 2).to_string()),
         ("TIDEGATE_LIMITS__IDLE_TIMEOUT_MS", PATIENCE_MS.to_string()),
         ("TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS", "0".to_owned()),
+        // A delivery that nobody asked for would be counted as one of the broadcast.
+        ("TIDEGATE_ROOMS__INFO_INTERVAL_MS", "0".to_owned()),
+        ("TIDEGATE_ROOMS__LOW_RATE_MAX", "0".to_owned()),
         ("TIDEGATE_LOG__FORMAT", "json".to_owned()),
         ("TIDEGATE_LOG__LEVEL", "info".to_owned()),
     ];
@@ -232,12 +235,20 @@ pub(crate) fn token(index: u32) -> String {
 
 /// The upgrade request with token and room in it: joined after one round trip.
 pub(crate) fn request_with_room() -> Request {
-    Box::new(|index, request| {
+    entering(|request| request.to_bytes())
+}
+
+/// The same, offering to take compressed messages.
+pub(crate) fn request_offering_deflate() -> Request {
+    entering(|request| request.to_bytes_offering_deflate())
+}
+
+fn entering(to_bytes: fn(&ClientRequest<'_>) -> Vec<u8>) -> Request {
+    Box::new(move |index, request| {
         let target = format!("/?token={}&room={ROOM}", token(index));
         let encoding = Encoding::Proto;
-        let bytes =
-            ClientRequest { host: "bench", target: &target, encoding, nonce: [7; 16] }.to_bytes();
-        request.extend_from_slice(&bytes);
+        let wish = ClientRequest { host: "bench", target: &target, encoding, nonce: [7; 16] };
+        request.extend_from_slice(&to_bytes(&wish));
     })
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod answering;
 pub(crate) mod clients;
 pub(crate) mod clock;
 pub(crate) mod contender;
+pub(crate) mod corpus;
 pub(crate) mod counting;
 pub(crate) mod drops;
 pub(crate) mod entering;

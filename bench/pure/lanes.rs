@@ -4,6 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use tidegate::base::limits::LANE_BYTES_MAX;
+use tidegate::base::time::Time;
+use tidegate::room::lane::Span;
 use tidegate::room::log::{LaneLog, Read};
 
 use crate::cpu_time::CpuTime;
@@ -19,13 +21,13 @@ pub(crate) fn bench(criterion: &mut Criterion<CpuTime>) {
     group.throughput(Throughput::Bytes(FRAME.len() as u64));
     group.bench_function("append/138", |bencher| {
         bencher.iter(|| {
-            log.append(version, &FRAME, true);
+            log.append(Time::ZERO, Span::one(version), &FRAME, true);
             version += 1;
         });
     });
     let mut log = LaneLog::new(1, LANE_BYTES_MAX);
     let frames = 4_000;
-    (1..=frames).for_each(|version| log.append(version, &FRAME, true));
+    (1..=frames).for_each(|version| log.append(Time::ZERO, Span::one(version), &FRAME, true));
     for behind in [0, 1, 16, 3_000] {
         group.bench_function(format!("read/{behind} behind"), |bencher| {
             let cursor = frames + 1 - behind;

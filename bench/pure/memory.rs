@@ -21,7 +21,7 @@ use tidegate::quiz::director::Command;
 use tidegate::quiz::local::LocalQuiz;
 use tidegate::shard::Secrets;
 use tidegate::shard::Shard;
-use tidegate::shard::config::{Admission, ShardConfig};
+use tidegate::shard::config::{Admission, Downlink, ShardConfig};
 use tidegate::shard::input::{Effect, Input, SendResult};
 use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::operator::OperatorRequest;
@@ -179,6 +179,7 @@ fn shard(bucket_count: u16) -> Shard {
             force_retry_percent: 0,
             retry_after_max_ms: 0,
         },
+        downlink: Downlink::default(),
         chat: ChatSettings::default(),
         words: Arc::default(),
     };

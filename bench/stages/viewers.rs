@@ -10,7 +10,7 @@ use tidegate::wire::codec::{
 use tidegate::wire::message::Message;
 use tidegate::wire::proto::{
     Business, BusinessType, ClientFrame, Heartbeat, Lane, Publish, Request as ProtoRequest,
-    business, notification, request, response, server_frame,
+    RoomMessage, business, notification, request, response, server_frame,
 };
 
 use crate::common::clients::{Audience, Heard, Outgoing};
@@ -214,13 +214,23 @@ impl Viewers {
             }
             notification::Payload::RoomMessage(message) if heard.index < self.members => {
                 self.frames.chat_bytes = heard.frame_bytes;
-                if let Some(due_ns) = message.data.first_chunk() {
-                    let due_ns = u64::from_be_bytes(*due_ns);
-                    self.chat_times_ns.push(heard.at_ns.saturating_sub(due_ns));
+                self.chatted(message, heard.at_ns);
+            }
+            notification::Payload::RoomBatch(batch) if heard.index < self.members => {
+                self.frames.chat_bytes = heard.frame_bytes / batch.messages.len().max(1);
+                for message in &batch.messages {
+                    self.chatted(message, heard.at_ns);
                 }
             }
             notification::Payload::Gap(_) => self.gaps += 1,
             _ => {}
+        }
+    }
+
+    fn chatted(&mut self, message: &RoomMessage, at_ns: u64) {
+        if let Some(due_ns) = message.data.first_chunk() {
+            let due_ns = u64::from_be_bytes(*due_ns);
+            self.chat_times_ns.push(at_ns.saturating_sub(due_ns));
         }
     }
 
@@ -290,7 +300,7 @@ pub(crate) fn heartbeat() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use tidegate::wire::codec::encode_server;
-    use tidegate::wire::proto::{Notification, RoomMessage, ServerFrame, Snapshot, Status};
+    use tidegate::wire::proto::{Notification, ServerFrame, Snapshot, Status};
 
     use super::*;
 

@@ -11,7 +11,7 @@ use tidegate::base::hash::{Placement, PlacementKey};
 use tidegate::base::ids::{ConnId, ShardId, UserId};
 use tidegate::base::time::{DisplayClock, Time};
 use tidegate::chat::settings::ChatSettings;
-use tidegate::shard::config::{Admission, ShardConfig};
+use tidegate::shard::config::{Admission, Downlink, ShardConfig};
 use tidegate::shard::input::{Input, SendResult};
 use tidegate::shard::limits::ConnectionLimits;
 use tidegate::shard::{Secrets, Shard};
@@ -41,6 +41,7 @@ fn shard() -> Shard {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        downlink: Downlink::default(),
         chat: ChatSettings::default(),
         words: Arc::default(),
     };

@@ -163,6 +163,18 @@ def vectors():
         "RoomMessage", user_id=5, data="hallo \u4e16\u754c".encode()), stamp("LANE_LOW", U64_MAX))
     yield "server_room_message_of_128_bytes", notification("ROOM_MESSAGE", "room_message", make(
         "RoomMessage", user_id=0, data=b"x" * 128), stamp("LANE_MID", 128))
+    info = make("RoomInfo", room_id=42, online=1_000_000, chat_permille=250,
+                reconnect_spread_ms=60_000)
+    said = [make("RoomMessage", user_id=5, data=b"one"), make("RoomMessage", data=b"two", kind=7)]
+    yield "server_room_batch", notification("ROOM_BATCH", "room_batch", make(
+        "RoomBatch", messages=said, thinned=b"\x05\x80", info=info), stamp("LANE_LOW", 9))
+    yield "server_room_batch_empty", notification(
+        "ROOM_BATCH", "room_batch", make("RoomBatch"), stamp("LANE_MID", 1))
+    yield "server_room_info", notification("ROOM_INFO", "room_info", info)
+    yield "server_room_closed", notification(
+        "ROOM_CLOSED", "room_closed", make("RoomClosed", room_id=42), stamp())
+    yield "server_joined_with_info", response("JOIN", "joined", make(
+        "Joined", room_id=42, epoch=7, info=info), "1", 1)
     yield "server_chat_message", notification("ROOM_MESSAGE", "room_message", make(
         "RoomMessage", user_id=U64_MAX, text="*** \u654f\u611f"), stamp("LANE_LOW", 2))
     yield "server_likes", notification("ROOM_MESSAGE", "room_message", make(

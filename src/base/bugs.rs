@@ -25,13 +25,15 @@ pub enum Bug {
     HoleInLane,
     /// A shard acknowledges a question that is not queued for those who are in the room.
     AcknowledgeUnqueued,
+    /// Messages that were thinned out are missing from the sums.
+    LoseCount,
     /// A chat is acknowledged with the version of the next message.
     ChatMisstamped,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 11] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -41,6 +43,7 @@ impl Bug {
         Bug::StaleSessionReply,
         Bug::HoleInLane,
         Bug::AcknowledgeUnqueued,
+        Bug::LoseCount,
         Bug::ChatMisstamped,
     ];
 }

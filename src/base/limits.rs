@@ -63,6 +63,13 @@ pub const ROOMS_MAX: usize = 4_096;
 pub const LANE_BYTES_MAX: usize = 1024 * 1024;
 /// Frames that one lane keeps, whatever their size.
 pub const LANE_FRAMES_MAX: usize = 4_096;
+/// Messages of one lane that wait for their room's tick: what comes beyond is thinned out at once,
+/// or makes the tick come early.
+pub const TICK_MESSAGES_MAX: usize = 1_024;
+/// Versions that a batch stands for: those that were thinned out take a bit each.
+pub const TICK_VERSIONS_MAX: usize = 8 * 1_024;
+/// Bytes that one message takes in a batch beside its data, at most: JSON names its fields.
+pub const BATCH_MESSAGE_BYTES: usize = 80;
 /// Bytes that all lanes of a shard may grow to together, copies and homes: beyond it the lanes that
 /// clients write to forget instead of growing.
 pub const SHARD_LANES_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -118,6 +125,8 @@ const _: () = assert!(LANE_BYTES_MAX >= 16 * QUESTION_TEXT_BYTES_MAX * (1 + OPTI
 const _: () =
     assert!(SETTINGS_FILE_BYTES_MAX > QUESTIONS_MAX * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
 const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
+// What waits for a tick is a quarter of a lane, and goes out as one frame of it.
+const _: () = assert!(TICK_MESSAGES_MAX * BATCH_MESSAGE_BYTES <= LANE_BYTES_MAX / 4);
 const _: () = assert!(ROOM_MESSAGE_BYTES_MAX < CLIENT_MESSAGE_BYTES_DEFAULT);
 const _: () = assert!(2 * ROOM_MESSAGE_BYTES_MAX < SHORT_BODY_BYTES_MAX);
 const _: () = assert!(CHAT_BYTES_MAX <= ROOM_MESSAGE_BYTES_MAX);

@@ -187,11 +187,62 @@ metrics! {
     Counter Count "tidegate_room_messages_total" "Messages that the shard ordered as their room's home." {
         RoomMessages,
     }
-    Counter Count "tidegate_room_frames_sent_total" "Frames of rooms taken by sockets." {
-        RoomFramesSent,
+    Counter Count "tidegate_room_thinned_total" "Of those, how many were left out for everybody." {
+        RoomThinned,
     }
     Counter Count "tidegate_room_sends_total" "Sends of room frames, each of one frame or more." {
         RoomSends,
+    }
+    Counter Count "tidegate_deflated_frames_total" "Frames of rooms that were compressed, each once for all." {
+        DeflatedFrames,
+    }
+    Counter Bytes "tidegate_deflated_before_bytes_total" "Bytes of those frames before." {
+        DeflatedBefore,
+    }
+    Counter Bytes "tidegate_deflated_after_bytes_total" "Bytes of those frames after." {
+        DeflatedAfter,
+    }
+    Counter Bytes "tidegate_wire_bytes_total" "Bytes that went out, with what TCP, IP and Ethernet add." {
+        WireReplies(lane = "none"),
+        WireHigh(lane = "high"),
+        WireMid(lane = "mid"),
+        WireLow(lane = "low"),
+    }
+    Gauge Bytes "tidegate_wire_budget_bytes" "What the shard may put on the wire each second; 0 without a line rate." {
+        WireBudget,
+    }
+    Counter Count "tidegate_wire_waits_total" "Times at which the lanes mid and low had to wait for the budget." {
+        WireWaits,
+    }
+    Counter Count "tidegate_lane_offered_total" "Versions of rooms times the members that they came for." {
+        HighOffered(lane = "high"),
+        MidOffered(lane = "mid"),
+        LowOffered(lane = "low"),
+    }
+    Counter Count "tidegate_lane_resumed_total" "Versions of rooms times the members that asked for them on their way in." {
+        HighResumed(lane = "high"),
+        MidResumed(lane = "mid"),
+        LowResumed(lane = "low"),
+    }
+    Counter Count "tidegate_lane_delivered_total" "Messages of rooms times the connections that they were given to." {
+        HighDelivered(lane = "high"),
+        MidDelivered(lane = "mid"),
+        LowDelivered(lane = "low"),
+    }
+    Counter Count "tidegate_lane_thinned_total" "Messages of rooms times the members that were told that they are left out for everybody." {
+        HighThinned(lane = "high"),
+        MidThinned(lane = "mid"),
+        LowThinned(lane = "low"),
+    }
+    Counter Count "tidegate_lane_skipped_total" "Versions of rooms times the members that a gap named them to." {
+        HighSkipped(lane = "high"),
+        MidSkipped(lane = "mid"),
+        LowSkipped(lane = "low"),
+    }
+    Counter Count "tidegate_lane_departed_total" "Versions of rooms still owed to members when they left or their connection ended." {
+        HighDeparted(lane = "high"),
+        MidDeparted(lane = "mid"),
+        LowDeparted(lane = "low"),
     }
     Counter Count "tidegate_gap_versions_total" "Versions that connections were told they will not get." {
         GapVersions,
@@ -403,7 +454,7 @@ mod tests {
             assert_eq!(base.ends_with("_bytes"), unit == MetricUnit::Bytes, "{name}");
             assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}");
             let expected: &[&str] =
-                if kind == MetricKind::Bucket { &["le"] } else { &["reason", "limit"] };
+                if kind == MetricKind::Bucket { &["le"] } else { &["reason", "limit", "lane"] };
             assert!(label.is_none_or(|(label, _)| expected.contains(&label)), "{name}");
         }
     }

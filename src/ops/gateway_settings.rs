@@ -9,11 +9,12 @@ use crate::base::addresses::Network;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
 use crate::chat::settings::ChatSettings;
 use crate::net::{Limit, ListenSettings, PlaneSettings};
+use crate::ops::config::keys::kinds;
 use crate::ops::config::{ChatConfig, Config};
 use crate::ops::config::keys::comma_separated;
 use crate::runtime::edge::{EdgeSettings, GateSettings};
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Compression, Downlink, Slow, SlowPolicy};
 use crate::shard::limits::ConnectionLimits;
 
 /// An echo answers the longest message whole, behind one that is still on its way.
@@ -68,8 +69,43 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
             force_retry_percent: quiz.force_retry_percent,
             retry_after_max_ms: millis(quiz.retry_delay_max_ms),
         },
+        downlink: downlink(config),
         chat: chat_settings(&config.chat),
         words: Arc::default(),
+    }
+}
+
+fn downlink(config: &Config) -> Downlink {
+    let rooms = &config.rooms;
+    Downlink {
+        tick_ms: millis(rooms.tick_ms),
+        tick_max_ms: millis(rooms.tick_max_ms),
+        large_members: rooms.large_members,
+        low_rate_max: rooms.low_rate_max,
+        info_interval_ms: millis(rooms.info_interval_ms),
+        chat_per_minute: rooms.chat_per_minute,
+        reconnects_per_s: rooms.reconnects_per_s,
+        slow: Slow {
+            age_ms: millis(rooms.slow_age_ms),
+            bytes_max: rooms.slow_bytes_max,
+            policies: rooms
+                .slow_closes
+                .map(|closes| if closes { SlowPolicy::Close } else { SlowPolicy::Gap }),
+        },
+        egress_bytes_per_s: config.egress.line_rate_mbit * 125_000 / u64::from(shard_count(config)),
+        // Without a line there is nothing that a rate would protect.
+        gift_rate_max: if config.egress.line_rate_mbit > 0 {
+            config.egress.gift_rate_max
+        } else {
+            0
+        },
+        gift_bytes_max: config.egress.gift_bytes_max,
+        compression: Compression {
+            enabled: config.compression.enabled,
+            bytes_min: config.compression.bytes_min,
+            level: config.compression.level,
+        },
+        kept_kinds: rooms.kept_kinds.as_deref().and_then(|it| kinds(it).ok()).unwrap_or_default(),
     }
 }
 

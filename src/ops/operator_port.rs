@@ -50,6 +50,12 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user).await,
+            OperatorRequest::CloseRoom { room } => {
+                match self.ask(operator::OperatorRequest::CloseRoom(room)).await? {
+                    OperatorAnswer::Done => Ok(json!({ "room": room.0, "closed": true })),
+                    other => Err(unexpected(&other)),
+                }
+            }
             OperatorRequest::Revoke(revocation) => {
                 let shown = match &revocation {
                     Revocation::User { user, .. } => json!({ "user": user.0, "revoked": true }),
@@ -152,10 +158,15 @@ fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::TooManyMutes
             | OperatorError::TooManyShows
             | OperatorError::RoomTaken { .. }
+            | OperatorError::TooLong { .. }
+            | OperatorError::CarriesShow(_)
+            | OperatorError::RoomEnded(_)
             | OperatorError::Grant(GrantError::TooMany { .. }),
         ) => OperatorRefusal::Invalid { reason },
         CallError::Refused(
-            OperatorError::Grant(GrantError::Full(_)) | OperatorError::Revocation(_),
+            OperatorError::Grant(GrantError::Full(_))
+            | OperatorError::TooFast { .. }
+            | OperatorError::Revocation(_),
         )
         | CallError::NoAnswer(_) => OperatorRefusal::Unavailable { reason },
     }

@@ -210,8 +210,8 @@ impl Record {
         self.seen = Some(granted);
     }
 
-    /// Something came through a lane. High-lane versions have no holes and no repeats.
-    pub fn stamped(&mut self, stamp: &proto::RoomStamp, checks: &mut Checks) {
+    /// Something came through a lane, up to this version. High-lane versions have no holes and no repeats.
+    pub fn stamped(&mut self, stamp: &proto::RoomStamp, last_version: u64, checks: &mut Checks) {
         let user = self.user;
         let (Some(lane), Some(seen)) = (lane_index(stamp.lane), self.seen.as_mut()) else {
             return checks
@@ -229,7 +229,7 @@ impl Record {
                 stamp.epoch
             )
         });
-        seen[lane] = version;
+        seen[lane] = last_version;
     }
 
     /// The gateway says that something is missing.

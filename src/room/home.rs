@@ -4,16 +4,17 @@
 use bytes::Bytes;
 
 use crate::base::ids::ShardId;
-use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Versions};
+use crate::base::time::Time;
+use crate::room::lane::{BASE_ENCODING, ENCODING_COUNT, EncodingIndex, Lane, Span, Versions};
 use crate::room::log::LaneLog;
 
 /// The one place that orders a room's messages.
 #[derive(Debug)]
 pub struct HomeRoom {
     epoch: u64,
-    /// Per encoding, per lane. All encodings are kept, so that a shard whose first member speaks
-    /// another one can be given the history.
-    logs: [[LaneLog; 3]; ENCODING_COUNT],
+    lane_bytes_max: usize,
+    /// Per encoding, per lane: the base encoding, and those that some shard wants.
+    logs: [Option<[LaneLog; 3]>; ENCODING_COUNT],
     /// Which encodings each shard asked for, by shard.
     subscribers: Vec<[bool; ENCODING_COUNT]>,
 }
@@ -23,10 +24,10 @@ pub struct HomeRoom {
 pub struct Backlog {
     /// The room's epoch.
     pub epoch: u64,
-    /// Version of the first frame of each lane, or of the next one if there is none.
+    /// First version of the first frame of each lane, or of the next one if there is none.
     pub first_versions: Versions,
     /// The frames of each lane, oldest first.
-    pub frames: [Vec<Bytes>; 3],
+    pub frames: [Vec<(Span, Bytes)>; 3],
 }
 
 impl HomeRoom {
@@ -34,10 +35,12 @@ impl HomeRoom {
     /// most `lane_bytes_max` per encoding.
     #[must_use]
     pub fn new(epoch: u64, shard_count: u16, lane_bytes_max: usize) -> HomeRoom {
-        let lanes = || Lane::ALL.map(|_| LaneLog::new(1, lane_bytes_max));
+        let mut logs = [const { None }; ENCODING_COUNT];
+        logs[BASE_ENCODING] = Some(Lane::ALL.map(|_| LaneLog::new(1, lane_bytes_max)));
         HomeRoom {
             epoch,
-            logs: [lanes(), lanes()],
+            lane_bytes_max,
+            logs,
             subscribers: vec![[false; ENCODING_COUNT]; usize::from(shard_count)],
         }
     }
@@ -48,43 +51,102 @@ impl HomeRoom {
         self.epoch
     }
 
-    /// The version that the next message in `lane` will have: it is encoded into the message.
+    /// The first version of the next frame in `lane`.
     #[must_use]
     pub fn next_version(&self, lane: Lane) -> u64 {
-        self.logs[0][lane.index()].next_version()
+        self.base()[lane.index()].next_version()
     }
 
-    /// Keeps a message under [`Self::next_version`]; `frames` holds it in every encoding. `may_grow`
+    /// Which encodings are kept: a frame is needed in each.
+    #[must_use]
+    pub fn kept(&self) -> [bool; ENCODING_COUNT] {
+        std::array::from_fn(|encoding| self.logs[encoding].is_some())
+    }
+
+    /// Keeps the frame with the lane's next versions, in every encoding that is kept. `may_grow`
     /// is that of [`LaneLog::append`].
-    pub fn append(&mut self, lane: Lane, frames: &[Bytes; ENCODING_COUNT], may_grow: bool) {
-        let version = self.next_version(lane);
+    ///
+    /// # Panics
+    /// If an encoding that is kept is missing.
+    pub fn append(
+        &mut self,
+        now: Time,
+        lane: Lane,
+        span: Span,
+        frames: &[Option<Bytes>; ENCODING_COUNT],
+        may_grow: bool,
+    ) {
         for (logs, frame) in self.logs.iter_mut().zip(frames) {
-            logs[lane.index()].append(version, frame, may_grow);
+            if let Some(logs) = logs {
+                let frame = frame.as_ref().expect("a frame comes in all encodings that are kept");
+                logs[lane.index()].append(now, span, frame, may_grow);
+            }
         }
     }
 
     /// Bytes of storage of all lanes.
     #[must_use]
     pub fn storage_bytes(&self) -> usize {
-        self.logs.iter().flatten().map(LaneLog::storage_bytes).sum()
+        self.logs.iter().flatten().flatten().map(LaneLog::storage_bytes).sum()
+    }
+
+    /// Begins to keep an encoding, with what is kept in the base encoding, made over by
+    /// `transcode`; nothing happens if it is kept already. Where a frame does not fit in the other
+    /// encoding, it and those before it are left out.
+    pub fn keep(
+        &mut self,
+        now: Time,
+        encoding: EncodingIndex,
+        mut transcode: impl FnMut(&[u8]) -> Bytes,
+    ) {
+        if self.logs[encoding].is_some() {
+            return;
+        }
+        let bytes_max = self.lane_bytes_max;
+        let made = self.base().each_ref().map(|base| {
+            let frames: Vec<(Span, Bytes)> = base
+                .frames_from(base.first_version())
+                .map(|(span, frame)| (span, transcode(frame)))
+                .collect();
+            let fits = |(_, frame): &(Span, Bytes)| frame.len() > bytes_max;
+            let skipped = frames.iter().rposition(fits).map_or(0, |last| last + 1);
+            let first = frames.get(skipped).map_or(base.next_version(), |(span, _)| span.first);
+            let mut log = LaneLog::new(first, bytes_max);
+            for (span, frame) in &frames[skipped..] {
+                log.append(now, *span, frame, true);
+            }
+            log
+        });
+        self.logs[encoding] = Some(made);
     }
 
     /// A shard wants everything in `encoding` from now on; what is kept comes back at once.
+    ///
+    /// # Panics
+    /// If the encoding is not kept: [`Self::keep`] comes first.
     pub fn subscribe(&mut self, shard: ShardId, encoding: EncodingIndex) -> Backlog {
         self.subscribers[shard.index()][encoding] = true;
-        let logs = &self.logs[encoding];
+        let logs = self.logs[encoding].as_ref().expect("it is kept before it is asked for");
         Backlog {
             epoch: self.epoch,
             first_versions: Lane::ALL.map(|lane| logs[lane.index()].first_version()),
             frames: Lane::ALL.map(|lane| {
-                logs[lane.index()].frames_from(0).map(Bytes::copy_from_slice).collect()
+                let frames = logs[lane.index()].frames_from(0);
+                frames.map(|(span, frame)| (span, Bytes::copy_from_slice(frame))).collect()
             }),
         }
     }
 
-    /// A shard has no members left and has dropped its copy.
+    /// A shard has no members left and has dropped its copy. What no shard wants any more is
+    /// kept in the base encoding only.
     pub fn unsubscribe(&mut self, shard: ShardId) {
         self.subscribers[shard.index()] = [false; ENCODING_COUNT];
+        for (encoding, logs) in self.logs.iter_mut().enumerate() {
+            let is_wanted = self.subscribers.iter().any(|wanted| wanted[encoding]);
+            if encoding != BASE_ENCODING && !is_wanted {
+                *logs = None;
+            }
+        }
     }
 
     /// Shards that want messages, with the encodings that they want.
@@ -95,26 +157,67 @@ impl HomeRoom {
             .filter(|(_, wanted)| wanted.contains(&true))
             .map(|(shard, wanted)| (shard, *wanted))
     }
+
+    fn base(&self) -> &[LaneLog; 3] {
+        self.logs[BASE_ENCODING].as_ref().expect("the base encoding is always kept")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn frames(text: &'static str, count: usize) -> [Option<Bytes>; ENCODING_COUNT] {
+        std::array::from_fn(|encoding| (encoding < count).then(|| Bytes::from(text)))
+    }
+
     #[test]
     fn a_late_subscriber_gets_what_is_kept() {
         let mut room = HomeRoom::new(9, 3, 4_096);
-        let frames = |text: &'static str| [Bytes::from(text), Bytes::from(text)];
+        let now = Time::ZERO;
         assert_eq!(room.next_version(Lane::High), 1);
-        room.append(Lane::High, &frames("one"), true);
-        room.append(Lane::High, &frames("two"), true);
-        room.append(Lane::Low, &frames("chat"), true);
+        room.append(now, Lane::High, Span::one(1), &frames("one", 1), true);
+        let merged = Span { first: 2, versions: 3, carried: 2 };
+        room.append(now, Lane::High, merged, &frames("more", 1), true);
+        room.append(now, Lane::Low, Span::one(1), &frames("chat", 1), true);
+        room.keep(now, 1, |frame| Bytes::from(frame.to_ascii_uppercase()));
         let backlog = room.subscribe(ShardId(2), 1);
         assert_eq!((backlog.epoch, backlog.first_versions), (9, [1, 1, 1]));
-        assert_eq!(backlog.frames[0], [Bytes::from("one"), Bytes::from("two")]);
-        assert_eq!(backlog.frames[2], [Bytes::from("chat")]);
-        assert_eq!(room.subscribers().collect::<Vec<_>>(), [(ShardId(2), [false, true])]);
+        let expected = [(Span::one(1), Bytes::from("ONE")), (merged, Bytes::from("MORE"))];
+        assert_eq!(backlog.frames[0], expected);
+        assert_eq!(backlog.frames[2], [(Span::one(1), Bytes::from("CHAT"))]);
+        let wanted = std::array::from_fn(|encoding| encoding == 1);
+        assert_eq!(room.subscribers().collect::<Vec<_>>(), [(ShardId(2), wanted)]);
         room.unsubscribe(ShardId(2));
         assert_eq!(room.subscribers().count(), 0);
+    }
+
+    #[test]
+    fn an_encoding_is_kept_while_somebody_wants_it() {
+        let mut room = HomeRoom::new(9, 3, 4_096);
+        let two = |room: &HomeRoom| [room.kept()[0], room.kept()[1]];
+        for shard in [0, 1] {
+            room.keep(Time::ZERO, 1, Bytes::copy_from_slice);
+            room.subscribe(ShardId(shard), 1);
+        }
+        let before = room.storage_bytes();
+        room.append(Time::ZERO, Lane::Low, Span::one(1), &frames("chat", 2), true);
+        assert!(room.storage_bytes() > before);
+        room.unsubscribe(ShardId(0));
+        assert_eq!(two(&room), [true, true]);
+        room.unsubscribe(ShardId(1));
+        assert_eq!(two(&room), [true, false]);
+    }
+
+    #[test]
+    fn what_does_not_fit_in_another_encoding_is_left_out() {
+        let mut room = HomeRoom::new(9, 3, 100);
+        for (version, text) in [(1, "a"), (2, "long"), (3, "c")] {
+            room.append(Time::ZERO, Lane::Low, Span::one(version), &frames(text, 1), true);
+        }
+        room.keep(Time::ZERO, 1, |frame| Bytes::from(frame.repeat(40)));
+        let backlog = room.subscribe(ShardId(0), 1);
+        assert_eq!((backlog.first_versions[2], backlog.frames[2].len()), (3, 1));
+        assert_eq!(room.next_version(Lane::Low), 4);
     }
 }

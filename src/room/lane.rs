@@ -26,11 +26,39 @@ impl Lane {
     }
 }
 
-/// Number of encodings that a room's messages are kept in.
-pub const ENCODING_COUNT: usize = 2;
+/// Number of encodings that a room's messages may be kept in.
+pub const ENCODING_COUNT: usize = 4;
 
 /// Which of the encodings; what they are is the wire layer's business.
 pub type EncodingIndex = usize;
+
+/// The encoding that a home always keeps, and that others are made from.
+pub const BASE_ENCODING: EncodingIndex = 0;
+
+/// Which messages a frame stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first one's version.
+    pub first: u64,
+    /// How many versions, one after the other.
+    pub versions: u32,
+    /// How many of them the frame carries; the others were thinned out.
+    pub carried: u32,
+}
+
+impl Span {
+    /// Of a frame that carries one message.
+    #[must_use]
+    pub fn one(version: u64) -> Span {
+        Span { first: version, versions: 1, carried: 1 }
+    }
+
+    /// The version that follows the last one.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.first + u64::from(self.versions)
+    }
+}
 
 /// One version number for each lane, by [`Lane::index`].
 pub type Versions = [u64; 3];

@@ -3,10 +3,12 @@
 
 use bytes::Bytes;
 
+use crate::base::time::Time;
 use crate::room::home::Backlog;
-use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane};
+use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
 use crate::room::log::LaneLog;
 use crate::room::members::Members;
+use crate::room::tally::Tally;
 
 /// A shard's copy of a room.
 #[derive(Debug, Default)]
@@ -14,7 +16,11 @@ pub struct LocalRoom {
     /// The epoch of the copies; meaningless before the first backlog came.
     pub epoch: u64,
     /// Connections that are in the room.
-    pub members: Members,
+    members: Members,
+    /// How many of them speak each encoding.
+    speakers: [u32; ENCODING_COUNT],
+    /// What became of messages, per lane.
+    pub tallies: [Tally; 3],
     /// Per encoding: the copies of the lanes, once the home has sent them.
     copies: [Option<[LaneLog; 3]>; ENCODING_COUNT],
     sweeps: [Sweep; 3],
@@ -82,6 +88,7 @@ impl LocalRoom {
     /// `lane_bytes_max`, like the home's.
     pub fn begin_copy(
         &mut self,
+        now: Time,
         encoding: EncodingIndex,
         backlog: &Backlog,
         lane_bytes_max: usize,
@@ -90,8 +97,8 @@ impl LocalRoom {
         self.copies[encoding] = Some(Lane::ALL.map(|lane| {
             let first = backlog.first_versions[lane.index()];
             let mut log = LaneLog::new(first, lane_bytes_max);
-            for (version, frame) in (first..).zip(&backlog.frames[lane.index()]) {
-                log.append(version, frame, true);
+            for (span, frame) in &backlog.frames[lane.index()] {
+                log.append(now, *span, frame, true);
             }
             log
         }));
@@ -113,21 +120,61 @@ impl LocalRoom {
         &copies.expect("a member's encoding has its copies")[lane.index()]
     }
 
-    /// Appends a message that the home has ordered, in the encodings that this shard asked for,
+    /// Connections that are in the room.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// How many members speak each encoding.
+    #[must_use]
+    pub fn speakers(&self) -> &[u32; ENCODING_COUNT] {
+        &self.speakers
+    }
+
+    /// A connection is a member from now on, and wants these versions next: what it wants and is
+    /// there already is noted as owed.
+    pub fn enter(&mut self, place: u32, encoding: EncodingIndex, wanted: &[u64; 3]) {
+        if self.members.insert(place) {
+            self.speakers[encoding] += 1;
+            for lane in Lane::ALL {
+                let owed = self.log(encoding, lane).next_version() - wanted[lane.index()];
+                self.tallies[lane.index()].resumed += owed;
+            }
+        }
+    }
+
+    /// A connection is no member any more; with what it wanted next. What it was owed it will
+    /// not get.
+    pub fn leave(&mut self, place: u32, encoding: EncodingIndex, wanted: &[u32; 3]) {
+        if self.members.remove(place) {
+            self.speakers[encoding] -= 1;
+            for lane in Lane::ALL {
+                let log = self.log(encoding, lane);
+                let owed = log.next_version() - log.widen(wanted[lane.index()]);
+                self.tallies[lane.index()].departed += owed;
+            }
+        }
+    }
+
+    /// Appends a frame that the home has ordered, in the encodings that this shard asked for,
     /// and lets the sweep of its lane run; true if it was at rest. What a copy began with is not
     /// appended again. `may_grow` is that of [`LaneLog::append`].
     pub fn append(
         &mut self,
+        now: Time,
         lane: Lane,
-        version: u64,
+        span: Span,
         frames: &[Option<Bytes>; ENCODING_COUNT],
         may_grow: bool,
     ) -> bool {
-        for (copies, frame) in self.copies.iter_mut().zip(frames) {
-            if let (Some(copies), Some(frame)) = (copies, frame)
-                && version >= copies[lane.index()].next_version()
+        for (encoding, frame) in frames.iter().enumerate() {
+            if let (Some(copies), Some(frame)) = (&mut self.copies[encoding], frame)
+                && span.first >= copies[lane.index()].next_version()
             {
-                copies[lane.index()].append(version, frame, may_grow);
+                copies[lane.index()].append(now, span, frame, may_grow);
+                let members = u64::from(self.speakers[encoding]);
+                self.tallies[lane.index()].offered += members * u64::from(span.versions);
             }
         }
         let sweep = &mut self.sweeps[lane.index()];
@@ -219,11 +266,22 @@ mod tests {
     fn room(members: &[u32]) -> LocalRoom {
         let mut room = LocalRoom::default();
         let frames = [Vec::new(), Vec::new(), Vec::new()];
-        room.begin_copy(0, &Backlog { epoch: 1, first_versions: [1; 3], frames }, 4_096);
+        room.begin_copy(
+            Time::ZERO,
+            0,
+            &Backlog { epoch: 1, first_versions: [1; 3], frames },
+            4_096,
+        );
         for place in members {
-            room.members.insert(*place);
+            room.enter(*place, 0, &[1; 3]);
         }
         room
+    }
+
+    fn append(room: &mut LocalRoom, version: u64) {
+        let frame = |encoding| (encoding == 0).then(|| Bytes::from_static(b"x"));
+        let frames = std::array::from_fn(frame);
+        room.append(Time::ZERO, Lane::High, Span::one(version), &frames, true);
     }
 
     fn sweep(room: &mut LocalRoom) -> Vec<u32> {
@@ -242,7 +300,7 @@ mod tests {
         let mut room = room(&places);
         let mut firsts = Vec::new();
         for version in 1..=20 {
-            room.append(Lane::High, version, &[Some(Bytes::from_static(b"x")), None], true);
+            append(&mut room, version);
             let mut visited = sweep(&mut room);
             firsts.push(visited[0]);
             visited.sort_unstable();
@@ -257,11 +315,10 @@ mod tests {
     #[test]
     fn what_comes_during_a_sweep_is_swept_again_for_those_who_had_been_served() {
         let mut room = room(&[1, 2, 3, 4, 5]);
-        let message = [Some(Bytes::from_static(b"x")), None];
-        room.append(Lane::High, 1, &message, true);
+        append(&mut room, 1);
         let mut visit = || room.next_in_sweep(Lane::High).unwrap();
         let served = [visit(), visit(), visit()];
-        room.append(Lane::High, 2, &message, true);
+        append(&mut room, 2);
         let visited = sweep(&mut room);
         assert_eq!(visited.len(), 2 + 3);
         assert_eq!(visited[2..], served);
@@ -270,16 +327,15 @@ mod tests {
     #[test]
     fn what_comes_during_the_second_sweep_is_swept_for_all() {
         let mut room = room(&[1, 2, 3, 4, 5]);
-        let message = [Some(Bytes::from_static(b"x")), None];
-        room.append(Lane::High, 1, &message, true);
+        append(&mut room, 1);
         for _ in 0..3 {
             room.next_in_sweep(Lane::High).unwrap();
         }
-        room.append(Lane::High, 2, &message, true);
+        append(&mut room, 2);
         while room.next_in_sweep(Lane::High).is_some() {}
         assert!(room.sweep_again(Lane::High));
         room.next_in_sweep(Lane::High).unwrap();
-        room.append(Lane::High, 3, &message, true);
+        append(&mut room, 3);
         assert_eq!(sweep(&mut room).len(), 2 + 5);
     }
 
@@ -293,8 +349,7 @@ mod tests {
         ) {
             let members: Vec<u32> = members.into_iter().collect();
             let mut room = room(&members);
-            let message = [Some(Bytes::from_static(b"x")), None];
-            let mut missing: BTreeSet<u32> = BTreeSet::new();
+                let mut missing: BTreeSet<u32> = BTreeSet::new();
             let mut version = 0;
             let visit = |room: &mut LocalRoom, missing: &mut BTreeSet<u32>| {
                 for member in &*missing {
@@ -313,7 +368,7 @@ mod tests {
                     }
                 }
                 version += 1;
-                room.append(Lane::High, version, &message, true);
+                append(&mut room, version);
                 missing.extend(&members);
             }
             let mut steps = 0;
@@ -329,17 +384,35 @@ mod tests {
     #[test]
     fn what_a_copy_began_with_is_not_appended_again() {
         let mut room = LocalRoom::default();
-        let frames = [vec![Bytes::from_static(b"five")], Vec::new(), Vec::new()];
-        room.begin_copy(0, &Backlog { epoch: 1, first_versions: [5, 1, 1], frames }, 4_096);
-        room.append(Lane::High, 5, &[Some(Bytes::from_static(b"five")), None], true);
+        let frames = [vec![(Span::one(5), Bytes::from_static(b"five"))], Vec::new(), Vec::new()];
+        room.begin_copy(
+            Time::ZERO,
+            0,
+            &Backlog { epoch: 1, first_versions: [5, 1, 1], frames },
+            4_096,
+        );
+        append(&mut room, 5);
         assert_eq!(room.log(0, Lane::High).next_version(), 6);
     }
 
     #[test]
     fn a_sweep_of_an_empty_room_ends() {
         let mut room = room(&[]);
-        room.append(Lane::High, 1, &[Some(Bytes::from_static(b"x")), None], true);
+        append(&mut room, 1);
         assert!(sweep(&mut room).is_empty());
         assert!(!room.is_sweeping(Lane::High));
+    }
+
+    #[test]
+    fn what_is_owed_is_counted_when_it_comes_and_when_its_reader_leaves() {
+        let mut room = room(&[1, 2]);
+        append(&mut room, 1);
+        append(&mut room, 2);
+        room.enter(3, 0, &[2, 1, 1]);
+        room.leave(1, 0, &[1, 1, 1]);
+        room.leave(2, 0, &[3, 1, 1]);
+        let tally = room.tallies[0];
+        assert_eq!((tally.offered, tally.resumed, tally.departed), (4, 1, 2));
+        assert_eq!((room.members().count(), room.speakers()[0]), (1, 1));
     }
 }

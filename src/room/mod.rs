@@ -10,3 +10,5 @@ pub mod lane;
 pub mod local;
 pub mod log;
 pub mod members;
+pub mod tally;
+pub mod tick;

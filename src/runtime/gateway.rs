@@ -34,7 +34,7 @@ use crate::runtime::operator::Call;
 pub use crate::runtime::operator::{CallError, Caller};
 use crate::runtime::pump::{Order, Pump, Stop, run};
 use crate::runtime::reactor::{Cycle, Park, make_executor};
-use crate::shard::config::{Admission, ShardConfig};
+use crate::shard::config::{Admission, Downlink, ShardConfig};
 use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
@@ -92,6 +92,8 @@ pub struct GatewaySettings {
     pub echo: bool,
     /// When answers are asked to come again.
     pub admission: Admission,
+    /// How rooms' messages go out.
+    pub downlink: Downlink,
     /// What may be said, and how often.
     pub chat: ChatSettings,
     /// Sensitive words, until others are set.
@@ -485,6 +487,7 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
         limits: settings.limits.clone(),
         echo: settings.echo,
         admission: settings.admission,
+        downlink: settings.downlink.clone(),
         chat: settings.chat,
         words: Arc::clone(&settings.words),
     };

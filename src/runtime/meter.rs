@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::metrics::{Counters, Metric, ShardSnapshot};
 use crate::base::time::Time;
 use crate::net::PlaneCounters;
+use crate::room::tally::Tally;
 use crate::runtime::clock::STEP_NOTICED;
 use crate::runtime::edge::EdgeCounters;
 use crate::shard::Shard;
@@ -135,7 +136,7 @@ impl Meter {
             (Metric::Replies, counts.replies),
             (Metric::SpilledBytes, counts.spilled_bytes),
             (Metric::RoomMessages, counts.room_messages),
-            (Metric::RoomFramesSent, counts.room_frames_sent),
+            (Metric::RoomThinned, counts.room_versions_thinned),
             (Metric::RoomSends, counts.room_sends),
             (Metric::GapVersions, counts.gap_versions),
             (Metric::ChatAccepted, counts.chat_accepted),
@@ -156,6 +157,8 @@ impl Meter {
         ] {
             self.counters.set(metric, value);
         }
+        self.take_wire(shard);
+        self.take_tallies(&shard.tallies());
         self.take_chat_refusals(counts);
         self.take_answer_times(counts);
         self.counters.set(Metric::ClosedOtherwise, 0);
@@ -165,6 +168,51 @@ impl Meter {
             let others =
                 if metric == Metric::ClosedOtherwise { self.counters.get(metric) } else { 0 };
             self.counters.set(metric, others + counts.closes[reason as usize]);
+        }
+    }
+
+    fn take_wire(&mut self, shard: &Shard) {
+        let deflated = shard.deflated();
+        self.counters.set(Metric::DeflatedFrames, deflated.frames);
+        self.counters.set(Metric::DeflatedBefore, deflated.bytes_before);
+        self.counters.set(Metric::DeflatedAfter, deflated.bytes_after);
+        let wire = shard.wire_bytes();
+        let [high, mid, low] = wire.lanes;
+        for (metric, value) in [
+            (Metric::WireReplies, wire.replies),
+            (Metric::WireHigh, high),
+            (Metric::WireMid, mid),
+            (Metric::WireLow, low),
+            (Metric::WireBudget, wire.budget_per_second),
+            (Metric::WireWaits, wire.waits),
+        ] {
+            self.counters.set(metric, value);
+        }
+    }
+
+    fn take_tallies(&mut self, tallies: &[Tally; 3]) {
+        let [high, mid, low] = tallies;
+        for (metric, value) in [
+            (Metric::HighOffered, high.offered),
+            (Metric::MidOffered, mid.offered),
+            (Metric::LowOffered, low.offered),
+            (Metric::HighResumed, high.resumed),
+            (Metric::MidResumed, mid.resumed),
+            (Metric::LowResumed, low.resumed),
+            (Metric::HighDelivered, high.delivered),
+            (Metric::MidDelivered, mid.delivered),
+            (Metric::LowDelivered, low.delivered),
+            (Metric::HighThinned, high.thinned),
+            (Metric::MidThinned, mid.thinned),
+            (Metric::LowThinned, low.thinned),
+            (Metric::HighSkipped, high.skipped),
+            (Metric::MidSkipped, mid.skipped),
+            (Metric::LowSkipped, low.skipped),
+            (Metric::HighDeparted, high.departed),
+            (Metric::MidDeparted, mid.departed),
+            (Metric::LowDeparted, low.departed),
+        ] {
+            self.counters.set(metric, value);
         }
     }
 

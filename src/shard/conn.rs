@@ -5,10 +5,13 @@
 
 use crate::base::ids::{ConnId, RoomId, UserId};
 use crate::base::time::Time;
-use crate::room::lane::Position;
+use crate::room::lane::{EncodingIndex, Position};
 use crate::shard::session::State;
 use crate::shard::short::ShortConn;
+use crate::wire::codec::{Encoding, Form};
+use crate::wire::deflate::WINDOW_BITS_DEFAULT;
 use crate::wire::message::Pending;
+use crate::wire::upgrade::DeflateTerms;
 
 /// Connections in one chunk of the table: 72 KiB.
 const CHUNK: usize = 1_024;
@@ -41,8 +44,10 @@ pub(crate) struct Conn {
     pub(crate) token_check: u32,
     /// The question for which this connection was given a ticket, plus one; 0: none.
     pub(crate) ticketed: u16,
+    /// Rounds of the patrol in a row that found the socket full.
+    pub(crate) stalled_rounds: u8,
     pub(crate) state: State,
-    pub(crate) encoding: u8,
+    pub(crate) form: ConnForm,
     pub(crate) flags: Flags,
 }
 
@@ -52,6 +57,40 @@ impl Conn {
     /// What is kept on the way into a room; made anew for a later join.
     pub(crate) fn entry_mut(&mut self) -> &mut Entry {
         self.entry.get_or_insert_default()
+    }
+}
+
+/// How messages to and from a connection are written, in one byte: bit 0 the encoding, bits 4 to 7
+/// the window in which messages to it may be compressed, in bits; 0: messages are not compressed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ConnForm(u8);
+
+impl ConnForm {
+    /// What was negotiated.
+    pub(crate) fn new(encoding: Encoding, deflate: Option<DeflateTerms>) -> ConnForm {
+        let window_bits = deflate.map_or(0, |terms| terms.window_bits);
+        ConnForm(window_bits << 4 | u8::from(encoding == Encoding::Json))
+    }
+
+    pub(crate) fn encoding(self) -> Encoding {
+        Encoding::ALL[usize::from(self.0 & 1)]
+    }
+
+    /// The form of rooms' messages, by [`Form::index`]. What all share is compressed in the largest
+    /// window: who allows less gets it uncompressed.
+    pub(crate) fn index(self) -> EncodingIndex {
+        let is_deflated = self.window_bits() == Some(WINDOW_BITS_DEFAULT);
+        Form { encoding: self.encoding(), is_deflated }.index()
+    }
+
+    /// Whether the client may send compressed messages.
+    pub(crate) fn may_inflate(self) -> bool {
+        self.window_bits().is_some()
+    }
+
+    /// The window in which messages to the client may be compressed.
+    pub(crate) fn window_bits(self) -> Option<u8> {
+        Some(self.0 >> 4).filter(|bits| *bits > 0)
     }
 }
 

@@ -44,12 +44,12 @@ pub struct Counters {
     pub replies: u64,
     /// Bytes of replies that had to wait.
     pub spilled_bytes: u64,
-    /// Frames of rooms handed to sockets.
-    pub room_frames_sent: u64,
-    /// Sends of room frames; each carries one frame or more.
-    pub room_sends: u64,
     /// Messages that this shard ordered as a room's home.
     pub room_messages: u64,
+    /// Of those, how many were thinned out for everybody.
+    pub room_versions_thinned: u64,
+    /// Sends of room frames; each carries one frame or more.
+    pub room_sends: u64,
     /// Versions that connections were told they will not get.
     pub gap_versions: u64,
     /// Chats that may go out.

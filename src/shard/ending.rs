@@ -108,8 +108,7 @@ impl Shard {
             return;
         };
         if conn.flags.has(Flags::BLOCKED) {
-            // Under memory pressure the kernel refuses a send and no edge ever comes.
-            self.unblock(id);
+            self.nudge(id);
         }
         let Some(conn) = self.conns.get(id) else {
             return;

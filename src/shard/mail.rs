@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::room::home::Backlog;
-use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane};
+use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
 pub use crate::shard::chat::ChatMail;
 use crate::shard::quiz_mail::QuizMail;
 
@@ -101,6 +101,18 @@ pub enum Mail {
     },
     /// Room's home → every shard with members, once however many they are.
     RoomFrames(Box<RoomFrames>),
+    /// Room's home → every shard with members: the room has ended, behind its last frame.
+    RoomClosed {
+        /// Which room.
+        room: RoomId,
+    },
+    /// Member's shard → room's home: how many members are here, and what there is room for.
+    RoomReport {
+        /// Which room.
+        room: RoomId,
+        /// What is so.
+        report: RoomReport,
+    },
     /// What only chat understands.
     Chat(ChatMail),
     /// What only the quiz understands.
@@ -118,6 +130,36 @@ pub struct SubscribedMail {
     pub backlog: Option<Box<Backlog>>,
     /// The newest show event that the backlog tells of.
     pub after: Option<(ShowId, EventNumber)>,
+    /// How the room is, if clients are told that.
+    pub state: Option<RoomState>,
+    /// There is no backlog because the room has ended.
+    pub has_ended: bool,
+}
+
+/// What a shard says of a room to its home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomReport {
+    /// Members here.
+    pub members: u32,
+    /// How many of a thousand messages of the low lane there is room for.
+    pub share_permille: u16,
+}
+
+impl Default for RoomReport {
+    fn default() -> RoomReport {
+        RoomReport { members: 0, share_permille: 1_000 }
+    }
+}
+
+/// How a room is, as its members are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomState {
+    /// Members on all shards.
+    pub online: u64,
+    /// How many of a thousand chat messages clients should send.
+    pub chat_permille: u32,
+    /// The random time up to which clients wait before they come back.
+    pub reconnect_spread_ms: u32,
 }
 
 /// A member says something.
@@ -153,11 +195,13 @@ pub struct ServiceMessages {
     pub room: RoomId,
     /// In which lane.
     pub lane: Lane,
+    /// What the service calls messages of this sort.
+    pub kind: u32,
     /// What, in this order; opaque.
     pub messages: Vec<Bytes>,
 }
 
-/// A message of a room, ordered and encoded.
+/// A message of a room, or several, ordered and encoded.
 #[derive(Clone, Debug)]
 pub struct RoomFrames {
     /// Which room.
@@ -166,8 +210,10 @@ pub struct RoomFrames {
     pub epoch: u64,
     /// Which lane.
     pub lane: Lane,
-    /// Its version there.
-    pub version: u64,
+    /// The versions that it stands for.
+    pub span: Span,
+    /// How the room is, if the frame says so.
+    pub state: Option<RoomState>,
     /// The show event that it tells of: a shard shows it to nobody before it has applied that.
     pub after: Option<(ShowId, EventNumber)>,
     /// A finished WebSocket frame in each encoding that the shard asked for.

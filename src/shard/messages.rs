@@ -1,11 +1,14 @@
 //! How the shard's words become messages of the schema.
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use crate::base::ids::RoomId;
-use crate::room::lane::{Lane, Versions};
+use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Versions};
+use crate::shard::codecs::Codecs;
+use crate::shard::mail::RoomState;
 use crate::wire::close::CloseReason;
-use crate::wire::codec::{self, Encoding, TYPE_BUSINESS};
+use crate::wire::codec::{self, Encoding, Form, TYPE_BUSINESS};
 use crate::wire::frame::{self, CLOSE_REASON_BYTES_MAX};
 use crate::wire::proto;
 
@@ -63,6 +66,9 @@ pub(crate) fn notification(
     let kind = match &payload {
         Payload::RoomMessage(_) => proto::BusinessType::RoomMessage,
         Payload::Gap(_) => proto::BusinessType::Gap,
+        Payload::RoomBatch(_) => proto::BusinessType::RoomBatch,
+        Payload::RoomInfo(_) => proto::BusinessType::RoomInfo,
+        Payload::RoomClosed(_) => proto::BusinessType::RoomClosed,
         Payload::Question(_) => proto::BusinessType::Question,
         Payload::Reveal(_) => proto::BusinessType::Reveal,
         Payload::Snapshot(_) => proto::BusinessType::Snapshot,
@@ -101,6 +107,12 @@ pub(crate) fn lane(lane: Lane) -> proto::Lane {
     }
 }
 
+/// How a room is, in the schema's words.
+pub(crate) fn room_info(room: RoomId, state: RoomState) -> proto::RoomInfo {
+    let RoomState { online, chat_permille, reconnect_spread_ms } = state;
+    proto::RoomInfo { room_id: room.0, online, chat_permille, reconnect_spread_ms }
+}
+
 /// A position in every lane.
 pub(crate) fn lane_positions(seen: Versions) -> Vec<proto::LanePosition> {
     let position = |in_lane: Lane| proto::LanePosition {
@@ -118,9 +130,37 @@ pub(crate) fn seen(positions: &[proto::LanePosition]) -> [Option<u64>; 3] {
     })
 }
 
-/// A finished WebSocket frame that many receivers share.
-pub(crate) fn room_frame(encoding: Encoding, frame: &proto::ServerFrame) -> Bytes {
-    codec::encode_server_bytes(encoding, frame)
+/// A room's frame in every form that is wanted: written once per encoding, and compressed once.
+pub(crate) fn room_frames(
+    wanted: [bool; ENCODING_COUNT],
+    frame: &proto::ServerFrame,
+    codecs: &mut Codecs,
+) -> [Option<Bytes>; ENCODING_COUNT] {
+    let mut frames = [const { None }; ENCODING_COUNT];
+    for encoding in Encoding::ALL {
+        let [plain, deflated] = [false, true].map(|it| Form { encoding, is_deflated: it }.index());
+        if wanted[plain] || wanted[deflated] {
+            let written = codec::encode_server_bytes(encoding, frame);
+            if wanted[deflated] {
+                frames[deflated] = Some(codecs.deflated(&written));
+            }
+            frames[plain] = wanted[plain].then_some(written);
+        }
+    }
+    frames
+}
+
+/// A room's frame in the base form, made over into another one. What was sent before is not worth
+/// compressing: it is sent once, if at all.
+pub(crate) fn transcode(frame: &[u8], form: EncodingIndex) -> Bytes {
+    let encoding = Form::ALL[form].encoding;
+    if encoding == Encoding::Proto {
+        return Bytes::copy_from_slice(frame);
+    }
+    let payload = &frame[frame::payload_start(frame)..];
+    let decoded = proto::ServerFrame::decode(payload);
+    let decoded = decoded.expect("a room's frames are those that were encoded here");
+    codec::encode_server_bytes(encoding, &decoded)
 }
 
 /// A finished close frame.

@@ -12,10 +12,13 @@
 
 mod access;
 mod chat;
+mod closing;
+mod codecs;
 mod column;
 pub mod config;
 mod conn;
 pub mod counters;
+mod egress;
 mod ending;
 mod held;
 pub mod input;
@@ -33,6 +36,8 @@ mod registry;
 mod rooms;
 pub mod session;
 mod short;
+mod slow;
+mod ticks;
 
 #[cfg(test)]
 mod tests;
@@ -45,11 +50,17 @@ use crate::base::entropy::Entropy;
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::{DisplayClock, Time};
+use crate::room::tally::Tally;
 use crate::shard::access::Access;
 use crate::shard::chat::ChatState;
+use crate::shard::closing::Endings;
+use crate::shard::codecs::Codecs;
+pub use crate::shard::codecs::Deflated;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::ConnTable;
 use crate::shard::counters::Counters;
+use crate::shard::egress::Egress;
+pub use crate::shard::egress::WireBytes;
 use crate::shard::ending::Patrol;
 use crate::shard::held::{Held, Post};
 use crate::shard::input::{Effect, Input};
@@ -94,12 +105,15 @@ pub struct Shard {
     conns: ConnTable,
     rooms: Rooms,
     registry: Registry,
+    codecs: Codecs,
+    egress: Egress,
     outbox: Outbox,
     push: Push,
     held: Held,
     patrol: Patrol,
     rates: Rates,
     ages: Ages,
+    endings: Endings,
     quiz: QuizBridge,
     chat: ChatState,
     /// Mail of this shard to itself, delivered before the step ends.
@@ -114,6 +128,8 @@ impl Shard {
     pub fn new(config: ShardConfig, secrets: Secrets) -> Shard {
         let Secrets { ticket_key, verifier, mut entropy } = secrets;
         let registry = Registry::new(config.placement);
+        let egress = Egress::new(config.downlink.egress_bytes_per_s);
+        let codecs = Codecs::new(config.downlink.compression);
         let mut check_key = PlacementKey([0; 16]);
         entropy.fill(&mut check_key.0);
         Shard {
@@ -131,12 +147,15 @@ impl Shard {
             conns: ConnTable::default(),
             rooms: Rooms::default(),
             registry,
+            codecs,
+            egress,
             outbox: Outbox::default(),
             push: Push::default(),
             held: Held::default(),
             patrol: Patrol::default(),
             rates: Rates::default(),
             ages: Ages::default(),
+            endings: Endings::default(),
             loopback: VecDeque::new(),
             effects: Vec::new(),
             counters: Counters::default(),
@@ -155,7 +174,7 @@ impl Shard {
                 self.begin_patrol();
             }
             Input::Received { conn, bytes, arrived } => self.received(conn, bytes, arrived),
-            Input::Writable { conn } => self.unblock(conn),
+            Input::Writable { conn } => self.writable(conn),
             Input::Ended { conn } => self.end(conn, bytes::Bytes::new()),
             Input::ReadOut { conn } => self.read_out(conn),
             Input::ReceivedAll { until } => {
@@ -184,6 +203,9 @@ impl Shard {
         let deadlines = [
             self.patrol_deadline(),
             self.starved_deadline(),
+            self.tick_deadline(),
+            self.egress_deadline(),
+            self.endings_deadline(),
             self.quiz.deadline(),
             self.chat.deadline(),
         ];
@@ -227,9 +249,24 @@ impl Shard {
         }
     }
 
+    /// What was compressed for rooms.
+    #[must_use]
+    pub fn deflated(&self) -> Deflated {
+        self.codecs.deflated
+    }
+
+    /// What became of rooms' messages, per lane: versions times members.
+    #[must_use]
+    pub fn tallies(&self) -> [Tally; 3] {
+        self.rooms.tallies()
+    }
+
     fn tick(&mut self) {
         self.patrol();
         self.retry_starved();
+        self.report_rooms();
+        self.end_rooms();
+        self.tick_rooms();
         self.quiz_tick();
         self.chat_tick();
     }
@@ -283,6 +320,8 @@ impl Shard {
                 self.published(conn, stamp, is_chat, &sequence);
             }
             Mail::RoomFrames(frames) => self.room_frames(*frames),
+            Mail::RoomClosed { room } => self.room_closed(room),
+            Mail::RoomReport { room, report } => self.room_reported(from.index(), room, report),
             Mail::Chat(mail) => self.chat_mail(mail),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
         }

@@ -42,6 +42,8 @@ pub enum OperatorRequest {
     },
     /// Say something in a room, in the service's name.
     Publish(ServiceMessages),
+    /// End a room: its members are told and leave it.
+    CloseRoom(RoomId),
     /// Refuse tokens that are valid, on every shard.
     Revoke(Revocation),
     /// Verify tokens with other keys, on every shard.
@@ -128,6 +130,24 @@ pub enum OperatorError {
     /// Too many rooms.
     #[error("this host has as many rooms as it can; use one that exists")]
     TooManyRooms,
+    /// A show's room ends with its show.
+    #[error("room {0} carries a show; end that first")]
+    CarriesShow(RoomId),
+    /// Its id is not used again for some minutes.
+    #[error("room {0} has ended; use another one")]
+    RoomEnded(RoomId),
+    /// The high lane takes messages of the service at a rate.
+    #[error("the room's high lane takes no more for now; try again in {retry_after_ms} ms")]
+    TooFast {
+        /// When there is room.
+        retry_after_ms: u64,
+    },
+    /// The egress budget was planned for shorter messages.
+    #[error("a message of the high lane has at most {bytes_max} bytes (egress.gift_bytes_max)")]
+    TooLong {
+        /// How many.
+        bytes_max: usize,
+    },
 }
 
 impl OperatorRequest {
@@ -148,6 +168,7 @@ impl OperatorRequest {
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
+            OperatorRequest::CloseRoom(room) => Some(placement.room_home(*room)),
         }
     }
 }

@@ -12,10 +12,11 @@ use crate::base::bugs::{self, Bug};
 use crate::base::ids::ConnId;
 use crate::base::time::Time;
 use crate::room::lane::Lane;
-use crate::room::log::{Read, low_bits};
+use crate::room::log::{Read, Whole, low_bits};
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Flags, NO_ROOM, Spill};
 use crate::shard::counters::answer_time_place;
+use crate::shard::egress::Class;
 use crate::shard::input::{Effect, SendResult};
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
@@ -51,6 +52,8 @@ struct LaneSend {
     /// Where the bytes stand in the log's storage.
     place: usize,
     length: usize,
+    /// Messages that they carry.
+    carried: u64,
     /// Nobody else looks whether the connection needs more: it was not a sweep that came by, or the
     /// log has more than this send could carry.
     look_again: bool,
@@ -81,6 +84,14 @@ impl Push {
     }
 }
 
+impl Push {
+    /// True if somebody waits for something in the lanes mid and low only.
+    pub(crate) fn has_patient(&self) -> bool {
+        let [_, mid, low] = &self.sweeping;
+        !self.lagging.is_empty() || !mid.is_empty() || !low.is_empty()
+    }
+}
+
 /// How long a send waits that failed for want of kernel memory.
 const STARVED_RETRY_MS: u64 = 50;
 
@@ -102,12 +113,16 @@ impl Shard {
             self.plan_catch_ups(max);
         }
         let mut visits = VISITS_MAX;
+        let is_open = !self.push.has_patient() || self.egress.is_open(self.now);
         for lane in Lane::ALL {
+            if lane != Lane::High && !is_open {
+                break;
+            }
             // Planning from cursors may have made replies (a gap): those go first.
             if self.push.plans.is_empty() && self.outbox.is_empty() {
                 self.plan_sweeps(lane, max, &mut visits);
             }
-            if lane == Lane::High && self.push.plans.is_empty() {
+            if lane == Lane::High && self.push.plans.is_empty() && is_open {
                 self.plan_lagging(max);
             }
         }
@@ -120,11 +135,12 @@ impl Shard {
     /// True if somebody waits to be looked at for a send.
     #[must_use]
     pub fn has_sends_due(&self) -> bool {
-        let Push { flushing, catching_up, lagging, sweeping, .. } = &self.push;
-        let lists = [flushing, catching_up, lagging];
+        let Push { flushing, catching_up, sweeping, .. } = &self.push;
         !self.outbox.is_empty()
-            || lists.into_iter().any(|list| !list.is_empty())
-            || sweeping.iter().any(|rooms| !rooms.is_empty())
+            || !flushing.is_empty()
+            || !catching_up.is_empty()
+            || !sweeping[Lane::High.index()].is_empty()
+            || self.push.has_patient() && !self.egress.is_waiting()
     }
 
     /// The sends planned last.
@@ -143,8 +159,8 @@ impl Shard {
                 conn.and_then(|conn| conn.spill.as_ref()).map_or(&[], |spill| spill.unsent())
             }
             Source::Lane(send) => {
-                let encoding = self.conns.get(plan.conn).map_or(0, |conn| conn.encoding);
-                let log = self.rooms.local(send.room).log(usize::from(encoding), send.lane);
+                let encoding = self.conns.get(plan.conn).map_or(0, |conn| conn.form.index());
+                let log = self.rooms.local(send.room).log(encoding, send.lane);
                 log.bytes_at(send.place, send.length)
             }
         }
@@ -159,6 +175,13 @@ impl Shard {
         let mut plans = std::mem::take(&mut self.push.plans);
         assert_eq!(plans.len(), results.len(), "each planned send has its result");
         for (plan, result) in plans.drain(..).zip(results) {
+            let class = match &plan.source {
+                Source::Lane(send) => Class::Lane(send.lane),
+                Source::Outbox(_) | Source::Spill => Class::Reply,
+            };
+            if let SendResult::Sent(sent @ 1..) = *result {
+                self.egress.note(now, class, sent);
+            }
             match plan.source {
                 Source::Outbox(range) => self.reply_done(plan.conn, &range, *result),
                 Source::Spill => self.spill_done(plan.conn, *result),
@@ -264,6 +287,25 @@ impl Shard {
             return false;
         }
         conn.spill.is_some() || self.is_behind(id)
+    }
+
+    /// What members are still owed, per lane: versions times members. Looks at every member; for the
+    /// simulator to compare with the tallies.
+    #[must_use]
+    pub fn owed(&self) -> [u64; 3] {
+        let mut owed = [0; 3];
+        for place in 0..self.conns.places_end() {
+            let conn = self.conns.at(place).map(|(_, conn)| conn);
+            let Some(conn) = conn.filter(|conn| conn.state == State::InRoom) else {
+                continue;
+            };
+            for lane in Lane::ALL {
+                let log = self.rooms.local(conn.room).log(conn.form.index(), lane);
+                let wanted = log.widen(conn.cursors[lane.index()]);
+                owed[lane.index()] += log.next_version() - wanted;
+            }
+        }
+        owed
     }
 
     /// True if nothing that was made for a connection alone waits to be sent to it.
@@ -387,16 +429,25 @@ impl Shard {
             return None;
         }
         let room = conn.room;
-        let log = self.rooms.local(room).log(usize::from(conn.encoding), lane);
+        let log = self.rooms.local(room).log(conn.form.index(), lane);
         let version = log.widen(conn.cursors[lane.index()]);
         match log.read(version, LANE_SEND_BYTES_MAX) {
             Read::UpToDate => None,
-            Read::Frames { place, length, next_version } => {
+            Read::Frames { place, length, next_version, carried } => {
                 let look_again = alone || next_version < log.next_version();
-                let send =
-                    LaneSend { lane, room, version, next_version, place, length, look_again };
+                let send = LaneSend {
+                    lane,
+                    room,
+                    version,
+                    next_version,
+                    place,
+                    length,
+                    carried,
+                    look_again,
+                };
                 Some(SendPlan { conn: id, source: Source::Lane(send) })
             }
+            Read::Lapped { .. } if self.closes_lapped(id, lane) => None,
             Read::Lapped { oldest_version } => {
                 self.skip_to(id, lane, version, oldest_version);
                 self.catch_up(id);
@@ -435,6 +486,7 @@ impl Shard {
         spill.advance(sent);
         if sent == length {
             conn.spill = None;
+            self.skip_stale(id);
             // Sweeps passed it by while its spill was in the way, running ones too.
             self.catch_up(id);
         }
@@ -446,28 +498,36 @@ impl Shard {
             return;
         };
         let sent = sent_bytes(result, send.length);
-        let log = self.rooms.local(send.room).log(usize::from(conn.encoding), send.lane);
-        let next_version = if sent == send.length {
-            send.next_version
+        let room = self.rooms.local_mut(send.room);
+        let log = room.log(conn.form.index(), send.lane);
+        let (next_version, carried) = if sent == send.length {
+            (send.next_version, send.carried)
         } else {
-            let (frames, bytes) = log.whole_frames(send.version, sent);
-            let mut next_version = send.version + frames;
+            let Whole { mut next_version, bytes, mut carried } =
+                log.whole_frames(send.version, sent);
             if bytes < sent {
                 // What was begun is finished first: the rest of that frame precedes everything.
-                let begun = &log.frame(next_version)[sent - bytes..];
+                let (span, frame) = log.frame(next_version);
+                let begun = &frame[sent - bytes..];
                 self.counters.spilled_bytes += begun.len() as u64;
                 let mut spill = Spill::default();
                 spill.append(begun);
                 conn.spill = Some(Box::new(spill));
-                next_version += 1;
+                next_version = span.next();
+                carried += u64::from(span.carried);
             }
             if bugs::active(Bug::HoleInLane) && next_version < send.next_version {
-                next_version += 1;
+                let (span, _) = log.frame(next_version);
+                next_version = span.next();
             }
-            next_version
+            (next_version, carried)
         };
         conn.cursors[send.lane.index()] = low_bits(next_version);
-        self.counters.room_frames_sent += next_version - send.version;
+        let tally = &mut room.tallies[send.lane.index()];
+        tally.delivered += carried;
+        if !bugs::active(Bug::LoseCount) {
+            tally.thinned += next_version - send.version - carried;
+        }
         self.counters.room_sends += u64::from(sent > 0);
         if send.look_again && sent == send.length {
             self.catch_up(id);
@@ -492,6 +552,7 @@ impl Shard {
                 }
             }
             SendResult::Sent(_) if whole => {
+                conn.stalled_rounds = 0;
                 if conn.spill.is_some() {
                     self.flush(id);
                 } else if conn.flags.has(Flags::CLOSE_WHEN_SENT) {
@@ -509,7 +570,7 @@ impl Shard {
         };
         let room = self.rooms.local(conn.room);
         Lane::ALL.into_iter().any(|lane| {
-            let head = room.log(usize::from(conn.encoding), lane).next_version();
+            let head = room.log(conn.form.index(), lane).next_version();
             low_bits(head) != conn.cursors[lane.index()] && !room.will_visit(lane, id.place)
         })
     }

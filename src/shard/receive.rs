@@ -8,7 +8,7 @@ use crate::base::ids::{ConnId, RoomId, UserId};
 use crate::base::time::Time;
 use crate::room::lane::Position;
 use crate::shard::Shard;
-use crate::shard::conn::{Flags, JoinWish, clock_ms};
+use crate::shard::conn::{ConnForm, Flags, JoinWish, clock_ms};
 use crate::shard::input::Effect;
 use crate::shard::limits::Counted;
 use crate::shard::messages;
@@ -79,7 +79,9 @@ impl Shard {
                 self.counters.origins_refused += 1;
                 self.refuse_upgrade(id, UpgradeError::Origin);
             }
-            Upgrade::Complete { request: upgrade, consumed } => {
+            Upgrade::Complete { request: mut upgrade, consumed } => {
+                upgrade.deflate =
+                    upgrade.deflate.filter(|_| self.config.downlink.compression.enabled);
                 self.upgraded(id, &upgrade);
                 let mut rest = request.split_off(consumed);
                 if !rest.is_empty() {
@@ -102,7 +104,7 @@ impl Shard {
         };
         conn.state = conn.state.next(Event::Upgrade).unwrap_or(conn.state);
         conn.clock_ms = now_ms;
-        conn.encoding = u8::from(request.encoding == Encoding::Json);
+        conn.form = ConnForm::new(request.encoding, request.deflate);
         self.reply(id, |out| out.extend_from_slice(&upgrade::accept_response(request)));
         if let Some(token) = &request.token {
             let join = request.room.map(|room| JoinWish {
@@ -123,8 +125,14 @@ impl Shard {
         };
         let mut pending = conn.pending.take();
         let decoder = self.config.decoder;
+        let mut inflater = conn.form.may_inflate().then(|| self.codecs.take_inflater());
         let decoded =
-            decoder.decode(&mut pending, bytes, |message| self.message(id, message, arrived));
+            decoder.decode_with(&mut pending, inflater.as_deref_mut(), bytes, |message| {
+                self.message(id, message, arrived)
+            });
+        if let Some(inflater) = inflater {
+            self.codecs.return_inflater(inflater);
+        }
         // The connection may have ended, or begun to close, while its messages were handled.
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -167,16 +175,23 @@ impl Shard {
                 return ControlFlow::Break(());
             }
             Message::Text(text) if self.config.echo => {
-                self.reply(id, |out| {
-                    frame::encode_frame(OpCode::Data(Data::Text), text.as_bytes(), out)
-                });
+                self.echo(id, Data::Text, text.as_bytes());
             }
-            Message::Binary(data) if self.config.echo => {
-                self.reply(id, |out| frame::encode_frame(OpCode::Data(Data::Binary), data, out));
-            }
+            Message::Binary(data) if self.config.echo => self.echo(id, Data::Binary, data),
             Message::Text(_) | Message::Binary(_) => return self.data(id, &message, arrived),
         }
         ControlFlow::Continue(())
+    }
+
+    fn echo(&mut self, id: ConnId, kind: Data, data: &[u8]) {
+        let mut plain = Vec::new();
+        frame::encode_frame(OpCode::Data(kind), data, &mut plain);
+        let window_bits = self.conns.get(id).and_then(|conn| conn.form.window_bits());
+        let frame = match window_bits {
+            Some(window_bits) => self.codecs.deflated_within(window_bits, plain),
+            None => Bytes::from(plain),
+        };
+        self.reply(id, |out| out.extend_from_slice(&frame));
     }
 
     fn data(&mut self, id: ConnId, message: &Message<'_>, arrived: Time) -> ControlFlow<()> {
@@ -371,6 +386,6 @@ impl Shard {
     }
 
     pub(crate) fn encoding(&self, id: ConnId) -> Option<Encoding> {
-        self.conns.get(id).map(|conn| Encoding::ALL[usize::from(conn.encoding)])
+        self.conns.get(id).map(|conn| conn.form.encoding())
     }
 }

@@ -1,25 +1,23 @@
 //! Joining, leaving, publishing; rooms as a home and as a copy.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::base::bugs::{Bug, active};
 use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ROOM_MESSAGE_BYTES_MAX, ROOMS_MAX, SHARD_LANES_BYTES_MAX};
 use crate::base::time::Time;
 use crate::room::home::HomeRoom;
-use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Versions};
+use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span, Versions};
 use crate::room::local::LocalRoom;
 use crate::room::log::low_bits;
+use crate::room::tally::Tally;
 use crate::shard::Shard;
 use crate::shard::conn::{JoinWish, NO_ROOM};
-use crate::shard::mail::{
-    ChatMail, Mail, PublishMail, RoomFrames, ServiceMessages, SubscribedMail, Utterance,
-};
+use crate::shard::egress::wire_bytes;
+use crate::shard::mail::{Mail, RoomFrames, RoomReport, RoomState, SubscribedMail};
 use crate::shard::messages;
-use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 use crate::shard::session::Event;
-use crate::wire::codec::Encoding;
+use crate::shard::ticks::TickQueues;
 use crate::wire::proto;
 
 /// A shard keeps its copy of a room for so long after its last member left.
@@ -34,16 +32,30 @@ pub(crate) struct Rooms {
     locals: Vec<Local>,
     free: Vec<u32>,
     by_id: BTreeMap<RoomId, u32>,
-    homes: BTreeMap<RoomId, Home>,
+    pub(super) homes: BTreeMap<RoomId, Home>,
+    /// When the homes' ticks are due.
+    pub(super) ticks: BTreeSet<(Time, RoomId)>,
     /// Storage of all lanes.
-    lanes_bytes: usize,
+    pub(super) lanes_bytes: usize,
+    /// What became of messages in rooms that were forgotten since.
+    past: [Tally; 3],
 }
 
 /// A room that is ordered here.
-struct Home {
-    room: HomeRoom,
+pub(super) struct Home {
+    pub(super) room: HomeRoom,
     /// The newest show event that one of its messages tells of.
-    after: Option<(ShowId, EventNumber)>,
+    pub(super) after: Option<(ShowId, EventNumber)>,
+    /// What waits for the next tick, in the lanes mid and low.
+    pub(super) queues: TickQueues,
+    /// When that is, as noted in [`Rooms::ticks`].
+    pub(super) tick_at: Option<Time>,
+    /// What shards said last, by shard.
+    pub(super) reports: Vec<RoomReport>,
+    /// What members were told last, and when.
+    pub(super) told: Option<(RoomState, Time)>,
+    /// How many messages of the service the high lane takes, in thousandths, and since when.
+    pub(super) gift_credit: (u64, Time),
     used_at: Time,
 }
 
@@ -58,7 +70,43 @@ struct Local {
     waiting: Vec<ConnId>,
     /// What tells of a show event that has not come here, and what came after it.
     early: VecDeque<Early>,
+    /// What the home was told last.
+    reported: RoomReport,
+    /// How many of a thousand messages of the low lane there is room for, if not for all.
+    share: Option<u16>,
+    /// What went out since the budget was looked at.
+    cost: WireCost,
+    /// How the room is, as the home said last.
+    state: Option<RoomState>,
     used_at: Time,
+}
+
+/// What a room's lanes cost on the wire, over all members here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WireCost {
+    pub(super) members: u32,
+    pub(super) mid: u64,
+    /// Of the low lane, as if nothing had been left out.
+    pub(super) low_unthinned: u64,
+}
+
+impl Local {
+    /// What a frame costs on the wire, over all members here.
+    fn note_cost(&mut self, mail: &RoomFrames) {
+        let frames = mail.frames.iter().zip(self.room.speakers());
+        let cost: u64 = frames
+            .filter_map(|(frame, speakers)| Some((frame.as_ref()?, u64::from(*speakers))))
+            .map(|(frame, speakers)| wire_bytes(frame.len()) * speakers)
+            .sum();
+        match mail.lane {
+            Lane::High => {}
+            Lane::Mid => self.cost.mid += cost,
+            Lane::Low => {
+                let Span { versions, carried, .. } = mail.span;
+                self.cost.low_unthinned += cost * u64::from(versions) / u64::from(carried.max(1));
+            }
+        }
+    }
 }
 
 /// Mail of a room's home, in its order.
@@ -92,6 +140,16 @@ impl Rooms {
         self.locals[index as usize].id
     }
 
+    /// The local room with this id.
+    pub(crate) fn index_of(&self, id: RoomId) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Connections that wait for the home of a local room.
+    pub(crate) fn take_waiting(&mut self, index: u32) -> Vec<ConnId> {
+        std::mem::take(&mut self.locals[index as usize].waiting)
+    }
+
     /// Number of local rooms.
     pub(crate) fn local_count(&self) -> usize {
         self.by_id.len()
@@ -113,14 +171,65 @@ impl Rooms {
         if let Some(index) = self.by_id.remove(&id) {
             let local = std::mem::take(&mut self.locals[index as usize]);
             self.lanes_bytes -= local.room.storage_bytes();
+            for (past, tally) in self.past.iter_mut().zip(local.room.tallies) {
+                *past += tally;
+            }
             self.free.push(index);
         }
+    }
+
+    /// What became of messages, per lane, in all rooms.
+    pub(crate) fn tallies(&self) -> [Tally; 3] {
+        let mut sums = self.past;
+        for index in self.by_id.values() {
+            for (sum, tally) in sums.iter_mut().zip(self.local(*index).tallies) {
+                *sum += tally;
+            }
+        }
+        sums
+    }
+
+    /// Whether any room has members here.
+    pub(super) fn has_members(&self) -> bool {
+        self.by_id.values().any(|index| self.local(*index).members().count() > 0)
+    }
+
+    /// What homes are to be told because it has changed.
+    pub(super) fn changed_reports(&mut self) -> Vec<(RoomId, RoomReport)> {
+        let mut changed = Vec::new();
+        for (room, index) in &self.by_id {
+            let local = &mut self.locals[*index as usize];
+            let report = RoomReport {
+                members: local.room.members().count(),
+                share_permille: local.share.unwrap_or(1_000),
+            };
+            if std::mem::replace(&mut local.reported, report) != report {
+                changed.push((*room, report));
+            }
+        }
+        changed
+    }
+
+    /// What went out since the last call, by local room.
+    pub(super) fn take_wire_costs(&mut self) -> Vec<(u32, WireCost)> {
+        let mut costs = Vec::new();
+        for index in self.by_id.values() {
+            let local = &mut self.locals[*index as usize];
+            let members = local.room.members().count();
+            costs.push((*index, WireCost { members, ..std::mem::take(&mut local.cost) }));
+        }
+        costs
+    }
+
+    /// There is room for so much of a local room's low lane.
+    pub(super) fn set_share(&mut self, index: u32, share_permille: u16) {
+        self.locals[index as usize].share = Some(share_permille).filter(|share| *share < 1_000);
     }
 
     /// Local rooms without members that nothing is under way for, and since when.
     fn empty_locals(&self) -> impl Iterator<Item = (RoomId, Time)> {
         let is_empty = |local: &&Local| {
-            let empty = local.room.members.count() == 0
+            let empty = local.room.members().count() == 0
                 && local.waiting.is_empty()
                 && local.early.is_empty();
             let answered = (0..ENCODING_COUNT)
@@ -139,9 +248,10 @@ impl Rooms {
         unwanted.map(|(id, home)| (*id, home.used_at))
     }
 
-    fn drop_home(&mut self, id: RoomId) {
+    pub(super) fn drop_home(&mut self, id: RoomId) {
         if let Some(home) = self.homes.remove(&id) {
             self.lanes_bytes -= home.room.storage_bytes();
+            self.ticks.extract_if(.., |(_, room)| *room == id).for_each(drop);
         }
     }
 
@@ -157,7 +267,7 @@ impl Rooms {
     }
 
     /// Whether a lane may grow. The high lane always may: clients don't write to it.
-    fn may_grow(&self, lane: Lane) -> bool {
+    pub(super) fn may_grow(&self, lane: Lane) -> bool {
         lane == Lane::High || self.lanes_bytes < SHARD_LANES_BYTES_MAX
     }
 }
@@ -189,7 +299,7 @@ impl Shard {
         };
         conn.state = next;
         conn.room = index;
-        let encoding = usize::from(conn.encoding);
+        let encoding = conn.form.index();
         let room = wish.room;
         conn.entry_mut().join = Some(wish);
         if self.rooms.local(index).has_copy(encoding) {
@@ -220,7 +330,7 @@ impl Shard {
     }
 
     /// Forgets a local room, and tells its home.
-    fn drop_local(&mut self, room: RoomId) {
+    pub(super) fn drop_local(&mut self, room: RoomId) {
         self.rooms.drop_local(room);
         let home = self.placement.room_home(room);
         self.post(home, Mail::Unsubscribe { room });
@@ -248,9 +358,9 @@ impl Shard {
             return;
         };
         conn.state = next;
-        let (index, encoding) = (conn.room, usize::from(conn.encoding));
+        let (index, encoding) = (conn.room, conn.form.index());
+        let state = self.rooms.locals[index as usize].state;
         let room = self.rooms.local_mut(index);
-        room.members.insert(id.place);
         let epoch = room.epoch;
         let heads: Versions = Lane::ALL.map(|lane| room.log(encoding, lane).next_version());
         // A client that was never here, or in another epoch, begins at the head.
@@ -260,8 +370,10 @@ impl Shard {
         });
         let wanted: Versions = std::array::from_fn(|lane| {
             let seen = resume.and_then(|position| position.seen[lane]);
-            seen.map_or(heads[lane], |seen| seen + 1)
+            let log = room.log(encoding, Lane::ALL[lane]);
+            seen.map_or(heads[lane], |seen| log.boundary(seen + 1))
         });
+        room.enter(id.place, encoding, &wanted);
         conn.cursors = wanted.map(low_bits);
         let user = conn.user;
         let joined = proto::Joined {
@@ -269,9 +381,18 @@ impl Shard {
             epoch,
             positions: messages::lane_positions(wanted.map(|next| next - 1)),
             resumed: resume.is_some(),
+            info: state.map(|state| messages::room_info(wish.room, state)),
         };
+        self.arm_reports();
         self.respond(id, &wish.sequence, proto::response::Payload::Joined(joined));
         self.quiz_joined_room(id, user, wish.room);
+        for lane in Lane::ALL {
+            // What is gone is named at once: who only comes back is not slow.
+            let first = self.rooms.local(index).log(encoding, lane).first_version();
+            if wanted[lane.index()] < first {
+                self.skip_to(id, lane, wanted[lane.index()], first);
+            }
+        }
         if wanted != heads {
             self.catch_up(id);
         }
@@ -295,7 +416,7 @@ impl Shard {
         let Some(index) = self.rooms.by_id.get(&room) else {
             return Vec::new();
         };
-        let members = &self.rooms.local(*index).members;
+        let members = self.rooms.local(*index).members();
         let mut found = Vec::with_capacity(members.count() as usize);
         let mut place = 0;
         while let Some(member) = members.next_from(place) {
@@ -308,7 +429,7 @@ impl Shard {
     /// Whether a room has members here.
     pub(crate) fn has_members(&self, room: RoomId) -> bool {
         let index = self.rooms.by_id.get(&room);
-        index.is_some_and(|index| self.rooms.local(*index).members.count() > 0)
+        index.is_some_and(|index| self.rooms.local(*index).members().count() > 0)
     }
 
     /// Takes a connection out of its room, if it is in one.
@@ -322,9 +443,10 @@ impl Shard {
         let index = std::mem::replace(&mut conn.room, NO_ROOM);
         conn.state = conn.state.next(Event::Leave).unwrap_or(conn.state);
         let local = &mut self.rooms.locals[index as usize];
-        local.room.members.remove(id.place);
+        local.room.leave(id.place, conn.form.index(), &conn.cursors);
         local.used_at = self.now;
         let (user, room) = (conn.user, local.id);
+        self.arm_reports();
         self.quiz_left_room(id, user, room);
     }
 
@@ -368,7 +490,10 @@ impl Shard {
     /// At the home: a shard has no members left.
     pub(crate) fn unsubscribe(&mut self, from: ShardId, room: RoomId) {
         if let Some(home) = self.rooms.homes.get_mut(&room) {
+            let before = home.room.storage_bytes();
             home.room.unsubscribe(from);
+            self.rooms.lanes_bytes -= before - home.room.storage_bytes();
+            home.reports[from.index()] = RoomReport::default();
         }
         self.share_uplink(room);
     }
@@ -393,9 +518,11 @@ impl Shard {
 
     /// At the home: a shard wants a room.
     pub(crate) fn subscribe(&mut self, from: ShardId, room: RoomId, encoding: EncodingIndex) {
-        let backlog = self.home_room(room).map(|home| Box::new(home.subscribe(from, encoding)));
+        let backlog = self.backlog(room, from, encoding).map(Box::new);
         let after = self.rooms.homes.get(&room).and_then(|home| home.after);
-        let mail = SubscribedMail { room, encoding, backlog, after };
+        let state = self.room_state(room);
+        let has_ended = self.has_ended(room);
+        let mail = SubscribedMail { room, encoding, backlog, after, state, has_ended };
         self.post(from, Mail::Subscribed(mail));
         self.share_uplink(room);
     }
@@ -409,105 +536,32 @@ impl Shard {
 
     /// Whoever waited for the home's answer becomes a member.
     fn begin_copy(&mut self, index: u32, mail: SubscribedMail) {
-        let SubscribedMail { encoding, backlog, .. } = mail;
+        let SubscribedMail { encoding, backlog, state, has_ended, .. } = mail;
         let local = &mut self.rooms.locals[index as usize];
         let (waiting, others) = std::mem::take(&mut local.waiting).into_iter().partition(|id| {
             let conn = self.conns.get(*id).filter(|conn| conn.room == index);
-            conn.is_some_and(|conn| usize::from(conn.encoding) == encoding)
+            conn.is_some_and(|conn| conn.form.index() == encoding)
         });
         local.waiting = others;
         let waiting: Vec<ConnId> = waiting;
         let Some(backlog) = backlog else {
             local.asked[encoding] = false;
             for id in waiting {
-                self.refuse_join(id);
+                if has_ended {
+                    self.refuse_join(id, proto::Reason::NoSuchRoom, "this room has ended");
+                } else {
+                    self.refuse_join(id, proto::Reason::RoomFull, "this host has no more rooms");
+                }
             }
             return;
         };
+        local.state = local.state.or(state);
         let before = local.room.storage_bytes();
-        local.room.begin_copy(encoding, &backlog, self.config.lane_bytes_max);
+        local.room.begin_copy(self.now, encoding, &backlog, self.config.lane_bytes_max);
         self.rooms.lanes_bytes += local.room.storage_bytes() - before;
         for id in waiting {
             self.enter(id);
         }
-    }
-
-    /// At the home: a member's message gets its version.
-    pub(crate) fn publish_at_home(&mut self, from: ShardId, mail: PublishMail) {
-        let PublishMail { room, lane, user, said, conn, sequence } = mail;
-        let is_chat = matches!(said, Utterance::Chat(_));
-        let mut message = proto::RoomMessage { user_id: user.0, ..Default::default() };
-        match said {
-            Utterance::Opaque(data) => message.data = data,
-            Utterance::Chat(text) => message.text = text,
-        }
-        let mail = match self.say_in_room(room, lane, message) {
-            Some((epoch, version)) => {
-                let version = version + u64::from(is_chat && active(Bug::ChatMisstamped));
-                Mail::Published { conn, room, epoch, lane, version, is_chat, sequence }
-            }
-            None => Mail::Chat(ChatMail::Discarded { conn, sequence }),
-        };
-        self.post(from, mail);
-    }
-
-    /// At the home: the service says something.
-    pub(crate) fn publish_for_service(
-        &mut self,
-        messages: ServiceMessages,
-    ) -> Result<OperatorAnswer, OperatorError> {
-        let ServiceMessages { room, lane, messages } = messages;
-        let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
-        let (epoch, first_version) = (home.epoch(), home.next_version(lane));
-        for data in messages {
-            self.say_in_room(room, lane, proto::RoomMessage { data, ..Default::default() });
-        }
-        let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
-        let last_version = home.next_version(lane) - 1;
-        Ok(OperatorAnswer::Published(Published { epoch, first_version, last_version }))
-    }
-
-    /// At the home: gives a message its version and sends it out; the room's epoch and the version
-    /// come back.
-    pub(crate) fn say_in_room(
-        &mut self,
-        room: RoomId,
-        lane: Lane,
-        message: proto::RoomMessage,
-    ) -> Option<(u64, u64)> {
-        self.publish_to_room(room, lane, proto::notification::Payload::RoomMessage(message), None)
-    }
-
-    /// At the home: encodes a notification once per encoding and posts it once per shard. The
-    /// room's epoch and the message's version come back.
-    pub(crate) fn publish_to_room(
-        &mut self,
-        room: RoomId,
-        lane: Lane,
-        payload: proto::notification::Payload,
-        after: Option<(ShowId, EventNumber)>,
-    ) -> Option<(u64, u64)> {
-        let server_time_ms = self.clock.unix_ms(self.now);
-        let home = self.home_room(room)?;
-        let before = home.storage_bytes();
-        let (epoch, version) = (home.epoch(), home.next_version(lane));
-        let stamp = messages::stamp(room, epoch, lane, version);
-        let frame = messages::notification(server_time_ms, Some(stamp), payload);
-        let frames = Encoding::ALL.map(|encoding| messages::room_frame(encoding, &frame));
-        let may_grow = self.rooms.may_grow(lane);
-        let Home { room: home, after: told, .. } = self.rooms.homes.get_mut(&room)?;
-        home.append(lane, &frames, may_grow);
-        *told = after.or(*told);
-        self.rooms.lanes_bytes += home.storage_bytes() - before;
-        let subscribers: Vec<_> = home.subscribers().collect();
-        self.counters.room_messages += 1;
-        for (shard, wanted) in subscribers {
-            let frames =
-                std::array::from_fn(|encoding| wanted[encoding].then(|| frames[encoding].clone()));
-            let mail = RoomFrames { room, epoch, lane, version, after, frames };
-            self.post(shard, Mail::RoomFrames(Box::new(mail)));
-        }
-        Some((epoch, version))
     }
 
     /// A room's message has come, once for all its members here.
@@ -549,10 +603,13 @@ impl Shard {
     }
 
     fn append_frames(&mut self, index: u32, mail: &RoomFrames) {
-        let may_grow = self.rooms.may_grow(mail.lane);
-        let room = self.rooms.local_mut(index);
+        let (now, may_grow) = (self.now, self.rooms.may_grow(mail.lane));
+        let local = &mut self.rooms.locals[index as usize];
+        local.state = mail.state.or(local.state);
+        local.note_cost(mail);
+        let room = &mut local.room;
         let before = room.storage_bytes();
-        if room.append(mail.lane, mail.version, &mail.frames, may_grow) {
+        if room.append(now, mail.lane, mail.span, &mail.frames, may_grow) {
             self.push.sweeping[mail.lane.index()].push_back(index);
         }
         let room = self.rooms.local(index);
@@ -569,6 +626,7 @@ impl Shard {
         conn.cursors[lane.index()] = low_bits(oldest);
         let (index, user) = (conn.room, conn.user);
         self.counters.gap_versions += oldest - wanted;
+        self.rooms.local_mut(index).tallies[lane.index()].skipped += oldest - wanted;
         let gap = proto::Gap {
             room_id: self.rooms.id(index).0,
             epoch: self.rooms.local(index).epoch,
@@ -576,28 +634,35 @@ impl Shard {
             first_missing: wanted,
             last_missing: oldest - 1,
         };
+        let (room, state) = (self.rooms.id(index), self.rooms.locals[index as usize].state);
         self.notify(id, proto::notification::Payload::Gap(gap));
+        if let Some(state) = state {
+            let info = messages::room_info(room, state);
+            self.notify(id, proto::notification::Payload::RoomInfo(info));
+        }
         if lane == Lane::High {
             let room = self.rooms.id(index);
             self.quiz_missed(id, user, room);
         }
     }
 
-    fn refuse_join(&mut self, id: ConnId) {
+    pub(super) fn refuse_join(&mut self, id: ConnId, reason: proto::Reason, text: &str) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let wish = conn.entry.take().and_then(|entry| entry.join);
         let sequence = wish.map(|wish| wish.sequence).unwrap_or_default();
         self.leave_room(id);
-        let failure = messages::failure(proto::Reason::RoomFull, "this host has no more rooms");
-        self.refuse(id, &sequence, failure);
+        self.refuse(id, &sequence, messages::failure(reason, text));
     }
 
     /// The home's room, made if there is none. Where there are too many, the one that makes way is
     /// that which no shard has wanted for longest; a show's room is made in any case.
-    fn home_room(&mut self, room: RoomId) -> Option<&mut HomeRoom> {
+    pub(super) fn home_room(&mut self, room: RoomId) -> Option<&mut Home> {
         if !self.rooms.homes.contains_key(&room) {
+            if self.has_ended(room) {
+                return None;
+            }
             if self.rooms.homes.len() >= ROOMS_MAX {
                 let unwanted = self.rooms.unwanted_homes();
                 let unwanted = unwanted.filter(|(room, _)| !self.carries_show(*room));
@@ -611,13 +676,22 @@ impl Shard {
             let epoch = 1 + self.entropy.below((1 << 53) - 1);
             let lane_bytes_max = self.config.lane_bytes_max;
             let home = HomeRoom::new(epoch, self.placement.shard_count(), lane_bytes_max);
-            let home = Home { room: home, after: None, used_at: self.now };
+            let home = Home {
+                room: home,
+                after: None,
+                queues: TickQueues::default(),
+                tick_at: None,
+                reports: vec![RoomReport::default(); usize::from(self.placement.shard_count())],
+                told: None,
+                gift_credit: (u64::MAX, self.now),
+                used_at: self.now,
+            };
             self.rooms.homes.insert(room, home);
             // There may be no connection that had it begun.
             self.begin_patrol();
         }
         let home = self.rooms.homes.get_mut(&room)?;
         home.used_at = self.now;
-        Some(&mut home.room)
+        Some(home)
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod limits;
+mod downlink;
 mod several;
 mod short;
 
@@ -22,7 +23,7 @@ use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition
 use crate::quiz::director::Command;
 use crate::quiz::money::Cents;
 use crate::room::lane::Lane;
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Downlink};
 use crate::shard::input::SendResult;
 use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::ServiceMessages;
@@ -148,7 +149,7 @@ impl Stage {
     /// The service says something in a room.
     fn say(&mut self, room: RoomId) {
         let messages = vec![Bytes::from_static(&[b'x'; 20])];
-        let messages = ServiceMessages { room, lane: Lane::High, messages };
+        let messages = ServiceMessages { room, lane: Lane::High, kind: 0, messages };
         self.step(Input::Operator { ticket: 1, request: OperatorRequest::Publish(messages) });
     }
 
@@ -217,6 +218,20 @@ impl Heard {
         found.unwrap_or_else(|| panic!("no reply to {sequence}: {self:?}"))
     }
 
+    fn epoch(&self) -> u64 {
+        let joined = self.frames.iter().find_map(|frame| match &frame.body {
+            Some(proto::server_frame::Body::Business(it)) => match &it.body {
+                Some(proto::business::Body::Response(it)) => match &it.payload {
+                    Some(proto::response::Payload::Joined(joined)) => Some(joined.epoch),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        });
+        joined.unwrap()
+    }
+
     /// Versions of the low lane, and gaps as the last version that is missing.
     fn low_lane(&self) -> Vec<(&'static str, u64)> {
         let mut found = Vec::new();
@@ -255,6 +270,7 @@ fn a_shard(me: ShardId, shard_count: u16, force_retry_percent: u8) -> Shard {
             force_retry_percent,
             retry_after_max_ms: 0,
         },
+        downlink: Downlink { info_interval_ms: 0, ..Downlink::default() },
         chat: ChatSettings::unlimited(),
         words: Arc::default(),
     };
@@ -394,8 +410,11 @@ fn a_gap_precedes_what_follows_it() {
     let mut stage = Stage::new();
     let conn = stage.enter(1);
     // More than the lane holds, before anything is sent: the sweep meets a lapped reader.
-    let bytes = (0..40).flat_map(|_| chat()).collect();
-    stage.receive(conn, bytes);
+    for _ in 0..40 {
+        stage.receive(conn, chat());
+        stage.now = stage.now + Duration::from_millis(500);
+        stage.step(Input::Tick);
+    }
     stage.send();
     let lane = stage.heard(conn).low_lane();
     let (first, missing) = lane[0];

@@ -79,7 +79,29 @@ impl World {
         stamp: &proto::RoomStamp,
         payload: Option<&proto::notification::Payload>,
     ) {
-        let Some(proto::notification::Payload::RoomMessage(message)) = payload else { return };
+        match payload {
+            Some(proto::notification::Payload::RoomMessage(message)) => {
+                self.hear_message(message, stamp);
+            }
+            Some(proto::notification::Payload::RoomBatch(batch)) => {
+                let mut messages = batch.messages.iter();
+                let thinned: u32 = batch.thinned.iter().map(|byte| byte.count_ones()).sum();
+                for offset in 0..thinned as usize + batch.messages.len() {
+                    let byte = batch.thinned.get(offset / 8).copied().unwrap_or(0);
+                    if byte & 1 << (offset % 8) != 0 {
+                        continue;
+                    }
+                    if let Some(message) = messages.next() {
+                        let version = stamp.version + offset as u64;
+                        self.hear_message(message, &proto::RoomStamp { version, ..*stamp });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn hear_message(&mut self, message: &proto::RoomMessage, stamp: &proto::RoomStamp) {
         // Opaque data is told apart by nobody and no text.
         let user = if message.text.is_empty() { 0 } else { message.user_id };
         self.chats.heard(user, &message.text, stamp, &mut self.findings);

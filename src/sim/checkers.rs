@@ -7,6 +7,7 @@ pub(crate) mod offers;
 pub(crate) mod promises;
 pub(crate) mod seals;
 pub(crate) mod secrecy;
+pub(crate) mod sums;
 
 use std::fmt;
 
@@ -27,6 +28,9 @@ pub enum Promise {
     Money,
     /// Versions of a lane come in order on a connection, without silent holes, across resumes.
     Lanes,
+    /// Of every message and member it is known whether it was delivered, thinned out, skipped, or
+    /// the member was gone.
+    Sums,
     /// Nobody is out for a question that was not offered.
     Offers,
     /// Nothing tells before the reveal.

@@ -8,7 +8,7 @@ use crate::chat::settings::ChatSettings;
 use crate::chat::words::{Action, WordList};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::money::Cents;
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Downlink};
 use crate::sim::dice::Dice;
 
 /// A room that carries no show.
@@ -64,6 +64,7 @@ pub(crate) struct Setup {
     pub(crate) known: Vec<Vec<OptionIndex>>,
     pub(crate) faults: Faults,
     pub(crate) admission: Admission,
+    pub(crate) downlink: Downlink,
     pub(crate) lane_bytes_max: usize,
     pub(crate) spill_bytes_max: usize,
     pub(crate) idle_timeout_ms: u32,
@@ -103,6 +104,15 @@ impl Setup {
             force_retry_percent: if retries { dice.pick(&[5, 20, 60]) } else { 0 },
             retry_after_max_ms: dice.pick(&[0, 300, 2_000]),
         };
+        let downlink = Downlink {
+            tick_ms: dice.pick(&[1, 60, 200]),
+            tick_max_ms: dice.pick(&[1, 400]),
+            large_members: dice.pick(&[0, 20]),
+            low_rate_max: dice.pick(&[0, 2, 100]),
+            info_interval_ms: dice.pick(&[0, 300]),
+            egress_bytes_per_s: dice.pick(&[0, 0, 20_000, 200_000]),
+            ..Downlink::default()
+        };
         let lane_bytes_max = dice.pick(&[900, 1_500, 8_000, 1 << 20]);
         let spill_bytes_max = dice.pick(&[2_000, 16_000, 65_536]);
         let idle_timeout_ms = dice.pick(&[2_500, 4_000, 8_000]);
@@ -119,6 +129,7 @@ impl Setup {
             shows,
             faults,
             admission,
+            downlink,
             lane_bytes_max,
             spill_bytes_max,
             idle_timeout_ms,
@@ -131,6 +142,12 @@ impl Setup {
             whim_permille: if dice.below(2) == 0 { 0 } else { 120 },
             twin,
         }
+    }
+
+    /// Whether a player takes compressed messages. Not where two runs are compared: the size of what
+    /// was compressed depends on random bytes.
+    pub(crate) fn offers_deflate(&self, player: usize) -> bool {
+        self.twin.is_none() && self.seed.is_multiple_of(2) && player.is_multiple_of(2)
     }
 
     /// The same world, in which only one question's correct option is another.

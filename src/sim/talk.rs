@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::base::ids::{OptionIndex, QuestionIndex, RoomId, ShowId};
+use crate::room::lane::{Lane, Span};
 use crate::sim::checkers::Promise;
+use crate::sim::checkers::lanes::lane_index;
 use crate::sim::network::{Asked, Break, Stage};
 use crate::sim::player::{Act, Wish};
 use crate::sim::truth::{Reply, SentAnswer};
@@ -16,7 +18,7 @@ use crate::wire::codec::{
 use crate::wire::frame::encode_masked_close;
 use crate::wire::message::Message;
 use crate::wire::proto;
-use crate::wire::upgrade::{Accept, ClientRequest, parse_accept};
+use crate::wire::upgrade::{Accept, ClientRequest, parse_accept, parse_accept_offering};
 
 /// `replaced` in the table of close codes.
 const REPLACED: u16 = 4_000;
@@ -36,7 +38,13 @@ impl World {
         let in_target = it.dice.permille(700);
         let nonce = it.dice.bytes();
         let room = it.room.0;
-        let position = it.positions.get(&room).copied().filter(|_| resume);
+        let mut position = it.positions.get(&room).copied().filter(|_| resume);
+        if let Some((_, seen, _)) = &mut position
+            && it.dice.permille(200)
+        {
+            // As if the newest message had not been kept: perhaps the middle of a batch.
+            seen[2] = seen[2].saturating_sub(1);
+        }
         let with_low = it.dice.permille(500);
         let mut target = "/".to_string();
         let mut wish = None;
@@ -58,7 +66,12 @@ impl World {
         }
         let encoding = self.links[link].encoding;
         let request = ClientRequest { host: "quiz.example", target: &target, encoding, nonce };
-        let bytes = request.to_bytes();
+        let bytes = if self.setup.offers_deflate(player) {
+            self.races.deflate_offered += 1;
+            request.to_bytes_offering_deflate()
+        } else {
+            request.to_bytes()
+        };
         self.links[link].target = target;
         self.links[link].nonce = nonce;
         self.client_writes(link, bytes, None);
@@ -229,6 +242,7 @@ impl World {
 
     /// Bytes that the client reads.
     pub(crate) fn listen(&mut self, link: usize, bytes: &mut [u8]) {
+        let offers = self.setup.offers_deflate(self.links[link].player);
         let it = &mut self.links[link];
         let mut rest: Vec<u8>;
         let bytes = match &mut it.stage {
@@ -243,7 +257,8 @@ impl World {
                 so_far.extend_from_slice(bytes);
                 let (target, nonce, encoding) = (it.target.as_str(), it.nonce, it.encoding);
                 let request = ClientRequest { host: "quiz.example", target, encoding, nonce };
-                match parse_accept(so_far, &request) {
+                let accepted = if offers { parse_accept_offering } else { parse_accept };
+                match accepted(so_far, &request) {
                     Accept::Incomplete => return,
                     Accept::Accepted { consumed } => {
                         rest = so_far.split_off(consumed);
@@ -260,7 +275,8 @@ impl World {
         };
         let encoding = it.encoding;
         let mut heard = Vec::new();
-        let decoded = self.decoder.decode(&mut it.pending, bytes, |message| {
+        let inflater = offers.then_some(&mut self.inflater);
+        let decoded = self.decoder.decode_with(&mut it.pending, inflater, bytes, |message| {
             heard.push(match &message {
                 Message::Close(close) => Heard::Close(close.map(|close| close.code)),
                 message => match decode_server(encoding, message) {
@@ -410,7 +426,13 @@ impl World {
     fn hear_notification(&mut self, link: usize, notification: proto::Notification) {
         use proto::notification::Payload;
         if let Some(stamp) = &notification.stamp {
-            self.links[link].lanes.message(stamp, &mut self.findings);
+            let heard = span(stamp.version, notification.payload.as_ref());
+            self.races.batches += u64::from(heard.versions > 1);
+            self.races.thinned += u64::from(heard.versions - heard.carried);
+            self.links[link].lanes.message(stamp, heard, &mut self.findings);
+            if let Some(lane) = lane_index(stamp.lane) {
+                self.heard[self.links[link].host].message(Lane::ALL[lane], heard);
+            }
             if stamp.lane() == proto::Lane::Low {
                 self.hear_low(stamp, notification.payload.as_ref());
             }
@@ -421,6 +443,10 @@ impl World {
                 self.races.gaps += 1;
                 self.races.gaps_high += u64::from(gap.lane() == proto::Lane::High);
                 self.links[link].lanes.gap(&gap, &mut self.findings);
+                if let Some(lane) = lane_index(gap.lane) {
+                    let versions = gap.last_missing + 1 - gap.first_missing;
+                    self.heard[self.links[link].host].gap(Lane::ALL[lane], versions);
+                }
                 self.note_position(link);
             }
             Some(Payload::Question(question)) => self.hear_question(link, &question),
@@ -445,6 +471,9 @@ impl World {
             }
             Some(
                 Payload::RoomMessage(_)
+                | Payload::RoomBatch(_)
+                | Payload::RoomInfo(_)
+                | Payload::RoomClosed(_)
                 | Payload::ShowState(_)
                 | Payload::Settled(_)
                 | Payload::QuestionExtended(_),
@@ -491,6 +520,17 @@ impl World {
             self.result_opened(show, question, opened);
         }
     }
+}
+
+/// The versions that a frame stands for.
+fn span(first: u64, payload: Option<&proto::notification::Payload>) -> Span {
+    let Some(proto::notification::Payload::RoomBatch(batch)) = payload else {
+        return Span::one(first);
+    };
+    let count = batch.messages.len() + usize::from(batch.info.is_some());
+    let carried = u32::try_from(count).unwrap_or(u32::MAX);
+    let thinned: u32 = batch.thinned.iter().map(|byte| byte.count_ones()).sum();
+    Span { first, versions: carried + thinned, carried }
 }
 
 /// The answer that a sequence stands for.

@@ -19,6 +19,7 @@ use crate::sim::checkers::model::Model;
 use crate::sim::checkers::promises::Watch;
 use crate::sim::checkers::seals::Seals;
 use crate::sim::checkers::secrecy::Tape;
+use crate::sim::checkers::sums::HeardSums;
 use crate::sim::checkers::{Findings, Promise};
 use crate::sim::dice::Dice;
 use crate::sim::host::Host;
@@ -28,6 +29,7 @@ use crate::sim::player::{Act, Player};
 use crate::sim::races::Races;
 use crate::sim::setup::Setup;
 use crate::sim::truth::SentAnswer;
+use crate::wire::deflate::Inflater;
 use crate::wire::message::{Decoder, Role};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
@@ -117,6 +119,8 @@ pub(crate) struct World {
     pub(crate) findings: Findings,
     pub(crate) model: Model,
     pub(crate) watch: Watch,
+    /// What clients heard, by host.
+    pub(crate) heard: Vec<HeardSums>,
     pub(crate) seals: Seals,
     pub(crate) chats: Chats,
     /// Written only where two runs are to be compared.
@@ -126,6 +130,8 @@ pub(crate) struct World {
     /// The commitments of questions, by show and place.
     pub(crate) commitments: BTreeMap<(usize, u32), Vec<u8>>,
     pub(crate) decoder: Decoder,
+    /// Of clients that take compressed messages.
+    pub(crate) inflater: Inflater,
     /// The stamp of the bytes that a shard is taking in.
     pub(crate) answer_in_hand: Option<Time>,
 }
@@ -156,12 +162,14 @@ impl World {
             races: Races::default(),
             findings: Findings::default(),
             model: Model::new(placement, &setup.shows),
+            heard: vec![HeardSums::default(); shards],
             watch: Watch::new(shards, setup.shows.len()),
             seals: Seals::default(),
             chats: Chats::default(),
             tape: tape.then(Tape::default),
             quiet_since: None,
             commitments: BTreeMap::new(),
+            inflater: Inflater::default(),
             decoder: Decoder { role: Role::Client, message_bytes_max: 1 << 20 },
             answer_in_hand: None,
             setup,
@@ -297,6 +305,7 @@ fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
         limits: ConnectionLimits::default(),
         echo: false,
         admission: setup.admission,
+        downlink: setup.downlink.clone(),
         chat: setup.chat,
         words: setup.words.clone(),
     };

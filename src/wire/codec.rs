@@ -76,6 +76,32 @@ impl Encoding {
     }
 }
 
+/// How a connection gets a room's messages: in which encoding, and whether compressed. A compressed
+/// frame is one that all connections of the form share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// How they are written.
+    pub encoding: Encoding,
+    /// Whether they are compressed where that makes them shorter.
+    pub is_deflated: bool,
+}
+
+impl Form {
+    /// All of them, in the order of [`Form::index`]; the others are made from the first.
+    pub const ALL: [Form; 4] = [
+        Form { encoding: Encoding::Proto, is_deflated: false },
+        Form { encoding: Encoding::Json, is_deflated: false },
+        Form { encoding: Encoding::Proto, is_deflated: true },
+        Form { encoding: Encoding::Json, is_deflated: true },
+    ];
+
+    /// The place in a table that has one entry per form.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.encoding.index() + if self.is_deflated { Encoding::ALL.len() } else { 0 }
+    }
+}
+
 /// Why a message is not a frame of ours.
 #[derive(Debug, Error)]
 pub enum CodecError {

@@ -78,6 +78,9 @@ pub enum FrameError {
         /// The limit.
         limit: usize,
     },
+    /// What is marked as compressed is not (RFC 7692 §6.2).
+    #[error("a compressed message is not valid DEFLATE")]
+    Deflate,
     /// A text is UTF-8 (RFC 6455 §8.1).
     #[error("a text message is not valid UTF-8")]
     InvalidUtf8,
@@ -103,7 +106,9 @@ impl FrameError {
             FrameError::MessageTooLarge { .. } | FrameError::TooManyFragments { .. } => {
                 CloseReason::TooLarge
             }
-            FrameError::InvalidUtf8 | FrameError::CloseReasonInvalid => CloseReason::InvalidData,
+            FrameError::InvalidUtf8 | FrameError::CloseReasonInvalid | FrameError::Deflate => {
+                CloseReason::InvalidData
+            }
             FrameError::ReservedBits
             | FrameError::ReservedOpcode { .. }
             | FrameError::MaskMissing
@@ -147,6 +152,8 @@ pub(super) enum Kind {
 pub(super) struct Head {
     pub(super) kind: Kind,
     pub(super) is_final: bool,
+    /// The message that it begins is compressed (RFC 7692 §6).
+    pub(super) is_compressed: bool,
     pub(super) mask: Option<[u8; 4]>,
     pub(super) payload_bytes: usize,
 }
@@ -157,6 +164,8 @@ pub(super) struct HeadRules {
     /// Which side we are.
     pub(super) role: Role,
     pub(super) message_bytes_max: usize,
+    /// Whether messages may be compressed.
+    pub(super) deflate: bool,
     /// Bytes of the message that was begun, if one was.
     pub(super) begun_bytes: Option<usize>,
 }
@@ -179,7 +188,10 @@ pub(super) fn parse_head(
 }
 
 fn check_head(header: &FrameHeader, length: u64, rules: HeadRules) -> Result<Head, FrameError> {
-    if header.rsv1 || header.rsv2 || header.rsv3 {
+    // The first bit stands on the first frame of a compressed message only (RFC 7692 §6).
+    let begins_message = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+    let may_be_compressed = rules.deflate && begins_message;
+    if header.rsv1 && !may_be_compressed || header.rsv2 || header.rsv3 {
         return Err(FrameError::ReservedBits);
     }
     match (rules.role, header.mask) {
@@ -217,7 +229,8 @@ fn check_head(header: &FrameHeader, length: u64, rules: HeadRules) -> Result<Hea
         .ok()
         .filter(|_| message_bytes <= limit_bytes as u64)
         .ok_or(FrameError::MessageTooLarge { message_bytes, limit_bytes })?;
-    Ok(Head { kind, is_final: header.is_final, mask: header.mask, payload_bytes })
+    let (is_final, is_compressed) = (header.is_final, header.rsv1);
+    Ok(Head { kind, is_final, is_compressed, mask: header.mask, payload_bytes })
 }
 
 fn kind_of(opcode: OpCode) -> Result<Kind, FrameError> {
@@ -263,6 +276,16 @@ pub(super) fn write_header(
 #[must_use]
 pub fn header_bytes(payload_bytes: usize) -> usize {
     FrameHeader::default().len(payload_bytes as u64)
+}
+
+/// Where the payload of an unmasked frame begins that was written here.
+#[must_use]
+pub fn payload_start(frame: &[u8]) -> usize {
+    match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    }
 }
 
 /// Appends a whole frame as a server sends it, without a mask.

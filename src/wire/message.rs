@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 pub use tungstenite::protocol::Role;
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use super::deflate::{InflateError, Inflater};
 use super::frame::parse_head;
 use super::frame::{CONTROL_BYTES_MAX, FrameError, HEADER_BYTES_MAX, Head, HeadRules, Kind};
 use super::mask::apply_mask;
@@ -102,11 +103,52 @@ enum Partial {
 #[derive(Debug)]
 struct Begun {
     is_text: bool,
+    /// Its bytes are compressed; whether it is text is seen when it is whole.
+    is_compressed: bool,
     bytes: Vec<u8>,
     /// The start of `bytes` that was checked; behind it stands at most one incomplete character.
     valid_bytes: usize,
     /// Fragments that have come wholly.
     fragments: usize,
+}
+
+/// Where whole messages go, decompressed on the way.
+struct Plain<'a, V> {
+    inflater: Option<&'a mut Inflater>,
+    bytes_max: usize,
+    visit: &'a mut V,
+}
+
+impl<V> Plain<'_, V>
+where
+    V: FnMut(Message<'_>) -> ControlFlow<()>,
+{
+    fn message(
+        &mut self,
+        is_text: bool,
+        is_compressed: bool,
+        payload: &[u8],
+    ) -> Result<After, FrameError> {
+        let payload = match &mut self.inflater {
+            Some(inflater) if is_compressed => {
+                let limit_bytes = self.bytes_max;
+                inflater.inflate(payload, limit_bytes).map_err(|error| match error {
+                    InflateError::TooLarge => FrameError::MessageTooLarge {
+                        message_bytes: limit_bytes as u64 + 1,
+                        limit_bytes,
+                    },
+                    InflateError::Corrupt => FrameError::Deflate,
+                })?
+            }
+            _ => payload,
+        };
+        let message = if is_text {
+            Message::Text(std::str::from_utf8(payload).map_err(|_| FrameError::InvalidUtf8)?)
+        } else {
+            Message::Binary(payload)
+        };
+        Ok(after(message, self.visit))
+    }
 }
 
 /// What is done with a connection after a frame.
@@ -128,9 +170,26 @@ impl Decoder {
         &self,
         pending: &mut Option<Box<Pending>>,
         input: &mut [u8],
+        visit: impl FnMut(Message<'_>) -> ControlFlow<()>,
+    ) -> Result<Decoded, FrameError> {
+        self.decode_with(pending, None, input, visit)
+    }
+
+    /// The same on a connection on which messages may be compressed, with an `inflater` that all
+    /// such connections may share.
+    ///
+    /// # Errors
+    /// Like [`Self::decode`]; a message that becomes larger than it may be is one as well.
+    pub fn decode_with(
+        &self,
+        pending: &mut Option<Box<Pending>>,
+        inflater: Option<&mut Inflater>,
+        input: &mut [u8],
         mut visit: impl FnMut(Message<'_>) -> ControlFlow<()>,
     ) -> Result<Decoded, FrameError> {
-        let result = self.decode_all(pending, input, &mut visit);
+        let bytes_max = self.message_bytes_max;
+        let mut plain = Plain { inflater, bytes_max, visit: &mut visit };
+        let result = self.decode_all(pending, input, &mut plain);
         let keep = matches!(result, Ok(Decoded::All | Decoded::Stopped { .. }));
         if !keep || pending.as_ref().is_some_and(|pending| pending.is_empty()) {
             *pending = None;
@@ -142,7 +201,7 @@ impl Decoder {
         &self,
         pending: &mut Option<Box<Pending>>,
         input: &mut [u8],
-        visit: &mut V,
+        out: &mut Plain<'_, V>,
     ) -> Result<Decoded, FrameError>
     where
         V: FnMut(Message<'_>) -> ControlFlow<()>,
@@ -150,7 +209,9 @@ impl Decoder {
         let mut consumed = 0;
         while consumed < input.len() {
             let rest = &mut input[consumed..];
-            let Some((head, taken, header_bytes)) = self.head(pending, rest)? else {
+            let Some((head, taken, header_bytes)) =
+                self.head(pending, rest, out.inflater.is_some())?
+            else {
                 return Ok(Decoded::All);
             };
             let payload_bytes = (head.payload_bytes - taken).min(rest.len() - header_bytes);
@@ -160,9 +221,9 @@ impl Decoder {
             }
             consumed += header_bytes + payload_bytes;
             let after = if payload_bytes == head.payload_bytes {
-                self.whole_frame(pending, head, payload, visit)?
+                self.whole_frame(pending, head, payload, out)?
             } else {
-                self.part_of_frame(pending, head, taken, payload, visit)?
+                self.part_of_frame(pending, head, taken, payload, out)?
             };
             match after {
                 After::Continue => {}
@@ -180,11 +241,13 @@ impl Decoder {
         &self,
         pending: &mut Option<Box<Pending>>,
         rest: &[u8],
+        deflate: bool,
     ) -> Result<Option<(Head, usize, usize)>, FrameError> {
         let begun = pending.as_ref().and_then(|pending| pending.message.as_ref());
         let rules = HeadRules {
             role: self.role,
             message_bytes_max: self.message_bytes_max,
+            deflate,
             begun_bytes: begun.map(|begun| begun.bytes.len()),
         };
         let partial = pending
@@ -219,28 +282,28 @@ impl Decoder {
         pending: &mut Option<Box<Pending>>,
         head: Head,
         payload: &[u8],
-        visit: &mut V,
+        out: &mut Plain<'_, V>,
     ) -> Result<After, FrameError>
     where
         V: FnMut(Message<'_>) -> ControlFlow<()>,
     {
-        let message = match head.kind {
-            Kind::Text if head.is_final => {
-                Message::Text(std::str::from_utf8(payload).map_err(|_| FrameError::InvalidUtf8)?)
+        match head.kind {
+            Kind::Text | Kind::Binary if head.is_final => {
+                out.message(head.kind == Kind::Text, head.is_compressed, payload)
             }
-            Kind::Binary if head.is_final => Message::Binary(payload),
-            Kind::Ping | Kind::Pong | Kind::Close => control(head.kind, payload)?,
+            Kind::Ping | Kind::Pong | Kind::Close => {
+                Ok(after(control(head.kind, payload)?, out.visit))
+            }
             Kind::Text | Kind::Binary | Kind::Continuation => {
                 let pending = pending.get_or_insert_default();
-                pending.add(head.kind, payload, self.message_bytes_max)?;
-                return if head.is_final {
-                    pending.end_message(visit)
+                pending.add(&head, payload, self.message_bytes_max)?;
+                if head.is_final {
+                    pending.end_message(out)
                 } else {
                     pending.end_fragment(self.message_bytes_max)
-                };
+                }
             }
-        };
-        Ok(after(message, visit))
+        }
     }
 
     /// A frame whose payload arrives in several pieces, of which `payload` is one.
@@ -250,7 +313,7 @@ impl Decoder {
         head: Head,
         taken: usize,
         payload: &[u8],
-        visit: &mut V,
+        out: &mut Plain<'_, V>,
     ) -> Result<After, FrameError>
     where
         V: FnMut(Message<'_>) -> ControlFlow<()>,
@@ -262,7 +325,7 @@ impl Decoder {
         } else if !payload.is_empty() {
             // An empty piece (only the header came) begins no message, because the payload may
             // still arrive in one piece.
-            pending.add(head.kind, payload, self.message_bytes_max)?;
+            pending.add(&head, payload, self.message_bytes_max)?;
         }
         let taken = taken + payload.len();
         if taken < head.payload_bytes {
@@ -271,10 +334,10 @@ impl Decoder {
         }
         if is_control {
             let payload = std::mem::take(&mut pending.control);
-            return Ok(after(control(head.kind, &payload)?, visit));
+            return Ok(after(control(head.kind, &payload)?, out.visit));
         }
         if head.is_final {
-            pending.end_message(visit)
+            pending.end_message(out)
         } else {
             pending.end_fragment(self.message_bytes_max)
         }
@@ -294,16 +357,17 @@ impl Pending {
     }
 
     /// Adds `payload` to the message that was begun, or begins one of this kind with it.
-    fn add(&mut self, kind: Kind, payload: &[u8], bytes_max: usize) -> Result<(), FrameError> {
+    fn add(&mut self, head: &Head, payload: &[u8], bytes_max: usize) -> Result<(), FrameError> {
         let begun = self.message.get_or_insert_with(|| Begun {
-            is_text: kind == Kind::Text,
+            is_text: head.kind == Kind::Text,
+            is_compressed: head.is_compressed,
             bytes: Vec::new(),
             valid_bytes: 0,
             fragments: 0,
         });
         grow(&mut begun.bytes, payload.len(), bytes_max);
         begun.bytes.extend_from_slice(payload);
-        if begun.is_text { begun.check_text() } else { Ok(()) }
+        if begun.is_text && !begun.is_compressed { begun.check_text() } else { Ok(()) }
     }
 
     /// A fragment that is not the last has come wholly. Fragments may be empty, so that the size of
@@ -319,18 +383,14 @@ impl Pending {
         }
     }
 
-    fn end_message<V>(&mut self, visit: &mut V) -> Result<After, FrameError>
+    fn end_message<V>(&mut self, out: &mut Plain<'_, V>) -> Result<After, FrameError>
     where
         V: FnMut(Message<'_>) -> ControlFlow<()>,
     {
         let Some(begun) = self.message.take() else {
             unreachable!("a message ends that was not begun: headers are checked against that");
         };
-        if !begun.is_text {
-            return Ok(after(Message::Binary(&begun.bytes), visit));
-        }
-        let text = std::str::from_utf8(&begun.bytes).map_err(|_| FrameError::InvalidUtf8)?;
-        Ok(after(Message::Text(text), visit))
+        out.message(begun.is_text, begun.is_compressed, &begun.bytes)
     }
 }
 

@@ -6,6 +6,7 @@
 //! use of HTTP, which is [`super::short`]'s.
 
 mod client;
+mod extension;
 mod refusal;
 mod target;
 #[cfg(test)]
@@ -23,7 +24,8 @@ use super::codec::Encoding;
 use crate::base::ids::RoomId;
 use crate::base::limits::{TOKEN_BYTES_MAX, UPGRADE_BYTES_MAX, UPGRADE_HEADERS_MAX};
 
-pub use client::{Accept, AcceptError, ClientRequest, parse_accept};
+pub use client::{Accept, AcceptError, ClientRequest, parse_accept, parse_accept_offering};
+pub use extension::DeflateTerms;
 pub use refusal::UpgradeError;
 pub use target::Resume;
 use target::Target;
@@ -84,6 +86,9 @@ pub struct UpgradeRequest {
     pub resume: Option<Resume>,
     /// `Sec-WebSocket-Key`: base64 of 16 bytes.
     pub key: String,
+    /// How messages may be compressed, if the client offers it. Whoever does not want that takes
+    /// it out.
+    pub deflate: Option<DeflateTerms>,
 }
 
 impl fmt::Debug for UpgradeRequest {
@@ -125,6 +130,11 @@ pub fn accept_response(request: &UpgradeRequest) -> Vec<u8> {
         // A client that offered none must not be told one (RFC 6455 §4.1).
         response.push_str("Sec-WebSocket-Protocol: ");
         response.push_str(request.encoding.subprotocol());
+        response.push_str("\r\n");
+    }
+    if let Some(terms) = request.deflate {
+        response.push_str("Sec-WebSocket-Extensions: ");
+        response.push_str(&terms.response());
         response.push_str("\r\n");
     }
     response.push_str("\r\n");
@@ -216,6 +226,7 @@ fn read_request(
         room: query.room,
         resume: query.resume,
         key: key.to_owned(),
+        deflate: DeflateTerms::negotiate(headers),
     })
 }
 

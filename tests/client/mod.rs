@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tidegate::net::{ListenSettings, PlaneSettings};
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::edge::EdgeSettings;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
-use tidegate::shard::config::Admission;
+use tidegate::shard::config::{Admission, Downlink};
 use tidegate::shard::limits::ConnectionLimits;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -55,6 +56,7 @@ pub(crate) fn settings(shards: u16) -> GatewaySettings {
             force_retry_percent: 0,
             retry_after_max_ms: 500,
         },
+        downlink: Downlink { info_interval_ms: 0, ..Downlink::default() },
         chat: ChatSettings::unlimited(),
         words: Arc::default(),
     }
@@ -77,6 +79,8 @@ pub(crate) fn token(user: u64) -> String {
 
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
+    /// Messages of a batch that were not asked for yet, each as if it had come alone.
+    unpacked: VecDeque<Json>,
 }
 
 impl Client {
@@ -87,7 +91,7 @@ impl Client {
         let protocol = "tidegate.v1.json".parse().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-        Client { socket }
+        Client { socket, unpacked: VecDeque::new() }
     }
 
     /// Connected, authenticated, and a member of a room.
@@ -119,12 +123,22 @@ impl Client {
         }
     }
 
-    /// The next notification with this payload, whole.
+    /// The next notification with this payload, whole. Messages of a batch come one by one.
     pub(crate) async fn notification(&mut self, payload: &str) -> Json {
         loop {
-            let notification = self.next().await["business"]["notification"].take();
+            let notification = match self.unpacked.pop_front() {
+                Some(notification) => notification,
+                None => self.next().await["business"]["notification"].take(),
+            };
             if !notification[payload].is_null() {
                 return notification;
+            }
+            let messages = notification["roomBatch"]["messages"].as_array().cloned();
+            for (place, message) in (0..).zip(messages.unwrap_or_default()) {
+                let mut stamp = notification["stamp"].clone();
+                let first: u64 = stamp["version"].as_str().unwrap().parse().unwrap();
+                stamp["version"] = json!((first + place).to_string());
+                self.unpacked.push_back(json!({"stamp": stamp, "roomMessage": message}));
             }
         }
     }

@@ -10,7 +10,7 @@ const RESPONSE_BYTES_MAX: usize = 16_384;
 pub(crate) struct Heard<'a> {
     /// Which client.
     pub(crate) index: u32,
-    /// RFC 6455 §5.2.
+    /// RFC 6455 §5.2; with the bit that says that the payload is compressed (RFC 7692 §6).
     pub(crate) opcode: u8,
     /// Header and payload on the wire.
     pub(crate) frame_bytes: usize,
@@ -121,19 +121,19 @@ fn header(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, String> {
     let [first, second, rest @ ..] = bytes else {
         return Ok(None);
     };
-    if second & 0x80 != 0 || first & 0x70 != 0 {
+    if second & 0x80 != 0 || first & 0x30 != 0 {
         return Err(format!("a server's frame begins with {first:02x} {second:02x}"));
     }
     let extended = match second {
         126 => 2,
         127 => 8,
-        _ => return Ok(Some((first & 0x0F, 2, usize::from(*second)))),
+        _ => return Ok(Some((first & 0x4F, 2, usize::from(*second)))),
     };
     let Some(length) = rest.get(..extended) else {
         return Ok(None);
     };
     let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-    Ok(Some((first & 0x0F, 2 + extended, length)))
+    Ok(Some((first & 0x4F, 2 + extended, length)))
 }
 
 #[cfg(test)]

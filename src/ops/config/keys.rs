@@ -408,6 +408,164 @@ pub static KEYS: &[Key] = &[
          queue per core. Never on loopback.",
     ),
     key(
+        "rooms",
+        "tick_ms",
+        integer!(rooms.tick_ms, 1, 60_000),
+        "Messages of the lanes mid and low go out together, at ticks that far apart; the first one \
+         after a silence goes at once.",
+    ),
+    key(
+        "rooms",
+        "tick_max_ms",
+        integer!(rooms.tick_max_ms, 1, 60_000),
+        "In large rooms a tick waits so long at most, while what waits does not fill a packet.",
+    ),
+    key(
+        "rooms",
+        "large_members",
+        integer!(rooms.large_members, 0, u32::MAX),
+        "Members from which on a room is large.",
+    ),
+    key(
+        "rooms",
+        "low_rate_max",
+        integer!(rooms.low_rate_max, 0, 1_000_000),
+        "Messages per second that go out in the low lane of one room; others are left out, for \
+         everybody alike. 0 means any number.",
+    ),
+    key(
+        "rooms",
+        "kept_kinds",
+        Kind::Text {
+            check: |text| kinds(text).map(drop),
+            place: |config| &mut config.rooms.kept_kinds,
+        },
+        "Kinds of messages that the service publishes and that are never left out, for example \
+         \"1,7\".",
+    ),
+    key(
+        "rooms",
+        "info_interval_ms",
+        integer!(rooms.info_interval_ms, 0, HOUR_MS),
+        "How often members are told, at most, how many they are and how fast they may chat and \
+         come back; 0 means never.",
+    ),
+    key(
+        "rooms",
+        "chat_per_minute",
+        integer!(rooms.chat_per_minute, 1, 6_000),
+        "Chat messages that a member sends per minute if nothing slows it down: with it and the \
+         number of members, the factor is computed that clients are told.",
+    ),
+    key(
+        "rooms",
+        "reconnects_per_s",
+        integer!(rooms.reconnects_per_s, 1, 10_000_000),
+        "Clients per second that the deployment lets in again: with it and the number of members, \
+         the time is computed over which clients spread their return.",
+    ),
+    key(
+        "rooms",
+        "slow_age_ms",
+        integer!(rooms.slow_age_ms, 1_000, 250_000),
+        "A client whose socket has taken nothing for so long is too slow.",
+    ),
+    key(
+        "rooms",
+        "slow_bytes_max",
+        integer!(rooms.slow_bytes_max, 4_096, limits::LANE_BYTES_MAX),
+        "So is one that takes nothing and has more than this to get in one lane.",
+    ),
+    key(
+        "rooms",
+        "slow_high",
+        Kind::Choice {
+            words: &["gap", "close"],
+            set: |config, word| config.rooms.slow_closes[0] = word == 1,
+            get: |config| usize::from(config.rooms.slow_closes[0]),
+        },
+        "What becomes of a client that is too slow for the high lane (gap: what is gone is skipped, nothing else): gap or close.",
+    ),
+    key(
+        "rooms",
+        "slow_mid",
+        Kind::Choice {
+            words: &["gap", "close"],
+            set: |config, word| config.rooms.slow_closes[1] = word == 1,
+            get: |config| usize::from(config.rooms.slow_closes[1]),
+        },
+        "What becomes of a client that is too slow for the lane mid: gap or close.",
+    ),
+    key(
+        "rooms",
+        "slow_low",
+        Kind::Choice {
+            words: &["gap", "close"],
+            set: |config, word| config.rooms.slow_closes[2] = word == 1,
+            get: |config| usize::from(config.rooms.slow_closes[2]),
+        },
+        "What becomes of a client that is too slow for the low lane: gap or close.",
+    ),
+    key(
+        "egress",
+        "line_rate_mbit",
+        integer!(egress.line_rate_mbit, 0, 10_000_000),
+        "What the host's line carries, in Mbit/s, an equal part for each shard. The high lane always \
+         goes out; chat is thinned out before the line is full. 0 means any number.",
+    ),
+    key(
+        "egress",
+        "viewers_max",
+        integer!(egress.viewers_max, 1, u32::MAX),
+        "Viewers on this host that the line is planned for. With a line rate, the ceilings below \
+         must fit into it.",
+    ),
+    key(
+        "egress",
+        "question_bytes_max",
+        integer!(egress.question_bytes_max, 64, 1 << 20),
+        "Bytes of the longest question as it is sent.",
+    ),
+    key(
+        "egress",
+        "questions_per_minute_max",
+        integer!(egress.questions_per_minute_max, 0, 600),
+        "Questions per minute, each with a reveal.",
+    ),
+    key(
+        "egress",
+        "key_bytes_max",
+        integer!(egress.key_bytes_max, 64, 1 << 20),
+        "Bytes of a reveal, or of a frame with a key.",
+    ),
+    key(
+        "egress",
+        "gift_rate_max",
+        integer!(egress.gift_rate_max, 1, 1_000_000),
+        "With a line rate: messages per second that the service may publish in the high lane of a \
+         room; what comes faster is refused and to be sent again.",
+    ),
+    key(
+        "egress",
+        "gift_bytes_max",
+        integer!(egress.gift_bytes_max, 16, limits::SERVICE_MESSAGE_BYTES_MAX),
+        "Bytes of such a message, with a line rate.",
+    ),
+    key(
+        "compression",
+        "enabled",
+        Kind::Boolean(|config| &mut config.compression.enabled),
+        "Clients that offer permessage-deflate get rooms' messages compressed, each once for all, \
+         and may compress theirs.",
+    ),
+    key(
+        "compression",
+        "bytes_min",
+        integer!(compression.bytes_min, 0, 1 << 20),
+        "Bytes of a frame from which on it is compressed; one that gets no shorter never is.",
+    ),
+    key("compression", "level", integer!(compression.level, 1, 9), "From 1 (fast) to 9 (small)."),
+    key(
         "quiz",
         "bucket_count",
         integer!(quiz.bucket_count, 1, limits::BUCKET_COUNT_MAX),
@@ -561,6 +719,19 @@ pub fn sections() -> Vec<&'static str> {
         }
     }
     sections
+}
+
+/// The numbers in a list such as `1,7`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn kinds(text: &str) -> Result<Vec<u32>, String> {
+    let number = |word: &str| {
+        let word = word.trim();
+        let number = word.parse().ok().filter(|kind| *kind > 0);
+        number.ok_or_else(|| format!("`{word}` is no kind; kinds are numbers from 1 on"))
+    };
+    text.split(',').map(number).collect()
 }
 
 /// The secret of a text that is long enough for HS256.

@@ -298,6 +298,9 @@ fn check_words_file(
     }
 }
 
+/// A question may keep the line busy for so long.
+const QUESTION_MS_MAX: u64 = 2_000;
+
 /// What must hold between keys that are each right by themselves.
 fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) {
     let mut check = |holds: bool, keys: [&str; 2], reason: String| {
@@ -341,6 +344,45 @@ fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) 
         ["operator.listen", "listen"],
         format!("{} is where clients connect; operators need another", config.operator.listen),
     );
+    check_egress(config, &mut check);
+}
+
+/// What always goes out must fit into the line, or the promise that it does is none.
+fn check_egress(config: &Config, check: &mut impl FnMut(bool, [&'static str; 2], String)) {
+    let egress = &config.egress;
+    if egress.line_rate_mbit == 0 {
+        return;
+    }
+    let bits = |bytes: u64| wire_bytes(bytes) * 8;
+    let per_minute = egress.questions_per_minute_max
+        * (bits(egress.question_bytes_max) + bits(egress.key_bytes_max))
+        + 60 * u64::from(egress.gift_rate_max) * bits(egress.gift_bytes_max as u64);
+    let needed_mbit = (per_minute / 60).saturating_mul(egress.viewers_max) / 1_000_000;
+    check(
+        needed_mbit <= egress.line_rate_mbit,
+        ["egress.line_rate_mbit", "egress.viewers_max"],
+        format!(
+            "{} viewers need {needed_mbit} Mbit/s for questions, reveals and gifts alone, and the \
+             line carries {}: lower a ceiling or the number of viewers",
+            egress.viewers_max, egress.line_rate_mbit
+        ),
+    );
+    let question_ms = bits(egress.question_bytes_max).saturating_mul(egress.viewers_max)
+        / (egress.line_rate_mbit * 1_000);
+    check(
+        question_ms <= QUESTION_MS_MAX,
+        ["egress.line_rate_mbit", "egress.question_bytes_max"],
+        format!(
+            "one question to {} viewers keeps the line busy for {question_ms} ms, and {} ms are what \
+             a countdown can spare",
+            egress.viewers_max, QUESTION_MS_MAX
+        ),
+    );
+}
+
+/// What bytes cost on the wire: TCP, IP and Ethernet add some to each segment.
+fn wire_bytes(bytes: u64) -> u64 {
+    bytes + bytes.div_ceil(1_448) * 90
 }
 
 fn origin_of(origins: &Origins, key: &str) -> Origin {

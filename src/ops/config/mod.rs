@@ -40,6 +40,12 @@ pub struct Config {
     pub proxy: ProxyConfig,
     /// The socket plane.
     pub net: NetConfig,
+    /// Rooms' messages.
+    pub rooms: RoomsConfig,
+    /// What may go out.
+    pub egress: EgressConfig,
+    /// What is compressed.
+    pub compression: CompressionConfig,
     /// The quiz.
     pub quiz: QuizConfig,
     /// What clients say in rooms.
@@ -164,6 +170,63 @@ pub struct NetConfig {
     pub steer_by_cpu: bool,
 }
 
+/// `[rooms]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomsConfig {
+    /// From one tick of a room to the next.
+    pub tick_ms: u64,
+    /// The same in large rooms while waiting saves bytes.
+    pub tick_max_ms: u64,
+    /// Members from which on a room is large.
+    pub large_members: u32,
+    /// Messages per second that go out in the low lane of one room, 0: any number.
+    pub low_rate_max: u32,
+    /// Kinds of messages of the service that are never thinned out, separated by commas.
+    pub kept_kinds: Option<String>,
+    /// From one message about how a room is to the next; 0: there are none.
+    pub info_interval_ms: u64,
+    /// Chat messages per minute that a member is expected to send.
+    pub chat_per_minute: u32,
+    /// Clients per second that the deployment lets in again.
+    pub reconnects_per_s: u32,
+    /// A full socket that has waited for so long is too slow.
+    pub slow_age_ms: u64,
+    /// So is one with more than this to get in one lane.
+    pub slow_bytes_max: usize,
+    /// Whether such a connection is closed, by lane; else it skips forward.
+    pub slow_closes: [bool; 3],
+}
+
+/// `[egress]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressConfig {
+    /// What the line carries; 0: any number.
+    pub line_rate_mbit: u64,
+    /// Viewers that the line is planned for.
+    pub viewers_max: u64,
+    /// Bytes of the longest question as it is sent.
+    pub question_bytes_max: u64,
+    /// Questions per minute.
+    pub questions_per_minute_max: u64,
+    /// Bytes of a reveal or of a key.
+    pub key_bytes_max: u64,
+    /// Messages per second that the service may publish in the high lane of a room, with a line rate.
+    pub gift_rate_max: u32,
+    /// Bytes of such a message.
+    pub gift_bytes_max: usize,
+}
+
+/// `[compression]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompressionConfig {
+    /// Clients that offer `permessage-deflate` get it.
+    pub enabled: bool,
+    /// Bytes of a frame from which on it is compressed.
+    pub bytes_min: usize,
+    /// 1 (fast) to 9 (small).
+    pub level: u32,
+}
+
 /// `[quiz]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuizConfig {
@@ -215,6 +278,44 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Directives by module, in place of `level`.
     pub filter: Option<String>,
+}
+
+impl Default for RoomsConfig {
+    fn default() -> RoomsConfig {
+        RoomsConfig {
+            tick_ms: 200,
+            tick_max_ms: 500,
+            large_members: 1_000,
+            low_rate_max: 100,
+            kept_kinds: None,
+            info_interval_ms: 2_000,
+            chat_per_minute: 6,
+            reconnects_per_s: 20_000,
+            slow_age_ms: 30_000,
+            slow_bytes_max: limits::LANE_BYTES_MAX,
+            slow_closes: [false; 3],
+        }
+    }
+}
+
+impl Default for EgressConfig {
+    fn default() -> EgressConfig {
+        EgressConfig {
+            line_rate_mbit: 0,
+            viewers_max: 10_000,
+            question_bytes_max: 1_000,
+            questions_per_minute_max: 4,
+            key_bytes_max: 200,
+            gift_rate_max: 5,
+            gift_bytes_max: 500,
+        }
+    }
+}
+
+impl Default for CompressionConfig {
+    fn default() -> CompressionConfig {
+        CompressionConfig { enabled: true, bytes_min: 160, level: 6 }
+    }
 }
 
 impl Default for Config {
@@ -272,6 +373,9 @@ impl Default for Config {
                 backlog: 65_535,
                 steer_by_cpu: false,
             },
+            rooms: RoomsConfig::default(),
+            egress: EgressConfig::default(),
+            compression: CompressionConfig::default(),
             quiz: QuizConfig {
                 bucket_count: limits::BUCKET_COUNT_DEFAULT,
                 retry_mailbox_age_ms: 200,

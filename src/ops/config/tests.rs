@@ -107,12 +107,15 @@ fn another_value(key: &Key) -> String {
     match &key.kind {
         Kind::Address(_) => "[::1]:1".to_owned(),
         Kind::Integer { get, power_of_two: true, .. } => (get(&Config::default()) * 2).to_string(),
+        // What always goes out must fit into the line.
+        Kind::Integer { most, .. } if key.name == "line_rate_mbit" => most.to_string(),
         Kind::Integer { get, most, .. } => match get(&Config::default()) {
             number if number < *most => (number + 1).to_string(),
             number => (number - 1).to_string(),
         },
         Kind::Boolean(place) => (!*place(&mut Config::default())).to_string(),
         Kind::Choice { words, .. } => words[1].to_owned(),
+        Kind::Text { .. } if key.name == "kept_kinds" => "1, 7".to_owned(),
         Kind::Text { .. } if key.name == "jwks_file" => "jwks".to_owned(),
         Kind::Text { .. } if key.name == "origins" => "https://quiz.example".to_owned(),
         Kind::Text { .. } if key.name == "sources" => "10.0.0.0/8, ::1".to_owned(),

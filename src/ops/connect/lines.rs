@@ -144,16 +144,14 @@ fn response_line(payload: &Response) -> Option<String> {
 
 fn notice_line(payload: &Notice) -> Option<String> {
     Some(match payload {
-        Notice::RoomMessage(message) => {
-            if let Some(likes) = &message.likes {
-                return Some(format!("* {} likes, {} in all", likes.count, likes.total));
-            }
-            let opaque = String::from_utf8_lossy(&message.data);
-            let text = if message.text.is_empty() { &*opaque } else { message.text.as_str() };
-            let who =
-                if message.user_id == 0 { "service".into() } else { message.user_id.to_string() };
-            format!("<{who}> {}", printable(text))
+        Notice::RoomMessage(message) => room_line(message),
+        Notice::RoomBatch(batch) => {
+            let info = batch.info.as_ref().map(info_line);
+            let lines: Vec<String> = batch.messages.iter().map(room_line).chain(info).collect();
+            return (!lines.is_empty()).then(|| lines.join("\n"));
         }
+        Notice::RoomInfo(info) => info_line(info),
+        Notice::RoomClosed(closed) => format!("* room {} has ended", closed.room_id),
         Notice::Gap(gap) => format!(
             "* missed {} messages of lane {}",
             (gap.last_missing + 1).saturating_sub(gap.first_missing),
@@ -188,6 +186,20 @@ fn notice_line(payload: &Notice) -> Option<String> {
         }
         Notice::Result(_) => return None,
     })
+}
+
+fn room_line(message: &proto::RoomMessage) -> String {
+    if let Some(likes) = &message.likes {
+        return format!("* {} likes, {} in all", likes.count, likes.total);
+    }
+    let opaque = String::from_utf8_lossy(&message.data);
+    let text = if message.text.is_empty() { &*opaque } else { message.text.as_str() };
+    let who = if message.user_id == 0 { "service".into() } else { message.user_id.to_string() };
+    format!("<{who}> {}", printable(text))
+}
+
+fn info_line(info: &proto::RoomInfo) -> String {
+    format!("* {} in room {}", info.online, info.room_id)
 }
 
 fn question_line(question: &proto::Question) -> String {

@@ -376,11 +376,13 @@ impl Client<'_, '_> {
             Some(Payload::Snapshot(snapshot)) if snapshot.open_question.is_some() => {
                 self.question.clone_from(&snapshot.open_question);
             }
+            Some(Payload::RoomClosed(_)) => self.place = None,
             Some(Payload::Gap(gap)) => self.saw(gap.epoch, gap.lane, gap.last_missing),
             _ => {}
         }
-        if let Some(stamp) = &notification.stamp {
-            self.saw(stamp.epoch, stamp.lane, stamp.version);
+        // A batch stands for several versions.
+        if let (Some(stamp), Some((_, last))) = (&notification.stamp, notification.span()) {
+            self.saw(stamp.epoch, stamp.lane, last);
         }
     }
 

@@ -26,7 +26,7 @@ use crate::quiz::director::{Command, Notice};
 use crate::runtime::clock::Clock;
 use crate::runtime::edge::EdgeSettings;
 use crate::runtime::gateway::{CallError, EntropySource, Gateway, GatewaySettings};
-use crate::shard::config::Admission;
+use crate::shard::config::{Admission, Downlink};
 use crate::shard::limits::ConnectionLimits;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 
@@ -109,6 +109,7 @@ fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {
             force_retry_percent: arguments.force_retry,
             retry_after_max_ms: 400,
         },
+        downlink: Downlink::default(),
         chat: ChatSettings::default(),
         words: Arc::default(),
     }

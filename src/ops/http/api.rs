@@ -44,6 +44,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/tokens/{id}/revoke", post(tokens::revoke_token))
         .merge(moderation::routes())
         .route("/v1/rooms/{id}/publish", post(rooms::publish).layer(rooms::body_limit()))
+        .route("/v1/rooms/{id}/close", post(rooms::close))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
     Router::new()
         .route("/metrics", get(metrics))

@@ -5,7 +5,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::auth::revocation::Revocation;
-use crate::base::ids::{ShowId, UserId};
+use crate::base::ids::{RoomId, ShowId, UserId};
 use crate::quiz::director::Command;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::Mute;
@@ -43,6 +43,11 @@ pub enum OperatorRequest {
     /// Say something in a room, in the service's name: answered by an object with the place of
     /// each message in the room.
     Publish(ServiceMessages),
+    /// End a room.
+    CloseRoom {
+        /// Which.
+        room: RoomId,
+    },
     /// Refuse tokens that are valid: answered by an object with what was revoked.
     Revoke(Revocation),
     /// Keep a user from speaking, or end that: answered by an object with what is in force.

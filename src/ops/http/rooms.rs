@@ -28,6 +28,8 @@ pub(super) fn body_limit() -> DefaultBodyLimit {
 #[serde(deny_unknown_fields)]
 struct PublishBody {
     lane: LaneName,
+    #[serde(default)]
+    kind: u32,
     messages: Vec<String>,
 }
 
@@ -60,13 +62,23 @@ pub(super) async fn publish(
     let body = body.map_err(|rejection| {
         ApiError::new(rejection.status(), "bad_body", rejection.body_text())
     })?;
-    let (lane, messages) = read_body(&body)?;
-    ask(&view, OperatorRequest::Publish(ServiceMessages { room, lane, messages })).await
+    let messages = read_body(room, &body)?;
+    ask(&view, OperatorRequest::Publish(messages)).await
 }
 
-fn read_body(body: &[u8]) -> Result<(Lane, Vec<Bytes>), ApiError> {
+/// Ends a room: its members are told, and leave it.
+pub(super) async fn close(
+    State(view): Shared,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = path?;
+    let room = RoomId(whole_number(&id, "room", "bad_room_id")?);
+    ask(&view, OperatorRequest::CloseRoom { room }).await
+}
+
+fn read_body(room: RoomId, body: &[u8]) -> Result<ServiceMessages, ApiError> {
     let bad_body = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_body", message);
-    let PublishBody { lane, messages } = serde_json::from_slice(body).map_err(|error| {
+    let PublishBody { lane, kind, messages } = serde_json::from_slice(body).map_err(|error| {
         let form = r#"{"lane":"high","messages":["<base64>"]}"#;
         bad_body(format!("publish expects {form}: {error}"))
     })?;
@@ -88,5 +100,5 @@ fn read_body(body: &[u8]) -> Result<(Lane, Vec<Bytes>), ApiError> {
         }
         read.push(Bytes::from(message));
     }
-    Ok((lane.into(), read))
+    Ok(ServiceMessages { room, lane: lane.into(), kind, messages: read })
 }

@@ -33,8 +33,9 @@ impl OperatorPort for Echo {
                 Command::End => return drop(reply),
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
+            OperatorRequest::CloseRoom { room } => Ok(json!({ "room": room.0, "closed": true })),
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
-            OperatorRequest::Publish(ServiceMessages { room, lane, messages }) => Ok(
+            OperatorRequest::Publish(ServiceMessages { room, lane, messages, .. }) => Ok(
                 json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
             ),
             OperatorRequest::Revoke(revocation) => {
@@ -479,6 +480,7 @@ fn the_service_speaks_in_a_room() {
     let long = "QUFB".repeat(1_366);
     let body = format!(r#"{{"lane":"mid","messages":["{long}"]}}"#);
     server.check("POST /v1/rooms/7/publish", &body, &expect![[r#"400 {"error":{"code":"bad_body","message":"message 0 (counted from 0) has 4098 bytes; at most 4096 are possible"}}"#]]);
+    server.check("POST /v1/rooms/7/close", "", &expect![[r#"200 {"closed":true,"room":7}"#]]);
     server.check("POST /v1/rooms/0/publish", "{}", &expect![[r#"400 {"error":{"code":"bad_room_id","message":"`0` is not the id of a room: a whole number from 1"}}"#]]);
     server.http.stop();
 }

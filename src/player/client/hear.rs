@@ -202,8 +202,8 @@ impl Client {
 
     fn notification(&mut self, notification: proto::Notification, context: &mut Context<'_>) {
         let server_time_ms = notification.server_time_ms;
-        if let Some(stamp) = &notification.stamp {
-            self.record.stamped(stamp, context.checks);
+        if let (Some(stamp), Some((_, last))) = (&notification.stamp, notification.span()) {
+            self.record.stamped(stamp, last, context.checks);
         }
         match notification.payload {
             Some(Notice::Question(question)) => {
@@ -235,7 +235,13 @@ impl Client {
                 }
             }
             Some(Notice::Gap(gap)) => self.record.gap(&gap, context.checks),
-            Some(Notice::ShowState(_) | Notice::RoomMessage(_)) => {}
+            Some(
+                Notice::ShowState(_)
+                | Notice::RoomMessage(_)
+                | Notice::RoomBatch(_)
+                | Notice::RoomInfo(_)
+                | Notice::RoomClosed(_),
+            ) => {}
             other @ (Some(Notice::QuestionVoided(_) | Notice::Rejudged(_)) | None) => {
                 let user = self.record.user();
                 context.checks.violations.note(|| format!("user {user}: nobody ordered {other:?}"));

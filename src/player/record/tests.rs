@@ -106,7 +106,7 @@ impl Table {
 
     fn stamp(&mut self, lane: proto::Lane, version: u64) {
         let stamp = proto::RoomStamp { room_id: 4, epoch: 5, lane: lane.into(), version };
-        self.record.stamped(&stamp, &mut self.checks);
+        self.record.stamped(&stamp, version, &mut self.checks);
     }
 
     /// The one violation, or none.
@@ -124,7 +124,7 @@ impl Table {
 
 fn joined(epoch: u64, high: u64, resumed: bool) -> proto::Joined {
     let position = proto::LanePosition { lane: proto::Lane::High.into(), version: high };
-    proto::Joined { room_id: 4, epoch, positions: vec![position], resumed }
+    proto::Joined { room_id: 4, epoch, positions: vec![position], resumed, info: None }
 }
 
 fn question(index: u16) -> proto::Question {

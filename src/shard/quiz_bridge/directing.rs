@@ -132,6 +132,7 @@ impl Shard {
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user),
             OperatorRequest::Publish(messages) => self.publish_for_service(messages),
+            OperatorRequest::CloseRoom(room) => self.close_room(room),
             OperatorRequest::Revoke(revocation) => self.revoke(&revocation),
             OperatorRequest::SetKeys(keys) => {
                 self.access.set_keys(keys);

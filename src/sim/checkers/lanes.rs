@@ -1,6 +1,6 @@
 //! Versions of a lane on one connection: in order, without silent holes, across resumes.
 
-use crate::room::lane::Lane;
+use crate::room::lane::{Lane, Span};
 use crate::sim::checkers::{Findings, Promise};
 use crate::wire::proto;
 
@@ -11,9 +11,13 @@ pub(crate) struct LaneReader {
     epoch: u64,
     /// The newest version seen or excused, by lane; nothing outside of a room.
     seen: Option<[u64; 3]>,
+    /// Where the client asked to continue behind this version, and the gateway begins earlier: it
+    /// must be one that the next frame stands for, by lane.
+    within: [Option<u64>; 3],
 }
 
-fn lane_index(lane: i32) -> Option<usize> {
+/// The lane of that number, by [`Lane::index`].
+pub(crate) fn lane_index(lane: i32) -> Option<usize> {
     match proto::Lane::try_from(lane) {
         Ok(proto::Lane::High) => Some(Lane::High.index()),
         Ok(proto::Lane::Mid) => Some(Lane::Mid.index()),
@@ -46,18 +50,27 @@ impl LaneReader {
                 seen[lane] = position.version;
             }
         }
+        let mut within = [None; 3];
         if let Some((epoch, versions)) = asked.filter(|_| joined.resumed) {
-            let same =
-                versions.iter().zip(&seen).all(|(asked, got)| asked.is_none_or(|it| it == *got));
-            findings.check(same && epoch == joined.epoch, Promise::Lanes, || {
+            let fits =
+                versions.iter().zip(&seen).all(|(asked, got)| asked.is_none_or(|it| it >= *got));
+            findings.check(fits && epoch == joined.epoch, Promise::Lanes, || {
                 format!("asked to resume at {epoch}: {versions:?}, got {joined:?}")
             });
+            let earlier = |lane: usize| versions[lane].filter(|asked| *asked > seen[lane]);
+            within = [earlier(0), earlier(1), earlier(2)];
         }
-        *self = LaneReader { room: joined.room_id, epoch: joined.epoch, seen: Some(seen) };
+        let (room, epoch) = (joined.room_id, joined.epoch);
+        *self = LaneReader { room, epoch, seen: Some(seen), within };
     }
 
-    /// A message came through a lane.
-    pub(crate) fn message(&mut self, stamp: &proto::RoomStamp, findings: &mut Findings) {
+    /// A frame came through a lane.
+    pub(crate) fn message(
+        &mut self,
+        stamp: &proto::RoomStamp,
+        span: Span,
+        findings: &mut Findings,
+    ) {
         let Some(seen) = &mut self.seen else {
             return findings.broken(Promise::Lanes, || format!("{stamp:?} outside of any room"));
         };
@@ -68,7 +81,13 @@ impl LaneReader {
         findings.check(here && stamp.version == seen[lane] + 1, Promise::Lanes, || {
             format!("{stamp:?} came in room {} epoch {} after {seen:?}", self.room, self.epoch)
         });
-        seen[lane] = stamp.version;
+        seen[lane] = span.next() - 1;
+        if let Some(asked) = self.within[lane].take() {
+            // What the client had is repeated for what it had not, in one frame.
+            findings.check(asked < seen[lane], Promise::Lanes, || {
+                format!("{stamp:?} is sent again although {asked} was seen, for {span:?}")
+            });
+        }
     }
 
     /// Some versions will not come.
@@ -79,5 +98,6 @@ impl LaneReader {
         let fits = gap.first_missing == seen[lane] + 1 && gap.last_missing >= gap.first_missing;
         findings.check(fits, Promise::Lanes, || format!("{gap:?} after {seen:?}"));
         seen[lane] = gap.last_missing;
+        self.within[lane] = None;
     }
 }

@@ -483,6 +483,9 @@ impl World {
             return;
         }
         self.check_replies();
+        for (place, host) in self.hosts.iter().enumerate() {
+            self.heard[place].check(place, &host.shard, &mut self.findings);
+        }
         for (user, wallet) in &self.model.wallets {
             let home = self.placement.user_home(*user).index();
             let entry = self.hosts[home].shard.user_entry(*user);

@@ -31,12 +31,25 @@ impl ClientRequest<'_> {
     /// than this.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.request("")
+    }
+
+    /// The same, with an offer to compress messages; [`parse_accept_offering`] reads the answer.
+    ///
+    /// # Panics
+    /// Like [`Self::to_bytes`].
+    #[must_use]
+    pub fn to_bytes_offering_deflate(&self) -> Vec<u8> {
+        self.request("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n")
+    }
+
+    fn request(&self, extensions: &str) -> Vec<u8> {
         let is_clean = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         assert!(is_clean(self.host) && is_clean(self.target), "host and target have no spaces");
         format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\
-             Sec-WebSocket-Protocol: {}\r\n\r\n",
+             Sec-WebSocket-Protocol: {}\r\n{extensions}\r\n",
             self.target,
             self.host,
             STANDARD.encode(self.nonce),
@@ -84,6 +97,16 @@ pub enum AcceptError {
 /// Looks at the bytes that came so far in answer to `request` (RFC 6455 §4.1).
 #[must_use]
 pub fn parse_accept(bytes: &[u8], request: &ClientRequest<'_>) -> Accept {
+    parse(bytes, request, false)
+}
+
+/// The same for a request that offered to compress messages.
+#[must_use]
+pub fn parse_accept_offering(bytes: &[u8], request: &ClientRequest<'_>) -> Accept {
+    parse(bytes, request, true)
+}
+
+fn parse(bytes: &[u8], request: &ClientRequest<'_>, offered: bool) -> Accept {
     let mut headers = [EMPTY_HEADER; UPGRADE_HEADERS_MAX];
     let mut response = Response::new(&mut headers);
     let bytes = &bytes[..bytes.len().min(UPGRADE_BYTES_MAX)];
@@ -94,7 +117,7 @@ pub fn parse_accept(bytes: &[u8], request: &ClientRequest<'_>) -> Accept {
         Err(error) => return Accept::Broken(AcceptError::Malformed(error)),
     };
     match response.code {
-        Some(101) => match check_accept(&Headers(response.headers), request) {
+        Some(101) => match check_accept(&Headers(response.headers), request, offered) {
             Ok(()) => Accept::Accepted { consumed },
             Err(error) => Accept::Broken(error),
         },
@@ -102,7 +125,11 @@ pub fn parse_accept(bytes: &[u8], request: &ClientRequest<'_>) -> Accept {
     }
 }
 
-fn check_accept(headers: &Headers<'_>, request: &ClientRequest<'_>) -> Result<(), AcceptError> {
+fn check_accept(
+    headers: &Headers<'_>,
+    request: &ClientRequest<'_>,
+    offered: bool,
+) -> Result<(), AcceptError> {
     if !headers.has_token("upgrade", "websocket") {
         return Err(AcceptError::Header("Upgrade"));
     }
@@ -118,8 +145,9 @@ fn check_accept(headers: &Headers<'_>, request: &ClientRequest<'_>) -> Result<()
     if subprotocol != Ok(Some(request.encoding.subprotocol())) {
         return Err(AcceptError::Header("Sec-WebSocket-Protocol"));
     }
-    // No extension was offered, so none can have been accepted.
-    if headers.has("sec-websocket-extensions") {
+    // What was not offered cannot have been accepted.
+    let mut accepted = headers.list("sec-websocket-extensions");
+    if !accepted.all(|it| offered && it.starts_with("permessage-deflate")) {
         return Err(AcceptError::Header("Sec-WebSocket-Extensions"));
     }
     Ok(())

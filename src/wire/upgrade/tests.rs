@@ -293,6 +293,7 @@ fn what_a_request_says() {
         room: Some(RoomId(42)),
         resume: Some(Resume { epoch: 7, high: Some(9), mid: None, low: Some(0) }),
         key: KEY.to_owned(),
+        deflate: None,
     };
     assert_eq!(accepted(&bytes), expected);
     assert!(!format!("{expected:?}").contains("a.b-c"), "a token is not for logs");
