@@ -29,6 +29,11 @@ impl World {
                 let payload = proto::request::Payload::Publish(publish);
                 self.ask_to_say(link, Asked::Publish, payload);
             }
+            // On the way into another room it would be liked there.
+            1 if self.links[link]
+                .asked
+                .values()
+                .any(|(asked, _)| matches!(asked, Asked::Join { .. } | Asked::Leave)) => {}
             1 => {
                 let count = u32::try_from(size).unwrap_or(0);
                 self.chats.asked_likes(room, count.max(1));
