@@ -149,7 +149,12 @@ impl Stage {
             ("say", text) => {
                 let messages = vec![Bytes::copy_from_slice(text.as_bytes())];
                 let lane = Lane::Mid;
-                self.ask(OperatorRequest::Publish(ServiceMessages { room: ROOM, lane, kind: 0, messages }));
+                self.ask(OperatorRequest::Publish(ServiceMessages {
+                    room: ROOM,
+                    lane,
+                    kind: 0,
+                    messages,
+                }));
             }
             ("stop", _) => {
                 let gateway = self.gateways[0].take().expect("it runs");

@@ -21,7 +21,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sim", &["base", "wire", "room", "chat", "quiz", "auth", "shard"]),
     (
         "ops",
-        &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "runtime", "player"],
+        &[
+            "base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "runtime",
+            "player",
+        ],
     ),
 ];
 

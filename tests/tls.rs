@@ -126,7 +126,7 @@ impl Client {
 }
 
 fn say(gateway: &Gateway, messages: Vec<Bytes>) {
-    let messages = ServiceMessages { room: RoomId(5), lane: Lane::High, messages };
+    let messages = ServiceMessages { room: RoomId(5), lane: Lane::High, kind: 0, messages };
     gateway.call(OperatorRequest::Publish(messages)).unwrap();
 }
 

@@ -2,8 +2,8 @@
 //! as much as the test lets it.
 
 mod access;
-mod limits;
 mod downlink;
+mod limits;
 mod several;
 mod short;
 
