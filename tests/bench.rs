@@ -265,7 +265,8 @@ fn each_interface_is_raised_and_the_capacity_follows() {
 fn a_load_that_fails_is_named_with_its_criterion() {
     // Nothing reaches everybody within a millisecond after the command: it comes over HTTP.
     let report = report(
-        "stages --rounds 2 --connections 200 --connections-max 400 --step-ms 60 --steps-max 2 --window-ms 1",
+        "stages --rounds 2 --connections 200 --connections-max 400 --step-ms 60 --steps-max 2 --window-ms 1 \
+         --ack-limit-ms 60000 --connect-limit-ms 60000 --rate-min-percent 1",
     );
     let finding = &report["rounds"][0]["interfaces"][0];
     assert!(finding["held"].is_null() && finding["failed"] == 100, "{finding}");

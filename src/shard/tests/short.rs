@@ -266,10 +266,16 @@ fn a_message_by_http_reaches_the_room() {
     let (head, body) =
         stage.ask(conn, &post("/v1/rooms/7/publish", 2, r#"{"lane":"LANE_LOW","data":"eA=="}"#));
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.contains("published"), "{head}{body}");
+    stage.now = stage.now + Duration::from_millis(500);
+    stage.step(Input::Tick);
+    stage.send();
     assert_eq!(stage.heard(member).low_lane(), [("message", 1)]);
     let (head, body) = stage.ask(conn, &post("/v1/rooms/7/chat", 2, r#"{"text":"hello"}"#));
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}{body}");
     assert!(body.contains("chatPublished"), "{body}");
+    stage.now = stage.now + Duration::from_millis(500);
+    stage.step(Input::Tick);
+    stage.send();
     assert_eq!(stage.heard(member).low_lane(), [("message", 1), ("message", 2)]);
     let (head, body) = stage.ask(conn, &post("/v1/rooms/7/likes", 2, r#"{"count":3}"#));
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.contains("liked"), "{head}{body}");
