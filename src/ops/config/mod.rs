@@ -318,6 +318,50 @@ impl Default for CompressionConfig {
     }
 }
 
+impl Default for LimitsConfig {
+    fn default() -> LimitsConfig {
+        LimitsConfig {
+            connections_max: 1_000_000,
+            message_bytes_max: limits::CLIENT_MESSAGE_BYTES_DEFAULT,
+            spill_bytes: limits::SPILL_BYTES_DEFAULT,
+            handshake_timeout_ms: 10_000,
+            heartbeat_interval_ms: 20_000,
+            idle_timeout_ms: 50_000,
+            drain_timeout_ms: 10_000,
+            upgrade_bytes_max: limits::UPGRADE_BYTES_MAX,
+            messages_per_second_max: 100,
+            pings_per_second_max: 10,
+            age_max_ms: 86_400_000,
+            origins: None,
+            connections_per_address_max: 0,
+            connects_per_address_per_second_max: 0,
+            connects_per_second_max: 0,
+            ipv6_prefix_bits: 64,
+            connects_dry_run: false,
+            user_memory_bytes_max: 0,
+            memory_available_bytes_min: 128 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for ChatConfig {
+    fn default() -> ChatConfig {
+        ChatConfig {
+            text_bytes_max: 130,
+            user_interval_ms: 2_000,
+            user_burst: 3,
+            room_per_second: 100,
+            duplicate_window_ms: 10_000,
+            same_text_max: 20,
+            like_interval_ms: 100,
+            like_burst: 50,
+            words_file: None,
+            words_action: Action::Replace,
+            opaque_publish: true,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -342,27 +386,7 @@ impl Default for Config {
                 token: None,
                 health_stale_ms: 5_000,
             },
-            limits: LimitsConfig {
-                connections_max: 1_000_000,
-                message_bytes_max: limits::CLIENT_MESSAGE_BYTES_DEFAULT,
-                spill_bytes: limits::SPILL_BYTES_DEFAULT,
-                handshake_timeout_ms: 10_000,
-                heartbeat_interval_ms: 20_000,
-                idle_timeout_ms: 50_000,
-                drain_timeout_ms: 10_000,
-                upgrade_bytes_max: limits::UPGRADE_BYTES_MAX,
-                messages_per_second_max: 100,
-                pings_per_second_max: 10,
-                age_max_ms: 86_400_000,
-                origins: None,
-                connections_per_address_max: 0,
-                connects_per_address_per_second_max: 0,
-                connects_per_second_max: 0,
-                ipv6_prefix_bits: 64,
-                connects_dry_run: false,
-                user_memory_bytes_max: 0,
-                memory_available_bytes_min: 128 * 1024 * 1024,
-            },
+            limits: LimitsConfig::default(),
             tls: TlsKeys { certificate_files: None, key_files: None, handshake_timeout_ms: 10_000 },
             proxy: ProxyConfig { sources: None, header_timeout_ms: 3_000 },
             net: NetConfig {
@@ -383,19 +407,7 @@ impl Default for Config {
                 retry_delay_max_ms: 500,
                 force_retry_percent: 0,
             },
-            chat: ChatConfig {
-                text_bytes_max: 130,
-                user_interval_ms: 2_000,
-                user_burst: 3,
-                room_per_second: 100,
-                duplicate_window_ms: 10_000,
-                same_text_max: 20,
-                like_interval_ms: 100,
-                like_burst: 50,
-                words_file: None,
-                words_action: Action::Replace,
-                opaque_publish: true,
-            },
+            chat: ChatConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text, filter: None },
         }
     }
