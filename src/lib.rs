@@ -18,6 +18,8 @@ pub mod shard;
 
 pub mod net;
 
+pub mod store;
+
 pub mod runtime;
 
 pub mod player;

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["base"]),
     ("shard", &["base", "wire", "room", "quiz", "auth"]),
     ("net", &["base"]),
+    ("store", &["base"]),
     ("runtime", &["base", "wire", "room", "quiz", "auth", "shard", "net"]),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
     ("sim", &["base", "wire", "room", "quiz", "auth", "shard"]),
@@ -21,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that are pure: no I/O, no clock, no `unsafe`.
-const PURE: &[&str] = &["base", "wire", "room", "quiz", "auth", "shard", "sim"];
+const PURE: &[&str] = &["base", "wire", "room", "quiz", "auth", "shard", "store", "sim"];
 
 /// What a pure layer does not name.
 const IMPURE: &[&str] = &[
