@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shard", &["base", "wire", "room", "quiz", "auth"]),
     ("net", &["base"]),
     ("store", &["base"]),
-    ("runtime", &["base", "wire", "room", "quiz", "auth", "shard", "net"]),
+    ("runtime", &["base", "wire", "room", "quiz", "auth", "shard", "net", "store"]),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
     ("sim", &["base", "wire", "room", "quiz", "auth", "shard"]),
     ("ops", &["base", "wire", "room", "quiz", "auth", "shard", "net", "runtime", "player"]),

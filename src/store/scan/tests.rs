@@ -125,10 +125,10 @@ fn a_group_that_failed_is_written_again_elsewhere_and_counts_once() {
 #[test]
 fn damage_below_the_last_group_is_named_and_a_torn_tail_is_cut() {
     let mut disk = Disk::default();
-    let mut writer = writer(1, Continuation::default());
+    let mut first = writer(1, Continuation::default());
     for record in 0..3_u8 {
-        writer.append(bucket(1), &[record; 100]);
-        write_all(&mut writer, &mut disk);
+        first.append(bucket(1), &[record; 100]);
+        write_all(&mut first, &mut disk);
     }
     let block = BLOCK_BYTES as u64;
     for (group, offset) in [(0, block), (1, 2 * block)] {
@@ -142,14 +142,14 @@ fn damage_below_the_last_group_is_named_and_a_torn_tail_is_cut() {
     assert!(matches!(scan.tail, Tail::Torn { segment: 1, offset, .. } if offset == 3 * block));
     assert_eq!(contents[&bucket(1)].len(), 2);
     // The next run says where the old one ends; what was torn is not looked at any more.
-    let mut next = super::tests::writer(2, scan.continuation);
+    let mut next = writer(2, scan.continuation);
     next.append(bucket(1), b"next");
     write_all(&mut next, &mut torn);
     let (scan, contents) = torn.scan().expect("sound");
     assert_eq!((scan.tail, contents[&bucket(1)].len()), (Tail::Clean, 3));
     // After an orderly end, damage of the last group is damage too.
-    writer.close();
-    write_all(&mut writer, &mut disk);
+    first.close();
+    write_all(&mut first, &mut disk);
     disk.files.get_mut(&1).expect("the file")[3 * BLOCK_BYTES + 60] ^= 1;
     assert_eq!(disk.scan().unwrap_err(), Damage::Group { segment: 1, offset: 3 * block });
 }
