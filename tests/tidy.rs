@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["base"]),
     ("shard", &["base", "wire", "room", "quiz", "auth"]),
     ("net", &["base"]),
-    ("store", &["base"]),
+    ("store", &["base", "quiz", "shard"]),
     ("runtime", &["base", "wire", "room", "quiz", "auth", "shard", "net", "store"]),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
     ("sim", &["base", "wire", "room", "quiz", "auth", "shard"]),

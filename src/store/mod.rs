@@ -8,8 +8,10 @@
 //! of it; the runtime does that with glommio's files, the simulator with a disk that loses, tears
 //! and reorders what was not synced.
 //!
-//! Absent: what a record says (its payload is opaque here), and every thought of when to write.
+//! [`format`], [`writer`] and [`scan`] know nothing of what a record says; [`record`] does. Absent:
+//! every thought of when to write.
 
 pub mod format;
+pub mod record;
 pub mod scan;
 pub mod writer;
