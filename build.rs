@@ -1,4 +1,4 @@
-//! Compiles `proto/tidegate/v1` with a pure-Rust compiler: no system `protoc` is needed.
+//! Compiles `proto/tidegate` with a pure-Rust compiler: no system `protoc` is needed.
 
 use std::error::Error;
 
@@ -19,5 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A reader ignores what it does not know: that is how the protocol may grow.
     json.ignore_unknown_fields().build(&[".tidegate.v1"])?;
     prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
+    let stored = protox::compile(["tidegate/store/v1/record.proto"], ["proto"])?;
+    prost_build::Config::new().bytes(["."]).compile_fds(stored)?;
     Ok(())
 }

@@ -22,6 +22,8 @@ pub mod net;
 
 pub mod tls;
 
+pub mod store;
+
 pub mod runtime;
 
 pub mod player;

@@ -16,7 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shard", &["base", "wire", "room", "chat", "quiz", "auth"]),
     ("net", &["base"]),
     ("tls", &["base"]),
-    ("runtime", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls"]),
+    ("store", &["base", "quiz", "shard"]),
+    ("runtime", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "store"]),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
     ("sim", &["base", "wire", "room", "chat", "quiz", "auth", "shard"]),
     (
@@ -29,7 +30,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that are pure: no I/O, no clock, no `unsafe`.
-const PURE: &[&str] = &["base", "wire", "room", "chat", "quiz", "auth", "shard", "sim"];
+const PURE: &[&str] =
+    &["base", "wire", "room", "chat", "quiz", "auth", "shard", "store", "sim"];
 
 /// What a pure layer does not name.
 const IMPURE: &[&str] = &[

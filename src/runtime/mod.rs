@@ -5,6 +5,7 @@
 //! a shard ends the process.
 
 pub mod clock;
+pub mod disk_journal;
 pub mod edge;
 pub mod fatal;
 pub mod gateway;

@@ -5,9 +5,10 @@ use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
 use crate::quiz::replica::{AnswerInput, TicketStamp};
 use crate::quiz::report::Report;
+use crate::quiz::verdict::Verdict;
 
 /// One record of a shard's journal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A director's decision.
     Event(Box<NumberedEvent>),
@@ -19,6 +20,8 @@ pub enum Record {
         user: UserId,
         /// What, when, and by which ticket.
         input: AnswerInput,
+        /// What became of it; nothing if that is decided behind the barrier.
+        verdict: Option<Verdict>,
         /// The last event that this shard had applied.
         applied: EventNumber,
     },

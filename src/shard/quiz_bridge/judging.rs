@@ -244,7 +244,9 @@ impl Shard {
             }
         };
         let applied = self.quiz.applied(show);
-        self.journal(Record::Answer { show, user, input, applied }, Vec::new());
+        let became = self.answer_record(show, user).and_then(|record| record.verdict);
+        let record = Record::Answer { show, user, input, verdict: became, applied };
+        self.journal(record, Vec::new());
         self.counters.answers_acknowledged += 1;
         self.reply_answer(mail, verdict);
     }

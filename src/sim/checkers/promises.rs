@@ -233,7 +233,7 @@ impl World {
     pub(crate) fn see_record(&mut self, host: usize, number: RecordNumber, record: Record) {
         match record {
             Record::Event(event) => self.see_decision(*event),
-            Record::Answer { show, user, input, applied } => {
+            Record::Answer { show, user, input, applied, .. } => {
                 let place = self.place_of(show);
                 self.see_applied(host, Some((place, applied.0)));
                 self.model.answered(host, place, user, &input, &mut self.findings);

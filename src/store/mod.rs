@@ -1,0 +1,17 @@
+//! What outlives the process: the journal's format, its writer and its reader.
+//!
+//! A shard's journal is a row of *segments*: files of a fixed size, written from front to back in
+//! *groups* of records. A group is written with one write and made durable with one sync, and only
+//! then does the next one begin; so a group that is there proves that all before it were durable.
+//!
+//! Pure: bytes in, bytes out. The writer says what is to be written where, and is told what became
+//! of it; the runtime does that with glommio's files, the simulator with a disk that loses, tears
+//! and reorders what was not synced.
+//!
+//! [`format`], [`writer`] and [`scan`] know nothing of what a record says; [`record`] does. Absent:
+//! every thought of when to write.
+
+pub mod format;
+pub mod record;
+pub mod scan;
+pub mod writer;

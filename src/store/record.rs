@@ -1,0 +1,57 @@
+//! What a record says: the shard's records in the form in which they are stored.
+//!
+//! The schema is `proto/tidegate/store/v1/record.proto`. A stored record is a command together with
+//! what became of it, so that reading it back is doing it again and comparing.
+
+mod decode;
+mod encode;
+
+#[cfg(test)]
+mod tests;
+
+use crate::base::hash::Placement;
+use crate::shard::record::Record;
+use crate::store::format::Key;
+
+pub use decode::RecordError;
+
+/// The messages of `proto/tidegate/store/v1`, generated.
+mod proto {
+    #![allow(
+        missing_docs,
+        unused_qualifications,
+        unreachable_pub,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        clippy::pedantic,
+        reason = "generated from the schema, whose comments are the documentation"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/tidegate.store.v1.rs"));
+}
+
+/// What a record belongs to: its user's bucket; the show for what concerns no single user.
+#[must_use]
+pub fn key(record: &Record, placement: &Placement) -> Key {
+    match record {
+        Record::Answer { user, .. }
+        | Record::Joined { user, .. }
+        | Record::Absent { user, .. }
+        | Record::TicketIssued { user, .. }
+        | Record::CardGranted { user } => Key::Bucket(placement.bucket(*user)),
+        Record::Event(event) => Key::Show(event.show),
+        Record::Drained { show, .. } | Record::Reported { show, .. } => Key::Show(*show),
+    }
+}
+
+/// Appends the stored form of a record.
+pub fn encode(record: &Record, payload: &mut Vec<u8>) {
+    encode::record(record, payload);
+}
+
+/// Reads a stored record.
+///
+/// # Errors
+/// If it is not one that [`encode`] makes: of a newer version, or damaged before it was stored.
+pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
+    decode::record(payload)
+}

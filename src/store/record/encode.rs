@@ -1,0 +1,230 @@
+//! From the shard's records to the stored ones.
+
+use std::time::Duration;
+
+use prost::Message;
+
+use super::proto;
+use crate::quiz::definition::ShowDefinition;
+use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
+use crate::quiz::replica::TicketStamp;
+use crate::quiz::report::{QuestionCounts, Report};
+use crate::shard::record::Record;
+
+use proto::record::Body;
+use proto::show_event::Body as EventBody;
+
+pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
+    let (mut show, mut user, mut applied) = (0, 0, 0);
+    let body = match record {
+        Record::Event(event) => {
+            show = event.show.0;
+            Body::Event(show_event(event))
+        }
+        Record::Answer { show: of, user: by, input, verdict, applied: after } => {
+            (show, user, applied) = (of.0, by.0, after.0);
+            Body::Answer(proto::Answer {
+                question: u32::from(input.question.0),
+                option: u32::from(input.option.0),
+                arrived: input.arrived.0,
+                ticket: input.ticket.map(ticket),
+                sender_applied: input.sender_applied.0,
+                verdict: verdict.map_or(0, |verdict| u32::from(verdict.code())),
+            })
+        }
+        Record::Joined { show: of, user: who, shard, since, until, applied: after } => {
+            (show, user, applied) = (of.0, who.0, after.0);
+            let until = until.map(|until| until.0);
+            Body::Joined(proto::Joined { shard: u32::from(shard.0), since: since.0, until })
+        }
+        Record::Absent { show: of, user: who, at, applied: after } => {
+            (show, user, applied) = (of.0, who.0, after.0);
+            Body::Absent(proto::Absent { at: at.0 })
+        }
+        Record::TicketIssued { show: of, user: who, question, ticket: stamp, applied: after } => {
+            (show, user, applied) = (of.0, who.0, after.0);
+            let ticket = Some(ticket(*stamp));
+            Body::TicketIssued(proto::TicketIssued { question: u32::from(question.0), ticket })
+        }
+        Record::Drained { show: of, question, from, applied: after } => {
+            (show, applied) = (of.0, after.0);
+            let (question, from) = (u32::from(question.0), u32::from(from.0));
+            Body::Drained(proto::Drained { question, from })
+        }
+        Record::Reported { show: of, report: of_what } => {
+            show = of.0;
+            Body::Reported(report(of_what))
+        }
+        Record::CardGranted { user: who } => {
+            user = who.0;
+            Body::CardGranted(proto::CardGranted {})
+        }
+    };
+    let stored = proto::Record { applied, show, user, body: Some(body) };
+    stored.encode_raw(payload);
+}
+
+fn ticket(ticket: TicketStamp) -> proto::Ticket {
+    proto::Ticket { option: u32::from(ticket.option.0), arrived: ticket.arrived.0 }
+}
+
+fn show_event(event: &NumberedEvent) -> proto::ShowEvent {
+    let body = match &event.event {
+        ShowEvent::Announced(it) => EventBody::Announced(definition(it)),
+        ShowEvent::LobbyOpened => EventBody::LobbyOpened(proto::Empty {}),
+        ShowEvent::QuestionOpened(it) => EventBody::QuestionOpened(opening(it)),
+        ShowEvent::QuestionExtended { question, show_by, answer_by } => {
+            EventBody::QuestionExtended(proto::QuestionExtended {
+                question: u32::from(question.0),
+                show_by: show_by.0,
+                answer_by: answer_by.0,
+            })
+        }
+        ShowEvent::QuestionClosing { question, answer_by, close_after } => {
+            EventBody::QuestionClosing(proto::QuestionClosing {
+                question: u32::from(question.0),
+                answer_by: answer_by.0,
+                close_after: close_after.0,
+            })
+        }
+        ShowEvent::QuestionClosed { question, counts: all, in_play } => {
+            EventBody::QuestionClosed(proto::QuestionClosed {
+                question: u32::from(question.0),
+                counts: Some(counts(all)),
+                in_play: *in_play,
+            })
+        }
+        ShowEvent::Revealed(it) => EventBody::Revealed(revealed(it)),
+        ShowEvent::QuestionVoided { question } => {
+            EventBody::QuestionVoided(proto::QuestionVoided { question: u32::from(question.0) })
+        }
+        ShowEvent::Rejudging { question, correct, revision } => {
+            EventBody::Rejudging(proto::Rejudging {
+                question: u32::from(question.0),
+                correct: u32::from(correct.0),
+                revision: u32::from(*revision),
+            })
+        }
+        ShowEvent::Rejudged { question, correct, in_play } => {
+            EventBody::Rejudged(proto::Rejudged {
+                question: u32::from(question.0),
+                correct: u32::from(correct.0),
+                in_play: *in_play,
+            })
+        }
+        ShowEvent::Paused => EventBody::Paused(proto::Empty {}),
+        ShowEvent::Resumed => EventBody::Resumed(proto::Empty {}),
+        ShowEvent::Settling => EventBody::Settling(proto::Empty {}),
+        ShowEvent::Settled(it) => EventBody::Settled(settled(it)),
+        ShowEvent::Cancelled => EventBody::Cancelled(proto::Empty {}),
+        ShowEvent::Ended => EventBody::Ended(proto::Empty {}),
+    };
+    let (number, decided_at) = (event.number.0, event.decided_at.0);
+    proto::ShowEvent { number, decided_at, body: Some(body) }
+}
+
+fn definition(it: &ShowDefinition) -> proto::Definition {
+    let questions = it.questions.iter().map(|question| proto::QuestionDefinition {
+        text: question.text.clone(),
+        options: question.options.clone(),
+        correct: u32::from(question.correct.0),
+    });
+    proto::Definition {
+        room: it.room.0,
+        title: it.title.clone(),
+        starts_at_unix_ms: it.starts_at_unix_ms,
+        prize_pool_cents: it.prize_pool.0,
+        remainder_account: it.remainder_account.clone(),
+        revive_wrong: it.revive.wrong,
+        revive_late: it.revive.late,
+        revive_unreachable: it.revive.unreachable,
+        lead: nanoseconds(it.timing.lead),
+        display_slack: nanoseconds(it.timing.display_slack),
+        countdown: nanoseconds(it.timing.countdown),
+        ticket_life: nanoseconds(it.timing.ticket_life),
+        stream_delay: nanoseconds(it.timing.stream_delay),
+        extension_max: nanoseconds(it.timing.extension_max),
+        questions: questions.collect(),
+    }
+}
+
+fn opening(it: &QuestionOpening) -> proto::QuestionOpened {
+    proto::QuestionOpened {
+        question: u32::from(it.question.0),
+        show_at: it.show_at.0,
+        show_by: it.show_by.0,
+        answer_by: it.answer_by.0,
+        result_key: it.result_key.expose().to_vec().into(),
+        question_key: it.question_key.expose().to_vec().into(),
+        commitment: it.commitment.to_vec().into(),
+    }
+}
+
+fn revealed(it: &Reveal) -> proto::Revealed {
+    proto::Revealed {
+        question: u32::from(it.question.0),
+        result_key: it.result_key.to_vec().into(),
+        correct: u32::from(it.correct.0),
+        option_counts: it.option_counts.to_vec(),
+        in_play: it.in_play,
+    }
+}
+
+fn settled(it: &Settlement) -> proto::Settled {
+    proto::Settled {
+        winners: it.winners,
+        pool_cents: it.pool.0,
+        per_head_cents: it.per_head.0,
+        remainder_cents: it.remainder.0,
+        game_hash: it.game_hash.to_vec().into(),
+    }
+}
+
+fn counts(it: &QuestionCounts) -> proto::Counts {
+    proto::Counts {
+        answered: it.answered,
+        options: it.options.to_vec(),
+        revivable: it.revivable.to_vec(),
+        correct: it.correct,
+        late: it.late,
+        silent: it.silent,
+        unreachable: it.unreachable,
+        revived: it.revived,
+        revived_unanswered: it.revived_unanswered,
+        eliminated: it.eliminated,
+        by_ticket: it.by_ticket,
+        new_records: it.new_records,
+    }
+}
+
+fn report(it: &Report) -> proto::Report {
+    use proto::report::Body as ReportBody;
+    let (shard, body) = match it {
+        Report::Closed(closed) => {
+            let body = proto::Closed {
+                question: u32::from(closed.question.0),
+                revision: u32::from(closed.revision),
+                in_play: closed.in_play,
+                counts: Some(counts(&closed.counts)),
+            };
+            (closed.shard, ReportBody::Closed(body))
+        }
+        Report::Frozen(frozen) => {
+            let buckets = frozen.buckets.iter().map(|bucket| proto::FrozenBucket {
+                bucket: u32::from(bucket.bucket.0),
+                winners: bucket.winners,
+                digest: bucket.digest.to_vec().into(),
+            });
+            (frozen.shard, ReportBody::Frozen(proto::Frozen { buckets: buckets.collect() }))
+        }
+        Report::Paid(paid) => {
+            let body = proto::Paid { winners: paid.winners, paid_cents: paid.paid.0 };
+            (paid.shard, ReportBody::Paid(body))
+        }
+    };
+    proto::Report { shard: u32::from(shard.0), body: Some(body) }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

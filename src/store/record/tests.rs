@@ -1,0 +1,197 @@
+//! Every kind of record comes back as it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::base::hash::PlacementKey;
+use crate::base::ids::{
+    BucketId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShardId, ShowId, UserId,
+};
+use crate::base::time::Time;
+use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
+use crate::quiz::money::Cents;
+use crate::quiz::replica::{AnswerInput, TicketStamp};
+use crate::quiz::report::{
+    ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, QuestionCounts, Report,
+};
+use crate::quiz::seal::SecretKey;
+use crate::quiz::verdict::Verdict;
+
+const SHOW: ShowId = ShowId(77);
+const USER: UserId = UserId(1 << 60);
+const QUESTION: QuestionIndex = QuestionIndex(3);
+const APPLIED: EventNumber = EventNumber(12);
+const TICKET: TicketStamp = TicketStamp { option: OptionIndex(2), arrived: Time(99) };
+
+fn counts() -> QuestionCounts {
+    QuestionCounts {
+        answered: 1,
+        options: [2, 0, 4, 5, 6, 7],
+        revivable: [8, 9, 10, 11, 12, 0],
+        correct: 13,
+        late: 14,
+        silent: 15,
+        unreachable: 16,
+        revived: 17,
+        revived_unanswered: 18,
+        eliminated: 19,
+        by_ticket: 20,
+        new_records: u64::MAX,
+    }
+}
+
+fn definition() -> ShowDefinition {
+    ShowDefinition {
+        id: SHOW,
+        room: RoomId(5),
+        title: "答题".to_string(),
+        starts_at_unix_ms: -1,
+        prize_pool: Cents(1_000_000),
+        remainder_account: "remainder".to_string(),
+        revive: ReviveCoverage { wrong: true, late: false, unreachable: true },
+        timing: Timing { stream_delay: Duration::from_nanos(7), ..Timing::default() },
+        questions: vec![QuestionDefinition {
+            text: "1 + 1?".to_string(),
+            options: vec!["1".to_string(), "2".to_string()],
+            correct: OptionIndex(1),
+        }],
+    }
+}
+
+fn events() -> Vec<ShowEvent> {
+    let (question, correct) = (QUESTION, OptionIndex(1));
+    let (show_at, show_by, answer_by) = (Time(1), Time(2), Time(u64::MAX));
+    vec![
+        ShowEvent::Announced(Arc::new(definition())),
+        ShowEvent::LobbyOpened,
+        ShowEvent::QuestionOpened(QuestionOpening {
+            question,
+            show_at,
+            show_by,
+            answer_by,
+            result_key: SecretKey::from_bytes([1; 32]),
+            question_key: SecretKey::from_bytes([2; 32]),
+            commitment: [3; 32],
+        }),
+        ShowEvent::QuestionExtended { question, show_by, answer_by },
+        ShowEvent::QuestionClosing { question, answer_by, close_after: Time(9) },
+        ShowEvent::QuestionClosed { question, counts: counts(), in_play: 21 },
+        ShowEvent::Revealed(Reveal {
+            question,
+            result_key: [4; 32],
+            correct,
+            option_counts: [1, 2, 3, 4, 5, 6],
+            in_play: 22,
+        }),
+        ShowEvent::QuestionVoided { question },
+        ShowEvent::Rejudging { question, correct, revision: 255 },
+        ShowEvent::Rejudged { question, correct, in_play: 23 },
+        ShowEvent::Paused,
+        ShowEvent::Resumed,
+        ShowEvent::Settling,
+        ShowEvent::Settled(Settlement {
+            winners: 3,
+            pool: Cents(10),
+            per_head: Cents(3),
+            remainder: Cents(1),
+            game_hash: [5; 32],
+        }),
+        ShowEvent::Cancelled,
+        ShowEvent::Ended,
+    ]
+}
+
+fn records() -> Vec<Record> {
+    let (show, user, question, applied) = (SHOW, USER, QUESTION, APPLIED);
+    let answer = |ticket, verdict| {
+        let (option, arrived, sender_applied) = (OptionIndex(255), Time(1 << 50), EventNumber(9));
+        let input = AnswerInput { question, option, arrived, ticket, sender_applied };
+        Record::Answer { show, user, input, verdict, applied }
+    };
+    let joined = |until| Record::Joined {
+        show,
+        user,
+        shard: ShardId(65_535),
+        since: Time(5),
+        until,
+        applied,
+    };
+    let shard = ShardId(2);
+    let frozen = FrozenBucket { bucket: BucketId(1_023), winners: 4, digest: [6; 32] };
+    let reports = [
+        Report::Closed(ClosedSummary {
+            shard,
+            question,
+            revision: 1,
+            in_play: 24,
+            counts: counts(),
+        }),
+        Report::Frozen(FreezeSummary { shard, buckets: vec![frozen; 3] }),
+        Report::Paid(PayoutSummary { shard, winners: 5, paid: Cents(6) }),
+    ];
+    let mut records = vec![
+        answer(None, Some(Verdict::Passed)),
+        answer(Some(TICKET), None),
+        joined(None),
+        joined(Some(Time(0))),
+        Record::Absent { show, user, at: Time(8), applied },
+        Record::TicketIssued { show, user, question, ticket: TICKET, applied },
+        Record::Drained { show, question, from: shard, applied },
+        Record::CardGranted { user },
+    ];
+    records.extend(events().into_iter().map(|event| {
+        let (number, decided_at) = (EventNumber(40), Time(41));
+        Record::Event(Box::new(NumberedEvent { show, number, decided_at, event }))
+    }));
+    records.extend(reports.map(|report| Record::Reported { show, report: Box::new(report) }));
+    records
+}
+
+#[test]
+fn every_record_comes_back() {
+    for record in records() {
+        let mut payload = Vec::new();
+        encode(&record, &mut payload);
+        assert_eq!(decode(&payload).as_ref(), Ok(&record));
+    }
+}
+
+#[test]
+fn a_record_belongs_to_its_users_bucket_or_to_its_show() {
+    let placement = Placement::new(PlacementKey([1; 16]), 1_024, 2);
+    for record in records() {
+        let expected = match &record {
+            Record::Event(_) | Record::Drained { .. } | Record::Reported { .. } => Key::Show(SHOW),
+            _ => Key::Bucket(placement.bucket(USER)),
+        };
+        assert_eq!(key(&record, &placement), expected, "{record:?}");
+    }
+}
+
+#[test]
+fn what_is_no_record_is_refused() {
+    assert!(matches!(decode(&[0xff; 9]), Err(RecordError::Message(_))));
+    assert_eq!(decode(&[]), Err(RecordError::Unknown("body")));
+    let mut payload = Vec::new();
+    encode(&Record::CardGranted { user: USER }, &mut payload);
+    assert!(decode(&payload[..payload.len() - 1]).is_err());
+}
+
+/// What a million answers cost on disk, apart from the headers: it is stated in the documentation.
+#[test]
+fn an_answer_is_small() {
+    let (show, user, applied) = (ShowId(1_000), UserId(123_456_789), EventNumber(30));
+    let input = AnswerInput {
+        question: QUESTION,
+        option: OptionIndex(1),
+        arrived: Time(3_600_000_000_000),
+        ticket: None,
+        sender_applied: applied,
+    };
+    let verdict = Some(Verdict::Passed);
+    let mut payload = Vec::new();
+    encode(&Record::Answer { show, user, input, verdict, applied }, &mut payload);
+    assert!(payload.len() <= 32, "{} bytes", payload.len());
+}
