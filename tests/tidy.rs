@@ -30,8 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that are pure: no I/O, no clock, no `unsafe`.
-const PURE: &[&str] =
-    &["base", "wire", "room", "chat", "quiz", "auth", "shard", "store", "sim"];
+const PURE: &[&str] = &["base", "wire", "room", "chat", "quiz", "auth", "shard", "store", "sim"];
 
 /// What a pure layer does not name.
 const IMPURE: &[&str] = &[

@@ -183,9 +183,10 @@ fn environment(settings: &GatewaySettings, options: &Options) -> Vec<(&'static s
     }
     // Another build may be from before these keys, and refuses what it does not know.
     if options.gateway.is_none() {
-        // What lies behind the uplink's rates is to be measured.
+        // What lies behind the limits on what a client sends is to be measured.
         environment.push(("TIDEGATE_CHAT__USER_INTERVAL_MS", "0".to_owned()));
         environment.push(("TIDEGATE_CHAT__ROOM_PER_SECOND", "0".to_owned()));
+        environment.push(("TIDEGATE_LIMITS__MESSAGES_PER_SECOND_MAX", "0".to_owned()));
     }
     environment
 }
