@@ -8,7 +8,7 @@
 //! of it; the runtime does that with glommio's files, the simulator with a disk that loses, tears
 //! and reorders what was not synced.
 //!
-//! [`format`], [`writer`] and [`scan`] know nothing of what a record says; [`record`] does. Absent:
+//! [`mod@format`], [`writer`] and [`scan`] know nothing of what a record says; [`record`] does. Absent:
 //! every thought of when to write.
 
 pub mod format;

@@ -51,7 +51,7 @@ pub fn encode(record: &Record, payload: &mut Vec<u8>) {
 /// Reads a stored record.
 ///
 /// # Errors
-/// If it is not one that [`encode`] makes: of a newer version, or damaged before it was stored.
+/// If it is not one that [`encode()`] makes: of a newer version, or damaged before it was stored.
 pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
     decode::record(payload)
 }

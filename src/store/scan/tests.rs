@@ -192,7 +192,7 @@ fn no_flipped_bit_changes_what_is_read() {
     assert!(file[16 * BLOCK_BYTES..].iter().all(|byte| *byte == 0));
     file.truncate(16 * BLOCK_BYTES);
     let (_, contents) = disk.scan().expect("sound");
-    let (mut damages, mut tails) = (0, 0);
+    let (mut damages, mut tails) = (0_usize, 0_usize);
     for bit in 0..16 * BLOCK_BYTES * 8 {
         let flip = |disk: &mut Disk| {
             disk.files.get_mut(&1).expect("one segment")[bit / 8] ^= 1 << (bit % 8);
@@ -202,13 +202,13 @@ fn no_flipped_bit_changes_what_is_read() {
             Err(_) => damages += 1,
             Ok((scan, found)) => {
                 assert_eq!(found, contents, "bit {bit}");
-                tails += u32::from(matches!(scan.tail, Tail::Torn { .. }));
+                tails += usize::from(matches!(scan.tail, Tail::Torn { .. }));
             }
         }
         flip(&mut disk);
     }
     // The closing group holds no record; all the rest is damage.
-    assert_eq!((damages, tails), (15 * BLOCK_BYTES * 8, BLOCK_BYTES as u32 * 8));
+    assert_eq!((damages, tails), (15 * BLOCK_BYTES * 8, BLOCK_BYTES * 8));
 }
 
 proptest! {
