@@ -618,9 +618,10 @@ impl Shard {
     }
 
     /// A connection missed versions for good: it is told, and goes on with the oldest that is
-    /// left.
+    /// left. One that is in no room any more (what it was told about another lane may have been
+    /// more than it takes) misses nothing.
     pub(crate) fn skip_to(&mut self, id: ConnId, lane: Lane, wanted: u64, oldest: u64) {
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.room != NO_ROOM) else {
             return;
         };
         conn.cursors[lane.index()] = low_bits(oldest);
