@@ -16,6 +16,7 @@
 
 mod answer;
 mod apply;
+mod restore;
 mod roster;
 pub mod snapshot;
 mod work;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp, Unsealed};
 pub use self::apply::{Applied, ApplyError};
-pub use self::work::{PlayerResult, SliceProgress};
+pub use self::work::{NoSuchStep, PlayerResult, SliceProgress, WorkStep};
 
 use self::roster::Roster;
 use self::work::Work;

@@ -140,7 +140,7 @@ impl ShowReplica {
             }
             ShowEvent::QuestionClosing { answer_by, .. } => {
                 self.current_mut().shown.answer_by = *answer_by;
-                self.work = Some(Work::silence());
+                self.work = Some(Work::silence(self.roster.bucket_count()));
                 self.admit_late_joins();
                 self.late_joins = Vec::new();
             }
@@ -159,13 +159,13 @@ impl ShowReplica {
                 let current = self.current_mut();
                 current.correct = *correct;
                 current.revision = *revision;
-                self.work = Some(Work::rejudge());
+                self.work = Some(Work::rejudge(self.roster.bucket_count()));
             }
-            ShowEvent::Settling => self.work = Some(Work::freeze()),
+            ShowEvent::Settling => self.work = Some(Work::freeze(self.roster.bucket_count())),
             ShowEvent::Settled(settlement) => {
                 assert!(self.work.is_none(), "settled before this shard had frozen");
                 self.settlement = Some(*settlement);
-                self.work = Some(Work::pay());
+                self.work = Some(Work::pay(self.roster.bucket_count()));
             }
             ShowEvent::Cancelled if before.hides_verdicts() => {
                 if let Some(last) = self.voided.last_mut() {
