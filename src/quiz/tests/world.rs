@@ -85,6 +85,7 @@ impl Setup {
                 ticket_life: Duration::from_millis(500),
                 stream_delay: Duration::from_millis(100),
                 extension_max: Duration::from_millis(2_000),
+                early_push_max: Duration::ZERO,
             },
             questions: (0..self.question_count).map(question).collect(),
         }
