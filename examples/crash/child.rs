@@ -12,7 +12,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The operator's token.
-pub(crate) const TOKEN: &str = "a token that is long enough";
+pub(crate) const TOKEN: &str = "a-token-that-is-long-enough";
 
 /// Where a gateway keeps what, and where it listens, each time it is started.
 pub(crate) struct Place {

@@ -65,7 +65,7 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     tidegate::net::probe::raise_file_limit().map_err(|error| error.to_string())?;
     let (mut shows, mut kills, mut broken) = done_before(arguments)?;
     println!("show kills restarts_ms_longest acknowledged broken");
-    while kills < arguments.kills {
+    loop {
         shows += 1;
         let outcome = play(arguments, shows)?;
         let Outcome { kills: killed, restart_ms_longest, acknowledged, violations } = &outcome;
@@ -83,6 +83,9 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
             written
                 .map_err(|error| format!("{}: {error}", path.display()))?
                 .map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        if kills >= arguments.kills {
+            break;
         }
     }
     println!("{kills} kills in {shows} shows");

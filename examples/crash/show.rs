@@ -72,8 +72,10 @@ pub(crate) fn play(arguments: &Arguments, number: u64) -> Result<Outcome, String
             let _ = child.kill();
             return Err(format!("show {number} did not end within {SHOW_PATIENCE:?}"));
         }
-        swarm.wait(Duration::from_millis(20));
-        if Instant::now() >= next_kill && outcome.kills < KILLS_MAX {
+        if !swarm.wait(Duration::from_millis(20)) {
+            return Err("the players' thread ended".to_owned());
+        }
+        if Instant::now() >= next_kill && outcome.kills < KILLS_MAX.min(arguments.kills) {
             // SIGKILL: nothing is written, flushed or closed any more.
             child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
             let (again, took) = place.start(1 + dice.below(3))?;
@@ -93,6 +95,9 @@ pub(crate) fn play(arguments: &Arguments, number: u64) -> Result<Outcome, String
     let _ = child.kill();
     let _ = child.wait();
     outcome.violations = report.violations.sentences().to_vec();
+    report
+        .verdicts
+        .iter()
     let placement = Placement::new(PlacementKey(PLACEMENT_KEY), BUCKETS, 1);
     let own_hash = hex::encode(&own_game_hash(&report.verdicts, &placement));
     check_money(&status, report.winners, &own_hash, &mut outcome.violations);
@@ -174,6 +179,7 @@ fn swarm(
         connects_in_flight: 256,
         plane: PlaneSettings { slots_per_ring, ..PlaneSettings::default() },
         clock,
+        gateway_may_die: true,
         token: Arc::new(token),
     };
     Swarm::start(settings).map_err(|error| error.to_string())

@@ -332,7 +332,8 @@ impl Client {
         let user = self.record.user();
         context.orders.push(Order::Close(conn, Vec::new()));
         if conn != self.conn {
-            if self.older.take_if(|older| older.conn == conn).is_some() {
+            let was_older = self.older.take_if(|older| older.conn == conn).is_some();
+            if was_older && !context.checks.gateway_may_die {
                 context.checks.violations.note(|| {
                     format!("user {user}: the older connection ended without a reason ({how})")
                 });
@@ -340,10 +341,10 @@ impl Client {
             return;
         }
         if self.stage != Stage::Leaving {
-            context
-                .checks
-                .violations
-                .note(|| format!("user {user}: the connection ended by itself ({how})"));
+            let is_fault = !context.checks.gateway_may_die;
+            context.checks.violations.check(!is_fault, || {
+                format!("user {user}: the connection ended by itself ({how})")
+            });
             self.come_back(context.now + COME_BACK, context);
         }
         self.stage = Stage::Away;

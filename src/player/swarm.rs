@@ -56,6 +56,8 @@ pub struct SwarmSettings {
     pub plane: PlaneSettings,
     /// The clock of the process.
     pub clock: Clock,
+    /// The gateway may die and begin again: connections that end by themselves are no fault.
+    pub gateway_may_die: bool,
     /// Makes access tokens.
     pub token: Arc<dyn Fn(UserId) -> String + Send + Sync>,
 }
@@ -227,10 +229,12 @@ impl Hall {
         let users = (1..=u64::from(settings.players)).map(UserId);
         let clients: Vec<Client> =
             (0..).zip(users).map(|(place, user)| Client::new(place, user, &script)).collect();
+        let mut checks = Checks::new(script, &settings.definition);
+        checks.gateway_may_die = settings.gateway_may_die;
         Hall {
             room: settings.definition.room,
             host: settings.gateway.to_string(),
-            checks: Checks::new(script, &settings.definition),
+            checks,
             owners: Vec::new(),
             deeds: Deeds::default(),
             alarms: BinaryHeap::new(),

@@ -213,6 +213,7 @@ impl Operator<'_> {
             connects_in_flight: CONNECTS_IN_FLIGHT,
             plane: settings.plane,
             clock,
+            gateway_may_die: false,
             token: Arc::new(token),
         })?)
     }
