@@ -80,7 +80,8 @@ impl World {
                 let keyed = self.watch.keyed.contains(&(show, question.0.into(), player, link));
                 let it = &self.links[link];
                 let shard = &self.hosts[it.host].shard;
-                let idle = it.conn.is_some_and(|conn| shard.has_sent_replies(conn));
+                let idle =
+                    it.conn.is_some_and(|conn| shard.has_sent_replies(conn)) && it.in_flight == 0;
                 self.findings.check(!(keyed && idle), Promise::Offers, || {
                     format!(
                         "user {user} has a key of question {question} and nothing that it opens"

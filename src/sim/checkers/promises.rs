@@ -16,6 +16,7 @@ use crate::shard::record::Record;
 use crate::shard::session::State;
 use crate::sim::checkers::Promise;
 use crate::sim::checkers::seals::Opened;
+use crate::sim::identity::Applied;
 use crate::sim::truth::{Reply, Taken};
 use crate::sim::world::World;
 use crate::wire::close::CloseReason;
@@ -42,6 +43,8 @@ pub(crate) struct Watch {
     pub(crate) queued_at: BTreeMap<(usize, u16), Vec<Option<Time>>>,
     /// By show, question and player: on which connections the question was heard, and when first.
     pub(crate) heard: BTreeMap<(usize, u32, usize), Vec<(usize, Time)>>,
+    /// By player: where and when its revocation was applied.
+    pub(crate) revoked: BTreeMap<usize, Vec<Option<Applied>>>,
     /// By show, question and player: on which connections its key was heard.
     pub(crate) keyed: BTreeSet<(usize, u32, usize, usize)>,
     /// Replies that came to an older connection than the one that asked.
@@ -487,6 +490,7 @@ impl World {
             return;
         }
         self.check_replies();
+        self.check_tokens_ended();
         for (place, host) in self.hosts.iter().enumerate() {
             self.heard[place].check(place, &host.shard, &mut self.findings);
         }
@@ -505,7 +509,8 @@ impl World {
 
     fn check_replies(&mut self) {
         for (place, link) in self.links.iter().enumerate() {
-            let lives = link.is_usable() && link.server_open && link.stalled_until < self.now;
+            let waits = link.is_usable() || link.is_short();
+            let lives = waits && link.server_open && link.stalled_until < self.now;
             // A reader that stalled may still be taking what was owed to it before.
             let all_sent =
                 link.conn.is_some_and(|conn| self.hosts[link.host].shard.has_sent_replies(conn));
