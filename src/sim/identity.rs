@@ -20,7 +20,7 @@ use crate::wire::proto::Reason;
 const LEEWAY_S: i64 = 5;
 /// How long a shard may take to close what must be closed: slow mail there and back, pauses, the
 /// patrol's round, and a reader that does not take what is said to it before the end.
-const CLOSE_PATIENCE: Duration = Duration::from_millis(9_000);
+const CLOSE_PATIENCE: Duration = Duration::from_millis(12_000);
 
 /// How tokens end in a run.
 #[derive(Clone, Copy, Debug)]

@@ -14,8 +14,8 @@ use crate::shard::Shard;
 use crate::shard::input::Effect;
 use crate::shard::mail::Mail;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
-use crate::shard::quiz_bridge::QuizBridge;
 use crate::shard::quiz_bridge::status::{OpenedQuestion, ShowStatus};
+use crate::shard::quiz_bridge::{Chronicle, QuizBridge};
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
 
@@ -28,6 +28,7 @@ const NOTICES_MAX: usize = 64;
 pub(super) struct Directed {
     director: Director,
     questions: Vec<OpenedQuestion>,
+    chronicle: Chronicle,
     notices: Vec<Notice>,
     is_paid_out: bool,
 }
@@ -130,6 +131,12 @@ impl Shard {
             },
             OperatorRequest::Command { show, command } => self.command(show, command),
             OperatorRequest::Status { show } => self.status(show),
+            OperatorRequest::Messages { show } => {
+                let directed = self.quiz.directors.get(&show);
+                directed.map_or(Err(OperatorError::NoSuchShow(show)), |directed| {
+                    Ok(OperatorAnswer::Messages(directed.chronicle.messages().to_vec()))
+                })
+            }
             OperatorRequest::Shows => {
                 let shows = self.quiz.directors.values().map(Directed::status);
                 Ok(OperatorAnswer::Shows(shows.collect()))
@@ -203,8 +210,13 @@ impl Shard {
         self.quiz.forget_old_directors();
         let (shards, buckets) = (self.placement.shard_count(), self.placement.bucket_count());
         let director = Director::new(definition.clone(), shards, buckets, self.now);
-        let directed =
-            Directed { director, questions: Vec::new(), notices: Vec::new(), is_paid_out: false };
+        let directed = Directed {
+            director,
+            questions: Vec::new(),
+            chronicle: Chronicle::new(definition.clone()),
+            notices: Vec::new(),
+            is_paid_out: false,
+        };
         self.quiz.directors.insert(show, directed);
         self.post_decided(show);
     }
@@ -293,6 +305,7 @@ impl Shard {
         }
         for event in &events {
             directed.note(event);
+            directed.chronicle.note(event, self.clock);
         }
         for event in events {
             let event = Box::new(event);

@@ -11,6 +11,7 @@ mod inspecting;
 mod judging;
 mod status;
 mod telling;
+mod told;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use status::{OpenedQuestion, ShowStatus};
+pub use told::{Chronicle, ShowMessage};
 
 use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;

@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     pub(crate) queued_at: BTreeMap<(usize, u16), Vec<Option<Time>>>,
     /// By show, question and player: on which connections the question was heard, and when first.
     pub(crate) heard: BTreeMap<(usize, u32, usize), Vec<(usize, Time)>>,
+    /// Results of questions that were judged again, which came before their home had reported.
+    unreported: Vec<(usize, QuestionIndex, Opened)>,
     /// By player: where and when its revocation was applied.
     pub(crate) revoked: BTreeMap<usize, Vec<Option<Applied>>>,
     /// By show, question and player: on which connections its key was heard.
@@ -340,6 +342,10 @@ impl World {
         self.races.results_opened += 1;
         let Opened { user, revision, record } = opened;
         let known = self.model.verdicts.get(&(show, question.0, user, revision)).copied();
+        if known.is_none() && revision > 0 && self.quiet_since.is_none() {
+            // Judged again in slices: some results may be here before their home reports.
+            return self.watch.unreported.push((show, question, opened));
+        }
         let said = (record.verdict, record.option, record.passed);
         self.findings.check(known == Some(said), Promise::Seals, || {
             format!("user {user}, question {question}: sealed {record:?}, by the rules {known:?}")
@@ -488,6 +494,10 @@ impl World {
         }
         if self.findings.violations.iter().any(|it| it.promise == Promise::Progress) {
             return;
+        }
+        for (show, question, opened) in std::mem::take(&mut self.watch.unreported) {
+            self.quiet_since.get_or_insert(self.now);
+            self.result_opened(show, question, opened);
         }
         self.check_replies();
         self.check_tokens_ended();
