@@ -197,3 +197,73 @@ fn phase_on_the_wire(phase: Phase) -> proto::Phase {
         Phase::Cancelled => proto::Phase::Cancelled,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{OptionIndex, RoomId};
+    use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, Timing};
+    use crate::quiz::money::Cents;
+    use crate::quiz::seal::SecretKey;
+
+    /// A question that was pushed early stands whole where it opened, and no key before its reveal.
+    #[test]
+    fn a_chronicle_has_what_was_public_in_order() {
+        let asked = QuestionDefinition {
+            text: "1 + 1?".to_owned(),
+            options: vec!["1".to_owned(), "2".to_owned()],
+            correct: OptionIndex(1),
+        };
+        let definition = Arc::new(ShowDefinition {
+            id: ShowId(5),
+            room: RoomId(6),
+            title: "A show".to_owned(),
+            starts_at_unix_ms: 0,
+            prize_pool: Cents(100),
+            remainder_account: "house".to_owned(),
+            revive: ReviveCoverage::default(),
+            timing: Timing::default(),
+            questions: vec![asked],
+        });
+        let question = QuestionIndex(0);
+        let (result_key, question_key) =
+            (SecretKey::from_bytes([7; 32]), SecretKey::from_bytes([8; 32]));
+        let opening = QuestionOpening {
+            question,
+            show_at: Time::from_millis(1),
+            show_by: Time::from_millis(2),
+            answer_by: Time::from_millis(3),
+            result_key: result_key.clone(),
+            question_key: question_key.clone(),
+            commitment: [9; 32],
+        };
+        let push = crate::quiz::event::QuestionPush {
+            question,
+            result_key,
+            question_key,
+            commitment: [9; 32],
+        };
+        let mut chronicle = Chronicle::new(definition.clone());
+        let events = [
+            ShowEvent::Announced(definition.clone()),
+            ShowEvent::LobbyOpened,
+            ShowEvent::QuestionPushed(push),
+            ShowEvent::QuestionOpened(opening),
+        ];
+        for (number, event) in (1..).zip(events) {
+            let (show, number) = (definition.id, EventNumber(number));
+            let event = NumberedEvent { show, number, decided_at: Time::ZERO, event };
+            chronicle.note(&event, DisplayClock::default());
+        }
+        let numbers: Vec<u64> = chronicle.messages().iter().map(|it| it.event.0).collect();
+        assert_eq!(numbers, [1, 2, 4]);
+        let Notice::Question(asked) = &chronicle.messages()[2].payload else {
+            panic!("{:?}", chronicle.messages())
+        };
+        assert_eq!(asked.text, definition.questions[0].text);
+        let said = format!("{:?}", chronicle.messages());
+        for key in ["7, 7, 7, 7", "8, 8, 8, 8", "\\x07\\x07\\x07", "\\x08\\x08\\x08"] {
+            assert!(!said.contains(key), "{said}");
+        }
+    }
+}
