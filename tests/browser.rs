@@ -142,6 +142,8 @@ impl Stage {
     /// What the page asks of the operator.
     fn operate(&mut self, what: &str) {
         match what.split_once('/').unwrap_or((what, "")) {
+            ("push-early", _) => self.command(Command::PushEarly),
+            ("withdraw", _) => self.command(Command::Withdraw),
             ("publish", _) => self.command(Command::Publish),
             ("reveal", _) => {
                 self.until_phase(Phase::Closed);

@@ -137,11 +137,13 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     use request::Payload;
     let empty = ClientFrame::default();
     let heartbeat = |heartbeat| ClientFrame { r#type: -1, heartbeat, ..ClientFrame::default() };
-    let join = Join { room_id: 42, epoch: 0, positions: vec![] };
+    let join = Join { room_id: 42, ..Join::default() };
+    let opening = Join { opens_seals: true, ..join.clone() };
     let resume = Join {
         room_id: u64::MAX,
         epoch: 7,
         positions: vec![lane(Lane::High, 9), lane(Lane::Mid, 0), lane(Lane::Low, u64::MAX)],
+        opens_seals: false,
     };
     let chat = Chat { text: "hallo 世界 👋".to_owned() };
     let publish = Publish { lane: Lane::Low.into(), data: (0..=255).collect() };
@@ -169,6 +171,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
             ClientFrame { user_id: 5, ..request(BusinessType::Join, "1", Payload::Join(join)) },
         ),
         ("client_join_resume", request(BusinessType::Join, "2", Payload::Join(resume))),
+        ("client_join_opening_seals", request(BusinessType::Join, "1", Payload::Join(opening))),
         ("client_leave", request(BusinessType::Leave, "3", Payload::Leave(Leave {}))),
         ("client_publish", request(BusinessType::Publish, "4", Payload::Publish(publish))),
         (
@@ -360,6 +363,15 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
         remainder_cents: -1,
     });
     let extended = QuestionExtended { show_id: 9, question: 2, show_by_ms: 1, answer_by_ms: 2 };
+    let key = QuestionKey {
+        key: (100..132).collect(),
+        show_id: 9,
+        question: 2,
+        show_at_ms: 1_700_000_000_500,
+        show_by_after_ms: 3_000,
+        answer_by_after_ms: 10_000,
+    };
+    let withdrawn = QuestionWithdrawn { show_id: 9, question: 2 };
     let voided = Payload::QuestionVoided(QuestionVoided { show_id: 9, question: 0 });
     let rejudged = Rejudged { show_id: 9, question: 2, correct_option: 0, in_play: 5 };
     vec![
@@ -373,9 +385,32 @@ fn quiz_notifications() -> Vec<(&'static str, ServerFrame)> {
             "server_question_extended",
             in_lane(BusinessType::QuestionExtended, Payload::QuestionExtended(extended)),
         ),
+        (
+            "server_sealed_question",
+            notification(
+                BusinessType::SealedQuestion,
+                TIME_MS,
+                stamp(Lane::Mid, 5),
+                Payload::SealedQuestion(sealed_question()),
+            ),
+        ),
+        ("server_question_key", in_lane(BusinessType::QuestionKey, Payload::QuestionKey(key))),
+        (
+            "server_question_withdrawn",
+            in_lane(BusinessType::QuestionWithdrawn, Payload::QuestionWithdrawn(withdrawn)),
+        ),
         ("server_question_voided", in_lane(BusinessType::QuestionVoided, voided)),
         ("server_rejudged", in_lane(BusinessType::Rejudged, Payload::Rejudged(rejudged))),
     ]
+}
+
+fn sealed_question() -> SealedQuestion {
+    SealedQuestion {
+        show_id: 9,
+        question: 2,
+        commitment: (0..32).collect(),
+        ciphertext: (0..=255).chain(0..16).collect(),
+    }
 }
 
 fn said(user_id: u64, data: &[u8], kind: u32) -> RoomMessage {

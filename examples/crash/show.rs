@@ -95,9 +95,6 @@ pub(crate) fn play(arguments: &Arguments, number: u64) -> Result<Outcome, String
     let _ = child.kill();
     let _ = child.wait();
     outcome.violations = report.violations.sentences().to_vec();
-    report
-        .verdicts
-        .iter()
     let placement = Placement::new(PlacementKey(PLACEMENT_KEY), BUCKETS, 1);
     let own_hash = hex::encode(&own_game_hash(&report.verdicts, &placement));
     check_money(&status, report.winners, &own_hash, &mut outcome.violations);

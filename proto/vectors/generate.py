@@ -110,6 +110,8 @@ def vectors():
     yield "client_join_resume", client("JOIN", make(
         "Join", room_id=U64_MAX, epoch=7,
         positions=[lane("HIGH", 9), lane("MID", 0), lane("LOW", U64_MAX)]), "2")
+    yield "client_join_opening_seals", client("JOIN", make(
+        "Join", room_id=42, opens_seals=True), "1")
     yield "client_leave", client("LEAVE", make("Leave"), "3")
     yield "client_publish", client("PUBLISH", make(
         "Publish", lane="LANE_LOW", data=bytes(range(256))), "4")
@@ -204,6 +206,15 @@ def vectors():
     yield "server_question_extended", notification(
         "QUESTION_EXTENDED", "question_extended", make(
             "QuestionExtended", show_id=9, question=2, show_by_ms=1, answer_by_ms=2), stamp())
+    yield "server_sealed_question", notification("SEALED_QUESTION", "sealed_question", make(
+        "SealedQuestion", show_id=9, question=2, commitment=bytes(range(32)),
+        ciphertext=bytes(range(256)) + bytes(range(16))), stamp("LANE_MID", 5))
+    yield "server_question_key", notification("QUESTION_KEY", "question_key", make(
+        "QuestionKey", key=bytes(range(100, 132)), show_id=9, question=2,
+        show_at_ms=1_700_000_000_500, show_by_after_ms=3_000, answer_by_after_ms=10_000), stamp())
+    yield "server_question_withdrawn", notification(
+        "QUESTION_WITHDRAWN", "question_withdrawn", make(
+            "QuestionWithdrawn", show_id=9, question=2), stamp())
     yield "server_question_voided", notification("QUESTION_VOIDED", "question_voided", make(
         "QuestionVoided", show_id=9, question=0), stamp())
     yield "server_rejudged", notification("REJUDGED", "rejudged", make(

@@ -42,6 +42,14 @@ impl GatewayPort {
                 other => Err(unexpected(&other)),
             },
             OperatorRequest::Show { show } => self.show(show).await,
+            OperatorRequest::Messages { show } => {
+                match self.ask(operator::OperatorRequest::Messages { show }).await? {
+                    OperatorAnswer::Messages(messages) => {
+                        Ok(messages.iter().map(|it| show_json::message(it, self.clock)).collect())
+                    }
+                    other => Err(unexpected(&other)),
+                }
+            }
             OperatorRequest::Command { show, command } => {
                 match self.ask(operator::OperatorRequest::Command { show, command }).await? {
                     OperatorAnswer::Preview(preview) => Ok(show_json::preview(&preview)),

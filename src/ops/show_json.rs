@@ -12,7 +12,8 @@ use crate::quiz::director::{LiveFigures, Notice, RejudgePreview};
 use crate::quiz::event::Settlement;
 use crate::quiz::phase::Phase;
 use crate::quiz::report::QuestionCounts;
-use crate::shard::operator::{OpenedQuestion, ShowStatus};
+use crate::shard::operator::{OpenedQuestion, ShowMessage, ShowStatus};
+use crate::wire::proto;
 
 /// A show in a list: the first eight fields of [`show`].
 #[must_use]
@@ -146,6 +147,27 @@ pub fn preview(preview: &RejudgePreview) -> Value {
         "per_head_cents_before": preview.per_head_before.0,
         "per_head_cents_after": preview.per_head_after.0,
     }})
+}
+
+/// Something that the audience was told: `server_time_ms` (when it was decided; the message itself
+/// may say a few milliseconds later), `version` (growing within the show), `type` (the field of
+/// `Notification` that it is) and `payload` (as ProtoJSON has it).
+#[must_use]
+pub fn message(message: &ShowMessage, clock: DisplayClock) -> Value {
+    let payload = Some(message.payload.clone());
+    let notification = proto::Notification { payload, ..proto::Notification::default() };
+    let fields = serde_json::to_value(notification).ok();
+    let field = fields.and_then(|fields| match fields {
+        Value::Object(fields) => fields.into_iter().next(),
+        _ => None,
+    });
+    let (kind, payload) = field.unwrap_or_default();
+    json!({
+        "server_time_ms": clock.unix_ms(message.at),
+        "version": message.event.0,
+        "type": kind,
+        "payload": payload,
+    })
 }
 
 fn notice(notice: &Notice) -> Value {

@@ -126,6 +126,8 @@ pub struct Record {
     current: Option<Current>,
     /// The question that came early, sealed.
     sealed_question: Option<Box<proto::SealedQuestion>>,
+    /// The key that came before what it opens: they travel by two lanes.
+    question_key: Option<Box<proto::QuestionKey>>,
     /// By question, as long as the player is in the game.
     verdicts: Vec<Verdict>,
     settled: bool,
@@ -155,6 +157,7 @@ impl Record {
             last_revealed: None,
             current: None,
             sealed_question: None,
+            question_key: None,
             verdicts: Vec::new(),
             settled: false,
             epoch: 0,

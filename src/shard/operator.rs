@@ -14,7 +14,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::GrantError;
 use crate::shard::mail::ServiceMessages;
-pub use crate::shard::quiz_bridge::{OpenedQuestion, ShowStatus};
+pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
 
 /// A request, to be put to the shard that [`OperatorRequest::home`] names.
 #[derive(Clone, Debug)]
@@ -30,6 +30,11 @@ pub enum OperatorRequest {
     },
     /// How does a show stand?
     Status {
+        /// Which show.
+        show: ShowId,
+    },
+    /// What was the audience of a show told?
+    Messages {
         /// Which show.
         show: ShowId,
     },
@@ -76,6 +81,8 @@ pub enum OperatorAnswer {
     Preview(RejudgePreview),
     /// How a show stands.
     Show(Box<ShowStatus>),
+    /// What the audience of a show was told, in order.
+    Messages(Vec<ShowMessage>),
     /// The shows of the shard.
     Shows(Vec<ShowStatus>),
     /// The revive cards that the user may know of now.
@@ -156,9 +163,9 @@ impl OperatorRequest {
     pub fn home(&self, placement: &Placement) -> Option<ShardId> {
         match self {
             OperatorRequest::Announce(definition) => Some(placement.show_home(definition.id)),
-            OperatorRequest::Command { show, .. } | OperatorRequest::Status { show } => {
-                Some(placement.show_home(*show))
-            }
+            OperatorRequest::Command { show, .. }
+            | OperatorRequest::Status { show }
+            | OperatorRequest::Messages { show } => Some(placement.show_home(*show)),
             OperatorRequest::Shows
             | OperatorRequest::Revoke(_)
             | OperatorRequest::SetKeys(_)

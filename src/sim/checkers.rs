@@ -43,6 +43,8 @@ pub enum Promise {
     Progress,
     /// Verdicts are those of the rules.
     Verdicts,
+    /// A token counts until it ends or is revoked, and not longer.
+    Tokens,
     /// An acknowledged chat stands under its version, the same for everybody; likes add up.
     Chat,
 }

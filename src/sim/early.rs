@@ -60,6 +60,7 @@ impl World {
         let player = self.links[link].player;
         if self.players[player].opens_seals {
             self.players[player].shows[show].sealed = Some(sealed);
+            self.try_to_open(link, show);
         }
     }
 
@@ -76,20 +77,23 @@ impl World {
             format!("a key of question {} before it opened, or of one taken back", key.question)
         });
         let player = self.links[link].player;
-        if !self.players[player].opens_seals {
-            self.watch.keyed.insert((show, key.question, player, link));
-            return;
+        self.watch.keyed.insert((show, key.question, player, link));
+        if self.players[player].opens_seals {
+            self.players[player].shows[show].key = Some(key.clone());
+            self.try_to_open(link, show);
         }
-        let sealed = self.players[player].shows[show].sealed.take();
-        let Some(sealed) = sealed.filter(|it| it.question == key.question) else {
+    }
+
+    /// Opens the question if both are here: they come by two lanes, in any order. A key of an
+    /// earlier question may come behind the next one's seal, out of the backlog, and a seal may be
+    /// one that was taken back.
+    fn try_to_open(&mut self, link: usize, show: usize) {
+        let player = self.links[link].player;
+        let knowledge = &self.players[player].shows[show];
+        let Some(key) = knowledge.key.clone() else { return };
+        let sealed = knowledge.sealed.as_ref().filter(|it| it.question == key.question);
+        let Some(question) = sealed.and_then(|sealed| opened(sealed, &key)) else {
             self.races.keys_without_seal += 1;
-            self.watch.keyed.insert((show, key.question, player, link));
-            return;
-        };
-        let Some(question) = opened(&sealed, key) else {
-            // An older one, if this one was taken back in between: the question comes whole.
-            self.races.keys_without_seal += 1;
-            self.watch.keyed.insert((show, key.question, player, link));
             return;
         };
         self.races.opened_by_key += 1;

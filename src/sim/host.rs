@@ -125,6 +125,7 @@ impl World {
         self.receive(host);
         self.take_mail(host);
         while let Some((ticket, request)) = self.hosts[host].calls.pop_front() {
+            self.see_revocation(host, &request);
             self.step(host, Input::Operator { ticket, request });
         }
         if self.hosts[host].shard.deadline().is_some_and(|deadline| deadline <= now) {
@@ -179,6 +180,7 @@ impl World {
         for link in std::mem::take(&mut self.hosts[host].accepts) {
             let conn = self.hosts[host].take_place(link);
             self.links[link].conn = Some(conn);
+            self.links[link].accepted_at = self.now;
             self.races.connections += 1;
             let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
             self.step(host, Input::Opened { conn, peer });

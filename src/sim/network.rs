@@ -17,6 +17,8 @@ pub(crate) enum Stage {
     /// The answer to the upgrade, as far as it came.
     Upgrading(Vec<u8>),
     Open,
+    /// No WebSocket: the response to the one request, as far as it came.
+    Short(Vec<u8>),
     /// A close frame came, or the client let go.
     Over,
 }
@@ -74,6 +76,12 @@ pub(crate) struct Link {
     pub(crate) asked: BTreeMap<String, (Asked, Time)>,
     pub(crate) was_replaced: bool,
     pub(crate) opened_at: Time,
+    /// When the host took it.
+    pub(crate) accepted_at: Time,
+    /// When its token was issued and when it ends, Unix seconds.
+    pub(crate) token: (i64, i64),
+    /// The client was told that it ended.
+    pub(crate) token_ended: bool,
     /// When the client knew itself in the room of this show; it never left since.
     pub(crate) in_show: Option<(usize, Time)>,
     pub(crate) ended_at: Time,
@@ -117,6 +125,9 @@ impl Link {
             asked: BTreeMap::new(),
             was_replaced: false,
             opened_at: now,
+            accepted_at: Time::NEVER,
+            token: (0, i64::MAX / 2_000),
+            token_ended: false,
             in_show: None,
             ended_at: Time::NEVER,
             reads_well: true,
@@ -132,6 +143,11 @@ impl Link {
     /// True if the client may send and expects answers.
     pub(crate) fn is_usable(&self) -> bool {
         self.client_open && matches!(self.stage, Stage::Open)
+    }
+
+    /// True if the client waits for the response to its one request.
+    pub(crate) fn is_short(&self) -> bool {
+        self.client_open && matches!(self.stage, Stage::Short(_))
     }
 
     /// Bytes that wait in the host's kernel.

@@ -19,6 +19,7 @@ const STATUS: u64 = 1;
 const COMMAND: u64 = 2;
 const GRANT: u64 = 3;
 const ANNOUNCE: u64 = 4;
+pub(crate) const REVOKE: u64 = 5;
 const KINDS: u64 = 8;
 
 /// What the robot knows of its show.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::base::ids::{OptionIndex, QuestionIndex, RoomId, UserId};
 use crate::base::time::Time;
 use crate::sim::dice::Dice;
+use crate::sim::identity::Credentials;
 use crate::sim::network::{Break, Link, Stage};
 use crate::sim::setup::{LOUNGE, Setup};
 use crate::sim::truth::Reply;
@@ -24,18 +25,41 @@ const TRIES_MAX: u8 = 12;
 /// Something that a player does.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    Connect { resume: bool },
-    Answer { answer: Wish, tries: u8 },
-    Check { answer: usize, wish: Wish },
-    Break { how: Break },
+    Connect {
+        resume: bool,
+    },
+    Answer {
+        answer: Wish,
+        tries: u8,
+    },
+    Check {
+        answer: usize,
+        wish: Wish,
+    },
+    Break {
+        how: Break,
+    },
     Goodbye,
-    Stall { millis: u64 },
-    Unstall { link: usize },
-    Heartbeat { link: usize },
+    Stall {
+        millis: u64,
+    },
+    Unstall {
+        link: usize,
+    },
+    Heartbeat {
+        link: usize,
+    },
     Chat,
-    Switch { room: RoomId },
+    Switch {
+        room: RoomId,
+    },
     Leave,
-    Garbage { show: usize, question: u32 },
+    Garbage {
+        show: usize,
+        question: u32,
+    },
+    /// An operator revokes it.
+    Revoke,
 }
 
 /// An answer that a player wants to give.
@@ -56,6 +80,8 @@ pub(crate) struct Knowledge {
     pub(crate) is_out: bool,
     /// The question that came early, sealed.
     pub(crate) sealed: Option<proto::SealedQuestion>,
+    /// The key that came last; what it opens may come behind it.
+    pub(crate) key: Option<proto::QuestionKey>,
     /// The connection and shard of the last answer, by question.
     pub(crate) sent: BTreeMap<u16, (usize, usize)>,
 }
@@ -63,7 +89,7 @@ pub(crate) struct Knowledge {
 /// A player.
 pub(crate) struct Player {
     pub(crate) user: UserId,
-    pub(crate) token: String,
+    pub(crate) credentials: Credentials,
     pub(crate) dice: Dice,
     pub(crate) encoding: Encoding,
     /// A key is enough for it where a question came early.
@@ -82,7 +108,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    pub(crate) fn new(setup: &Setup, place: usize, token: String) -> Player {
+    pub(crate) fn new(setup: &Setup, place: usize) -> Player {
         let mut dice = Dice::new(setup.seed, 1_000 + place as u64);
         let show = dice.index(setup.shows.len());
         let home_room = setup.shows[show].room;
@@ -91,7 +117,7 @@ impl Player {
         let drift = i64::try_from(dice.below(2 * drift_max + 1)).unwrap_or(0);
         Player {
             user: UserId(place as u64 + 1),
-            token,
+            credentials: Credentials::new(setup, place),
             encoding: if is_json { Encoding::Json } else { Encoding::Proto },
             opens_seals: Dice::new(setup.seed, 20_000 + place as u64).permille(700),
             drift_ms: drift - i64::try_from(drift_max).unwrap_or(0),
@@ -142,6 +168,7 @@ impl World {
                     self.say_leave(link);
                 }
             }
+            Act::Revoke => self.revoke(player),
             Act::Garbage { show, question } => {
                 if let Some(link) = self.usable_link(player) {
                     self.races.answers_garbage += 1;
@@ -161,10 +188,12 @@ impl World {
         let open = self.players[player].link.filter(|link| self.links[*link].client_open);
         self.races.reconnects_while_open += u64::from(open.is_some());
         let host = self.players[player].dice.index(self.hosts.len());
+        self.fresh_token(player);
         let encoding = self.players[player].encoding;
         self.races.json_connections += u64::from(encoding == Encoding::Json);
         let link = self.links.len();
         self.links.push(Link::new(player, host, encoding, self.now));
+        self.links[link].token = self.players[player].credentials.times();
         self.players[player].link = Some(link);
         self.players[player].links.push(link);
         let latency = self.dice.micros(50, self.setup.faults.latency_max_us.max(51));

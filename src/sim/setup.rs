@@ -10,6 +10,7 @@ use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition
 use crate::quiz::money::Cents;
 use crate::shard::config::{Admission, Downlink};
 use crate::sim::dice::Dice;
+use crate::sim::identity::Identity;
 
 /// A room that carries no show.
 pub(crate) const LOUNGE: RoomId = RoomId(900);
@@ -85,6 +86,7 @@ pub(crate) struct Setup {
     pub(crate) early_rooms: bool,
     /// What the operator's moods are drawn from: interventions, of a thousand.
     pub(crate) whim_permille: u32,
+    pub(crate) identity: Identity,
     /// The question whose key differs in the second run, by show and place.
     pub(crate) twin: Option<(usize, usize)>,
 }
@@ -150,6 +152,7 @@ impl Setup {
             words: Arc::new(WordList::parse(WORDS, Action::Replace).unwrap_or_default()),
             early_rooms: dice.below(3) == 0,
             whim_permille: if dice.below(2) == 0 { 0 } else { 120 },
+            identity: Identity::new(seed),
             twin,
         }
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::auth::ticket::TicketKey;
-use crate::auth::token::{NewToken, TokenVerifier, mint};
+use crate::auth::token::TokenVerifier;
 use crate::base::entropy::SeededEntropy;
 use crate::base::hash::{Placement, PlacementKey};
 use crate::base::ids::{ShardId, UserId};
@@ -32,7 +32,7 @@ use crate::sim::truth::SentAnswer;
 use crate::wire::deflate::Inflater;
 use crate::wire::message::{Decoder, Role};
 
-const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
+pub(crate) const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
 /// Unix time of the virtual clock's zero.
 pub(crate) const CLOCK: DisplayClock = DisplayClock { zero_unix_ms: 1_800_000_000_000 };
 /// No run is longer: then something hangs.
@@ -145,7 +145,7 @@ impl World {
         let hosts = ShardId::all(setup.shard_count)
             .map(|me| Host::new(shard(&setup, placement, me), shards))
             .collect();
-        let players = (0..setup.player_count).map(|place| Player::new(&setup, place, token(place)));
+        let players = (0..setup.player_count).map(|place| Player::new(&setup, place));
         let mut world = World {
             now: Time::from_millis(1_000),
             queue: BinaryHeap::new(),
@@ -194,6 +194,7 @@ impl World {
         for host in 0..self.hosts.len() {
             self.schedule_pause(host);
         }
+        self.schedule_revocations();
     }
 
     fn schedule_pause(&mut self, host: usize) {
@@ -315,10 +316,4 @@ fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
         entropy: Box::new(SeededEntropy::new(setup.seed, 100 + u64::from(me.0))),
     };
     Shard::new(config, secrets)
-}
-
-fn token(place: usize) -> String {
-    let issued_unix_s = CLOCK.zero_unix_ms / 1_000;
-    let user = UserId(place as u64 + 1);
-    mint(SECRET, NewToken { user, issued_unix_s, lifetime_s: 86_400, audience: None })
 }

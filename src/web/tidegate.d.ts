@@ -102,6 +102,20 @@ export interface Question extends QuestionId {
   last: boolean;
 }
 
+/** The next question, ahead of its time; the client opens it by itself. */
+export interface SealedQuestion extends QuestionId {
+  commitment: Uint8Array;
+  ciphertext: Uint8Array;
+}
+
+/** Opens a `SealedQuestion`; a `question` event follows. */
+export interface QuestionKey extends QuestionId {
+  key: Uint8Array;
+  showAtMs: number;
+  showByAfterMs: number;
+  answerByAfterMs: number;
+}
+
 export interface QuestionExtended extends QuestionId {
   showByMs: number;
   answerByMs: number;
@@ -186,7 +200,12 @@ export interface TidegateEventMap {
   roomClosed: CustomEvent<{ roomId: bigint } & Told>;
   /** Messages that this client will not get. */
   gap: CustomEvent<Gap & Told>;
+  /** A question is open; one that came early, sealed, as soon as its key is here. */
   question: CustomEvent<Question & Told>;
+  sealedQuestion: CustomEvent<SealedQuestion & Told>;
+  questionKey: CustomEvent<QuestionKey & Told>;
+  /** The sealed question was taken back. */
+  questionWithdrawn: CustomEvent<QuestionId & Told>;
   questionExtended: CustomEvent<QuestionExtended & Told>;
   questionVoided: CustomEvent<QuestionId & Told>;
   reveal: CustomEvent<Reveal & Told>;
@@ -275,6 +294,8 @@ export function encode(type: string, message: object): Uint8Array;
 export function decode(type: string, bytes: Uint8Array): any;
 /** Whether a reveal is what the question was committed to. */
 export function checkCommitment(commitment: Uint8Array, reveal: Reveal): Promise<boolean>;
+/** Opens a question that came early. */
+export function openQuestion(sealed: SealedQuestion, key: QuestionKey): Promise<Question>;
 /** Opens a sealed result. */
 export function openResult(
   sealed: SealedResult,

@@ -58,10 +58,11 @@ Notification: roomMessage 1 RoomMessage; gap 2 Gap; roomBatch 7 RoomBatch;
     roomInfo 8 RoomInfo; roomClosed 9 RoomClosed; question 10 Question; reveal 11 Reveal;
     snapshot 12 Snapshot; result 13 SealedResult; stamp 14 RoomStamp; serverTimeMs 15 time;
     showState 16 ShowState; settled 17 Settled; questionExtended 18 QuestionExtended;
-    questionVoided 19 QuestionVoided; rejudged 20 Rejudged
+    questionVoided 19 QuestionVoided; rejudged 20 Rejudged; sealedQuestion 40 SealedQuestion;
+    questionKey 41 QuestionKey; questionWithdrawn 42 QuestionVoided
 RoomStamp: roomId 1 id; epoch 2 id; lane 3 Lane; version 4 id
 LanePosition: lane 1 Lane; version 2 id
-Join: roomId 1 id; epoch 2 id; positions 3 LanePosition list
+Join: roomId 1 id; epoch 2 id; positions 3 LanePosition list; opensSeals 40 bool
 Joined: roomId 1 id; epoch 2 id; positions 3 LanePosition list; resumed 4 bool;
     info 5 RoomInfo
 Leave:
@@ -81,6 +82,9 @@ ShowState: showId 1 id; roomId 2 id; title 3 string; phase 4 Phase; questionCoun
     prizePoolCents 6 time; startsAtMs 7 time
 Question: showId 1 id; question 2 uint32; text 3 string; options 4 string list; showAtMs 5 time;
     showByMs 6 time; answerByMs 7 time; commitment 8 bytes; last 9 bool
+SealedQuestion: showId 1 id; question 2 uint32; commitment 3 bytes; ciphertext 4 bytes
+QuestionKey: key 1 bytes; showId 2 id; question 3 uint32; showAtMs 4 time; showByAfterMs 5 uint32;
+    answerByAfterMs 6 uint32
 QuestionExtended: showId 1 id; question 2 uint32; showByMs 3 time; answerByMs 4 time
 QuestionVoided: showId 1 id; question 2 uint32
 Answer: showId 1 id; question 2 uint32; option 3 uint32; ticket 4 bytes
@@ -315,6 +319,42 @@ export async function checkCommitment(commitment, reveal) {
   return digest.length === commitment.length && digest.every((byte, i) => byte === commitment[i]);
 }
 
+/** Opens what AES-256-GCM sealed. */
+async function decrypt(keyBytes, iv, additionalData, ciphertext) {
+  const key = await crypto.subtle.importKey('raw', keyBytes, 'AES-GCM', false, ['decrypt']);
+  const algorithm = { name: 'AES-GCM', iv, additionalData };
+  return new Uint8Array(await crypto.subtle.decrypt(algorithm, key, ciphertext));
+}
+
+/** Whether this browser opens seals: pages that came without TLS have no such keys. */
+const OPENS_SEALS = globalThis.crypto?.subtle !== undefined;
+
+/**
+ * Opens a question that came early, sealed.
+ * @param {object} sealed a `SealedQuestion`
+ * @param {object} key its `QuestionKey`
+ * @returns {Promise<object>} the `Question`
+ */
+export async function openQuestion(sealed, key) {
+  const { showId, question, commitment, ciphertext } = sealed;
+  const additionalData = Uint8Array.of(...bigEndian([showId, 8], [question, 2]), ...commitment);
+  const record = await decrypt(key.key, new Uint8Array(12), additionalData, ciphertext);
+  if (record[0] !== 1) throw new TypeError(`a question of version ${record[0]} is not known`);
+  let place = 3;
+  const text = () => {
+    const begin = place + 2;
+    place = begin + record[place] * 256 + record[place + 1];
+    return utf8Decoder.decode(record.subarray(begin, place));
+  };
+  const { showAtMs } = key;
+  const showByMs = showAtMs + key.showByAfterMs;
+  const answerByMs = showByMs + key.answerByAfterMs;
+  return {
+    showId, question, text: text(), options: Array.from({ length: record[2] }, text), showAtMs,
+    showByMs, answerByMs, commitment, last: (record[1] & 1) !== 0,
+  };
+}
+
 /**
  * Opens a sealed result.
  * @param {object} sealed a `SealedResult`
@@ -323,10 +363,8 @@ export async function checkCommitment(commitment, reveal) {
  * @returns {Promise<object>} what it says
  */
 export async function openResult(sealed, resultKey, userId) {
-  const key = await crypto.subtle.importKey('raw', resultKey, 'AES-GCM', false, ['decrypt']);
   const additionalData = bigEndian([sealed.showId, 8], [sealed.question, 2], [userId, 8]);
-  const algorithm = { name: 'AES-GCM', iv: sealed.nonce, additionalData };
-  const record = new Uint8Array(await crypto.subtle.decrypt(algorithm, key, sealed.ciphertext));
+  const record = await decrypt(resultKey, sealed.nonce, additionalData, sealed.ciphertext);
   if (record[0] !== 1) throw new TypeError(`a result of version ${record[0]} is not known`);
   return {
     showId: sealed.showId,
@@ -376,6 +414,8 @@ const ANSWER_PATIENCE_MS = 10_000;
 const CLOCK_SAMPLES = 8;
 /** A new connection's first heartbeats, from its beginning. */
 const FIRST_HEARTBEATS_MS = [0, 300, 1_000, 2_500];
+/** So long after its key a question that does not open is waited for: it comes whole. */
+const WHOLE_PATIENCE_MS = 1_000;
 /** Sealed results and keys of so many questions are kept. */
 const QUESTIONS_KEPT = 16;
 
@@ -484,8 +524,7 @@ export class Tidegate extends EventTarget {
     const roomId = BigInt(room);
     if (roomId !== this.#room) this.#position = undefined;
     this.#room = roomId;
-    const { joined } = await this.#request({ join: { roomId } });
-    return joined;
+    return this.#enter();
   }
 
   /** Leaves the room. */
@@ -636,6 +675,7 @@ export class Tidegate extends EventTarget {
     if (url.pathname === '/') url.pathname = '/ws';
     if (withRoom && this.#room !== undefined) {
       url.searchParams.set('room', String(this.#room));
+      if (OPENS_SEALS) url.searchParams.set('seals', '1');
       if (this.#position) {
         url.searchParams.set('epoch', this.#position.epoch);
         for (const [lane, version] of this.#position.versions) {
@@ -811,11 +851,16 @@ export class Tidegate extends EventTarget {
     this.#setState('open');
     this.#emit('session', session);
     if (this.#authenticateBy !== 'subprotocol' && this.#room !== undefined) {
-      const { epoch, versions } = this.#position ?? {};
-      const positions = [...(versions ?? [])].map(([lane, version]) => ({ lane, version }));
-      this.#request({ join: { roomId: this.#room, epoch, positions } })
-        .catch((error) => this.#emit('error', error));
+      this.#enter().catch((error) => this.#emit('error', error));
     }
+  }
+
+  /** Asks for the room, from where this client is in it. */
+  async #enter() {
+    const { epoch, versions } = this.#position ?? {};
+    const positions = [...(versions ?? [])].map(([lane, version]) => ({ lane, version }));
+    const join = { roomId: this.#room, epoch, positions, opensSeals: OPENS_SEALS };
+    return (await this.#request({ join })).joined;
   }
 
   /** Gives the gateway a newer token before this one expires. */
@@ -906,8 +951,9 @@ export class Tidegate extends EventTarget {
     if (kind === 'gap') this.#saw(message, message.lastMissing);
     if (kind === 'roomClosed') this.#room = undefined;
     const type = kind === 'roomMessage' ? 'message' : kind;
-    this.#emit(type, { ...message, stamp, serverTimeMs });
-    return this.#learn(kind, message);
+    const told = { ...message, stamp, serverTimeMs };
+    this.#emit(type, told);
+    return this.#learn(kind, kind === 'questionKey' ? told : message);
   }
 
   // Results -------------------------------------------------------------------------------------
@@ -918,7 +964,22 @@ export class Tidegate extends EventTarget {
       case 'question':
         this.#entry(message).question = message;
         break;
+      case 'sealedQuestion':
+        this.#entry(message).locked = message;
+        this.#unlock(this.#entry(message));
+        break;
+      case 'questionKey':
+        this.#entry(message).key = message;
+        this.#unlock(this.#entry(message));
+        // Whoever enters, or enters again, gets the open question whole.
+        this.#later(WHOLE_PATIENCE_MS, () => {
+          if (!this.#entry(message).question) {
+            this.#enter().catch((error) => this.#emit('error', error));
+          }
+        });
+        break;
       case 'questionExtended':
+        this.#entry(message).extended = message;
         Object.assign(this.#entry(message).question ?? {}, message);
         break;
       case 'result':
@@ -945,6 +1006,19 @@ export class Tidegate extends EventTarget {
       }
     }
     return this.#questions.get(key);
+  }
+
+  /**
+   * Opens a question that came early, once seal and key are here: they travel by two lanes. Where
+   * they do not fit, the gateway sends it whole.
+   */
+  async #unlock(entry) {
+    const { locked, key } = entry;
+    if (!OPENS_SEALS || !locked || !key) return;
+    const question = await openQuestion(locked, key).catch(() => undefined);
+    if (!question || entry.question) return;
+    entry.question = Object.assign(question, entry.extended);
+    this.#emit('question', { ...question, stamp: key.stamp, serverTimeMs: key.serverTimeMs });
   }
 
   #received(answerReceived) {

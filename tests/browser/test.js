@@ -3,7 +3,7 @@
 // operator and signs tokens.
 
 const client = await import(`${GATEWAYS[0]}/tidegate.js`);
-const { Tidegate, TidegateError, decode, encode, checkCommitment, openResult } = client;
+const { Tidegate, TidegateError, decode, encode, checkCommitment, openQuestion, openResult } = client;
 
 const ROOM = 30;
 const PATIENCE_MS = 15_000;
@@ -178,10 +178,43 @@ async function aQuestionIsPlayed(alice) {
   check(opened.verdict === 'passed', 'a result can be opened by hand');
 }
 
-async function aBreakDuringAQuestion(alice) {
-  const asked = next(alice, 'question');
+/** The question lies here, sealed, until its key comes; who cannot open it gets it whole. */
+async function aQuestionComesEarly(alice) {
+  const plain = player(6);
+  // As if this one's seal had been lost, or were another's.
+  plain.addEventListener('sealedQuestion', ({ detail }) => detail.ciphertext.fill(0));
+  await plain.connect();
+  if (!plain.room) await next(plain, 'joined');
+  const [first, gone] = [next(alice, 'sealedQuestion'), next(alice, 'questionWithdrawn')];
+  await operator('push-early');
+  await first;
+  await operator('withdraw');
+  await gone;
+  const sealedNext = next(alice, 'sealedQuestion');
+  await operator('push-early');
+  const sealed = await sealedNext;
+  check(sealed.ciphertext.length === 256 + 16, `${sealed.ciphertext.length} bytes`);
+  const late = player(7);
+  const [lateSealed, lateJoined] = [next(late, 'sealedQuestion'), next(late, 'joined')];
+  await late.connect();
+  await lateJoined;
+  check(String((await lateSealed).ciphertext) === String(sealed.ciphertext), 'the same bytes');
+  const [keyNext, asked] = [next(alice, 'questionKey'), next(alice, 'question')];
+  const [askedLate, askedPlain] = [next(late, 'question'), next(plain, 'question')];
   await operator('publish');
-  const question = await asked;
+  const [key, question] = [await keyNext, await asked];
+  check(question.text === 'Question 1?' && question.options.length === 3, 'the key opens it');
+  check(question.last && question.answerByMs - question.showByMs === 3_000, 'with its times');
+  check((await openQuestion(sealed, key)).text === question.text, 'it can be opened by hand');
+  check((await askedLate).text === question.text, 'who joined meanwhile has it');
+  check((await askedPlain).text === question.text, 'who cannot open it has it');
+  late.close();
+  plain.close();
+  return question;
+}
+
+async function aBreakDuringAQuestion(alice) {
+  const question = await aQuestionComesEarly(alice);
   // The network breaks, and the client would wait for seconds.
   Math.random = () => 0.99;
   const lost = next(alice, 'disconnected');

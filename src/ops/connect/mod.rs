@@ -80,6 +80,8 @@ struct Client<'c, 'w> {
     question: Option<proto::Question>,
     /// The question that came early, sealed.
     sealed: Option<proto::SealedQuestion>,
+    /// The key that came last; what it opens may come behind it.
+    key: Option<proto::QuestionKey>,
     /// The answer of which no reply has come.
     unanswered: Option<proto::Answer>,
     sequence: u64,
@@ -133,6 +135,7 @@ pub fn connect(
         heartbeat_ms: 0,
         question: None,
         sealed: None,
+        key: None,
         unanswered: None,
         sequence: 0,
         typed: VecDeque::new(),
@@ -381,9 +384,14 @@ impl Client<'_, '_> {
             Some(Payload::Snapshot(snapshot)) if snapshot.open_question.is_some() => {
                 self.question.clone_from(&snapshot.open_question);
             }
-            Some(Payload::SealedQuestion(sealed)) => self.sealed = Some(sealed.clone()),
-            Some(Payload::QuestionKey(key)) => self.open(key),
-            Some(Payload::QuestionWithdrawn(_)) => self.sealed = None,
+            Some(Payload::SealedQuestion(sealed)) => {
+                self.sealed = Some(sealed.clone());
+                self.open();
+            }
+            Some(Payload::QuestionKey(key)) => {
+                self.key = Some(key.clone());
+                self.open();
+            }
             Some(Payload::RoomClosed(_)) => self.place = None,
             Some(Payload::Gap(gap)) => self.saw(gap.epoch, gap.lane, gap.last_missing),
             _ => {}
@@ -394,10 +402,14 @@ impl Client<'_, '_> {
         }
     }
 
-    /// The key of a question came: where it opens nothing that is here, the question comes whole.
-    fn open(&mut self, key: &proto::QuestionKey) {
-        let opened = self.sealed.take().and_then(|sealed| opened(&sealed, key).ok());
-        if let Some(question) = opened {
+    /// Opens the question that came early, once seal and key are here. Where they do not fit, it
+    /// comes whole.
+    fn open(&mut self) {
+        let (Some(sealed), Some(key)) = (&self.sealed, &self.key) else { return };
+        if (sealed.show_id, sealed.question) != (key.show_id, key.question) {
+            return;
+        }
+        if let Ok(question) = opened(sealed, key) {
             self.print(&self.lines.question(&question));
             self.question = Some(question);
         }

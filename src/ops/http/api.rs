@@ -38,6 +38,7 @@ pub(super) fn router(view: OperatorView) -> Router {
     let api = Router::new()
         .route("/v1/shows", get(shows))
         .route("/v1/shows/{id}", get(show))
+        .route("/v1/shows/{id}/messages", get(messages))
         .route("/v1/shows/{id}/{command}", post(command))
         .route("/v1/users/{id}/cards", post(grant_card))
         .route("/v1/users/{id}/revoke", post(tokens::revoke_user))
@@ -107,7 +108,8 @@ async fn not_found(request: Request) -> ApiError {
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path();
     // Only what has a part after the id is posted, and what is done to the words.
-    let is_posted = path.matches('/').count() > 3 || path.starts_with("/v1/words/");
+    let is_read = path.ends_with("/messages");
+    let is_posted = path.matches('/').count() > 3 && !is_read || path.starts_with("/v1/words/");
     let allowed = if is_posted { "POST" } else { "GET, HEAD" };
     let message = format!("{} is not for {path}; use {allowed}", request.method());
     let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
@@ -217,6 +219,18 @@ async fn show(
     ask(&view, OperatorRequest::Show { show: show_id(&id)? }).await
 }
 
+/// What the audience was told, one JSON object a line.
+async fn messages(
+    State(view): Shared,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = path?;
+    let answer = ask_value(&view, OperatorRequest::Messages { show: show_id(&id)? }).await?;
+    let messages = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+}
+
 async fn command(
     State(view): Shared,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -312,10 +326,14 @@ pub(super) async fn ask(
     view: &OperatorView,
     request: OperatorRequest,
 ) -> Result<Response, ApiError> {
+    Ok(axum::Json(ask_value(view, request).await?).into_response())
+}
+
+async fn ask_value(view: &OperatorView, request: OperatorRequest) -> Result<Value, ApiError> {
     let (reply, answer) = OperatorReply::channel();
     view.port.request(request, reply);
     match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
-        Ok(Ok(Ok(value))) => Ok(axum::Json(value).into_response()),
+        Ok(Ok(Ok(value))) => Ok(value),
         Ok(Ok(Err(refusal))) => Err(refusal.into()),
         Ok(Err(_)) => Err(ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -28,6 +28,11 @@ pub enum OperatorRequest {
         /// Which.
         show: ShowId,
     },
+    /// What the audience of a show was told: answered by an array of objects.
+    Messages {
+        /// Which.
+        show: ShowId,
+    },
     /// Do something with a show: answered by an object with at least the new `phase`.
     Command {
         /// Which.

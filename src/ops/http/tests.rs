@@ -18,6 +18,8 @@ impl OperatorPort for Echo {
     fn request(&self, request: OperatorRequest, reply: OperatorReply) {
         let outcome = match request {
             OperatorRequest::Shows => Ok(json!([{ "id": 1 }])),
+            OperatorRequest::Messages { show: ShowId(1) } => Ok(json!([{ "version": 1 }, {}])),
+            OperatorRequest::Messages { show } => Err(OperatorRefusal::UnknownShow { show }),
             OperatorRequest::Show { show: ShowId(1) } => Ok(json!({ "id": 1, "phase": "lobby" })),
             OperatorRequest::Command { show: ShowId(1), command } => match command {
                 Command::Settle => {

@@ -210,15 +210,18 @@ impl Client {
                 let stamped = notification.stamp.is_some();
                 self.shown(&question, stamped, context);
             }
-            Some(Notice::SealedQuestion(sealed)) => self.record.sealed_question(sealed),
+            Some(Notice::SealedQuestion(sealed)) => {
+                if let Some(question) = self.record.sealed_question(sealed, context.checks) {
+                    self.shown(&question, false, context);
+                }
+            }
             Some(Notice::QuestionKey(key)) => {
                 let stamped = notification.stamp.is_some();
                 // Without the sealed question it comes whole.
-                if let Some(question) = self.record.opened(&key, context.checks) {
+                if let Some(question) = self.record.question_key(key, context.checks) {
                     self.shown(&question, stamped, context);
                 }
             }
-            Some(Notice::QuestionWithdrawn(_)) => self.record.withdrawn(),
             Some(Notice::QuestionExtended(extended)) => self.record.extended(&extended),
             Some(Notice::Reveal(reveal)) => {
                 self.check_all_answered(reveal.question, context);
@@ -243,7 +246,9 @@ impl Client {
                 | Notice::RoomMessage(_)
                 | Notice::RoomBatch(_)
                 | Notice::RoomInfo(_)
-                | Notice::RoomClosed(_),
+                | Notice::RoomClosed(_)
+                // What lies here is never opened, and the next seal takes its place.
+                | Notice::QuestionWithdrawn(_),
             ) => {}
             other @ (Some(Notice::QuestionVoided(_) | Notice::Rejudged(_)) | None) => {
                 let user = self.record.user();

@@ -93,30 +93,36 @@ impl Record {
         true
     }
 
-    /// The next question came, sealed.
-    pub fn sealed_question(&mut self, sealed: proto::SealedQuestion) {
+    /// The next question came, sealed: what it says, if its key is here already.
+    pub fn sealed_question(
+        &mut self,
+        sealed: proto::SealedQuestion,
+        checks: &mut Checks,
+    ) -> Option<proto::Question> {
         if Script::opens_seals(self.user) {
             self.sealed_question = Some(Box::new(sealed));
         }
+        self.opened(checks)
     }
 
-    /// The sealed question will not be opened.
-    pub fn withdrawn(&mut self) {
-        self.sealed_question = None;
-    }
-
-    /// The key of a question came: what it opens, if the sealed question is here.
-    pub fn opened(
+    /// The key of a question came: what it opens, if that is here.
+    pub fn question_key(
         &mut self,
-        key: &proto::QuestionKey,
+        key: proto::QuestionKey,
         checks: &mut Checks,
     ) -> Option<proto::Question> {
+        self.question_key = Some(Box::new(key));
+        self.opened(checks)
+    }
+
+    fn opened(&mut self, checks: &mut Checks) -> Option<proto::Question> {
         let user = self.user;
-        let sealed = self.sealed_question.take()?;
+        let key = self.question_key.as_ref()?;
+        let sealed = self.sealed_question.as_ref()?;
         if sealed.show_id != key.show_id || sealed.question != key.question {
             return None;
         }
-        match opened(&sealed, key) {
+        match opened(sealed, key) {
             Ok(question) => {
                 if let Some(index) = checks.index(question.question) {
                     checks.sums(index).opened_by_key += 1;

@@ -16,8 +16,8 @@ use crate::shard::held::Post;
 use crate::shard::input::Effect;
 use crate::shard::mail::Mail;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
-use crate::shard::quiz_bridge::QuizBridge;
 use crate::shard::quiz_bridge::status::{OpenedQuestion, ShowStatus};
+use crate::shard::quiz_bridge::{Chronicle, QuizBridge};
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
 
@@ -32,6 +32,7 @@ pub(super) struct Directed {
     /// All that was decided, for the next start of the process.
     history: Vec<NumberedEvent>,
     questions: Vec<OpenedQuestion>,
+    chronicle: Chronicle,
     notices: Vec<Notice>,
     is_paid_out: bool,
 }
@@ -57,10 +58,12 @@ impl Directed {
     }
 
     fn new(director: Director) -> Directed {
+        let chronicle = Chronicle::new(director.definition().clone());
         Directed {
             director,
             history: Vec::new(),
             questions: Vec::new(),
+            chronicle,
             notices: Vec::new(),
             is_paid_out: false,
         }
@@ -171,6 +174,12 @@ impl Shard {
             },
             OperatorRequest::Command { show, command } => self.command(show, command),
             OperatorRequest::Status { show } => self.status(show),
+            OperatorRequest::Messages { show } => {
+                let directed = self.quiz.directors.get(&show);
+                directed.map_or(Err(OperatorError::NoSuchShow(show)), |directed| {
+                    Ok(OperatorAnswer::Messages(directed.chronicle.messages().to_vec()))
+                })
+            }
             OperatorRequest::Shows => {
                 let shows = self.quiz.directors.values().map(Directed::status);
                 Ok(OperatorAnswer::Shows(shows.collect()))
@@ -347,6 +356,7 @@ impl Shard {
         }
         for event in &events {
             directed.note(event);
+            directed.chronicle.note(event, self.clock);
         }
         for event in events {
             let event = Box::new(event);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::base::bugs::{self, Bug};
-use crate::base::ids::{ConnId, QuestionIndex, RoomId, ShowId};
+use crate::base::ids::{ConnId, RoomId, ShowId};
 use crate::quiz::event::QuestionOpening;
 use crate::quiz::replica::Pushed;
 use crate::room::lane::Lane;
@@ -69,7 +69,8 @@ impl Shard {
         }
         let Some((show, from)) = self.quiz.early.handing_out.pop_first() else { return };
         if !self.opens_by_key(show) {
-            return;
+            // It closed before its key was here: too late to be offered to anybody.
+            return self.quiz_offered(show);
         }
         match self.hand_out_from(show, from) {
             Some(next) => {
@@ -160,13 +161,6 @@ pub(super) fn sealed_question(show: ShowId, pushed: &Pushed) -> proto::SealedQue
         commitment: pushed.commitment.to_vec().into(),
         ciphertext: pushed.sealed.to_vec().into(),
     }
-}
-
-pub(super) fn question_withdrawn(
-    show: ShowId,
-    question: QuestionIndex,
-) -> proto::QuestionWithdrawn {
-    proto::QuestionWithdrawn { show_id: show.0, question: question.0.into() }
 }
 
 #[cfg(test)]

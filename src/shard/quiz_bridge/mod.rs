@@ -12,6 +12,7 @@ mod judging;
 mod resuming;
 mod status;
 mod telling;
+mod told;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use status::{OpenedQuestion, ShowStatus};
+pub use told::{Chronicle, ShowMessage};
 
 use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;

@@ -6,19 +6,19 @@ use crate::auth::ticket::{Ticket, TicketSubject};
 use crate::base::ids::{ConnId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShowId, UserId};
 use crate::base::limits::QUESTIONS_MAX;
 use crate::base::time::Time;
-use crate::quiz::definition::ShowDefinition;
-use crate::quiz::event::{NumberedEvent, Reveal, ShowEvent};
+use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::judge::RefusalReason;
 use crate::quiz::phase::Phase;
 use crate::quiz::replica::snapshot::{PlayerSnapshot, Standing};
-use crate::quiz::replica::{AnswerInput, OpenQuestion, PlayerResult, TicketStamp};
+use crate::quiz::replica::{AnswerInput, PlayerResult, TicketStamp};
 use crate::quiz::seal::SealedResult;
 use crate::room::lane::Lane;
 use crate::shard::Shard;
 use crate::shard::conn::NO_ROOM;
 use crate::shard::mail::Mail;
 use crate::shard::messages;
-use crate::shard::quiz_bridge::early::{question_withdrawn, sealed_question};
+use crate::shard::quiz_bridge::early::sealed_question;
+use crate::shard::quiz_bridge::told;
 use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
 use crate::shard::session::State;
 use crate::wire::proto;
@@ -43,69 +43,21 @@ impl Shard {
             return;
         }
         let phase = replica.phase();
-        let mut lane = Lane::High;
-        let notice = match &event.event {
-            // Internal: nothing that a player may know has changed.
-            ShowEvent::QuestionClosing { .. }
-            | ShowEvent::QuestionClosed { .. }
-            | ShowEvent::Rejudging { .. } => return,
+        let (lane, notice) = match &event.event {
             ShowEvent::QuestionPushed(_) => {
                 let Some(pushed) = replica.pushed() else {
                     return;
                 };
                 // It has time: questions, keys and gifts go first, and the budget paces it.
-                lane = Lane::Mid;
-                Notice::SealedQuestion(sealed_question(show, pushed))
-            }
-            ShowEvent::QuestionWithdrawn { question } => {
-                Notice::QuestionWithdrawn(question_withdrawn(show, *question))
+                (Lane::Mid, Notice::SealedQuestion(sealed_question(show, pushed)))
             }
             ShowEvent::QuestionOpened(opening) if self.opens_by_key(show) => {
-                Notice::QuestionKey(self.question_key(show, opening))
+                (Lane::High, Notice::QuestionKey(self.question_key(show, opening)))
             }
-            ShowEvent::QuestionOpened(_) => {
-                let Some(open) = replica.open_question().copied() else {
-                    return;
-                };
-                Notice::Question(self.question(&definition, &open))
-            }
-            ShowEvent::QuestionExtended { question, show_by, answer_by } => {
-                Notice::QuestionExtended(proto::QuestionExtended {
-                    show_id: show.0,
-                    question: question.0.into(),
-                    show_by_ms: self.clock.unix_ms(*show_by),
-                    answer_by_ms: self.clock.unix_ms(*answer_by),
-                })
-            }
-            ShowEvent::Revealed(reveal) => Notice::Reveal(revealed(&definition, reveal)),
-            ShowEvent::QuestionVoided { question } => {
-                Notice::QuestionVoided(proto::QuestionVoided {
-                    show_id: show.0,
-                    question: question.0.into(),
-                })
-            }
-            ShowEvent::Rejudged { question, correct, in_play, .. } => {
-                Notice::Rejudged(proto::Rejudged {
-                    show_id: show.0,
-                    question: question.0.into(),
-                    correct_option: correct.0.into(),
-                    in_play: *in_play,
-                })
-            }
-            ShowEvent::Settled(settlement) => Notice::Settled(proto::Settled {
-                show_id: show.0,
-                winners: settlement.winners,
-                prize_pool_cents: settlement.pool.0,
-                per_head_cents: settlement.per_head.0,
-                remainder_cents: settlement.remainder.0,
-            }),
-            ShowEvent::Announced(_)
-            | ShowEvent::LobbyOpened
-            | ShowEvent::Paused
-            | ShowEvent::Resumed
-            | ShowEvent::Settling
-            | ShowEvent::Cancelled
-            | ShowEvent::Ended => Notice::ShowState(show_state(&definition, phase)),
+            _ => match told::notice(event, &definition, phase, self.clock) {
+                Some(notice) => (Lane::High, notice),
+                None => return,
+            },
         };
         let told = self.publish_to_room(room, lane, notice, Some((show, event.number)));
         assert!(told.is_some(), "a show's room always has a place");
@@ -156,7 +108,7 @@ impl Shard {
         };
         if let Some(open) = replica.open_question().copied() {
             let definition = replica.definition().clone();
-            let question = self.question(&definition, &open);
+            let question = told::question(&definition, &open, self.clock);
             self.notify(id, Notice::Question(question));
         }
     }
@@ -337,7 +289,7 @@ impl Shard {
         };
         let definition = replica.definition().clone();
         // What this shard has released: later than that comes through the lane.
-        let last_reveal = replica.last_reveal().map(|reveal| revealed(&definition, reveal));
+        let last_reveal = replica.last_reveal().map(|reveal| told::revealed(&definition, reveal));
         let open = snapshot.open_question;
         let is_recorded = snapshot.recorded_option.is_some() || snapshot.recorded_result.is_some();
         let recorded_question = snapshot.question.filter(|_| is_recorded);
@@ -352,11 +304,11 @@ impl Shard {
             Standing::Winner => proto::Standing::Winner,
         };
         let snapshot = proto::Snapshot {
-            show: Some(show_state(&definition, snapshot.phase)),
+            show: Some(told::show_state(&definition, snapshot.phase)),
             standing: standing.into(),
             last_revealed: snapshot.last_revealed.map(|question| question.0.into()),
             revive_cards: snapshot.cards.into(),
-            open_question: open.map(|open| self.question(&definition, &open)),
+            open_question: open.map(|open| told::question(&definition, &open, self.clock)),
             recorded_option: snapshot.recorded_option.map(|option| option.0.into()),
             recorded_result,
             prize_cents: snapshot.prize.map_or(0, |prize| prize.0),
@@ -364,21 +316,6 @@ impl Shard {
             recorded_question: recorded_question.map(|question| question.0.into()),
         };
         self.notify(id, Notice::Snapshot(snapshot));
-    }
-
-    fn question(&self, definition: &ShowDefinition, open: &OpenQuestion) -> proto::Question {
-        let asked = &definition.questions[open.question.index()];
-        proto::Question {
-            show_id: definition.id.0,
-            question: open.question.0.into(),
-            text: asked.text.clone(),
-            options: asked.options.clone(),
-            show_at_ms: self.clock.unix_ms(open.show_at),
-            show_by_ms: self.clock.unix_ms(open.show_by),
-            answer_by_ms: self.clock.unix_ms(open.answer_by),
-            commitment: open.commitment.to_vec().into(),
-            last: open.last,
-        }
     }
 }
 
@@ -389,50 +326,6 @@ fn ticket_mark(subject: &TicketSubject) -> u16 {
     let show = subject.show.0 ^ subject.show.0 >> 32;
     let show = u16::try_from((show ^ show >> 9) & 0x1ff).unwrap_or(0);
     show << 7 | (subject.question.0 % 127 + 1)
-}
-
-fn revealed(definition: &ShowDefinition, reveal: &Reveal) -> proto::Reveal {
-    let options = definition.questions[reveal.question.index()].options.len();
-    proto::Reveal {
-        show_id: definition.id.0,
-        question: reveal.question.0.into(),
-        result_key: reveal.result_key.to_vec().into(),
-        correct_option: reveal.correct.0.into(),
-        option_counts: reveal.option_counts[..options].to_vec(),
-        in_play: reveal.in_play,
-    }
-}
-
-fn show_state(definition: &ShowDefinition, phase: Phase) -> proto::ShowState {
-    proto::ShowState {
-        show_id: definition.id.0,
-        room_id: definition.room.0,
-        title: definition.title.clone(),
-        phase: phase_on_the_wire(phase).into(),
-        question_count: u32::try_from(definition.questions.len()).unwrap_or(u32::MAX),
-        prize_pool_cents: definition.prize_pool.0,
-        starts_at_ms: definition.starts_at_unix_ms,
-    }
-}
-
-fn phase_on_the_wire(phase: Phase) -> proto::Phase {
-    match phase {
-        Phase::Announced => proto::Phase::Announced,
-        Phase::Lobby => proto::Phase::Lobby,
-        Phase::Open => proto::Phase::Open,
-        Phase::Closing => proto::Phase::Closing,
-        Phase::Closed => proto::Phase::Closed,
-        Phase::Revealed | Phase::Rejudging => proto::Phase::Revealed,
-        Phase::Voided => proto::Phase::Voided,
-        Phase::PausedInLobby
-        | Phase::PausedInClosed
-        | Phase::PausedInRevealed
-        | Phase::PausedInVoided => proto::Phase::Paused,
-        Phase::Settling => proto::Phase::Settling,
-        Phase::Settled => proto::Phase::Settled,
-        Phase::Ended => proto::Phase::Ended,
-        Phase::Cancelled => proto::Phase::Cancelled,
-    }
 }
 
 fn sealed_result(

@@ -80,8 +80,12 @@ impl World {
                 let keyed = self.watch.keyed.contains(&(show, question.0.into(), player, link));
                 let it = &self.links[link];
                 let shard = &self.hosts[it.host].shard;
-                let idle = it.conn.is_some_and(|conn| shard.has_sent_replies(conn));
-                self.findings.check(!(keyed && idle), Promise::Offers, || {
+                let idle =
+                    it.conn.is_some_and(|conn| shard.has_sent_replies(conn)) && it.in_flight == 0;
+                let queued = self.watch.queued_at.get(&(show, question.0));
+                let queued = queued.and_then(|at| at[it.host]);
+                let in_time = queued.is_some_and(|at| at <= times.show_by);
+                self.findings.check(!(keyed && idle && in_time), Promise::Offers, || {
                     format!(
                         "user {user} has a key of question {question} and nothing that it opens"
                     )

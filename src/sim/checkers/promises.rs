@@ -16,6 +16,7 @@ use crate::shard::record::Record;
 use crate::shard::session::State;
 use crate::sim::checkers::Promise;
 use crate::sim::checkers::seals::Opened;
+use crate::sim::identity::Applied;
 use crate::sim::truth::{Reply, Taken};
 use crate::sim::world::World;
 use crate::wire::close::CloseReason;
@@ -42,6 +43,10 @@ pub(crate) struct Watch {
     pub(crate) queued_at: BTreeMap<(usize, u16), Vec<Option<Time>>>,
     /// By show, question and player: on which connections the question was heard, and when first.
     pub(crate) heard: BTreeMap<(usize, u32, usize), Vec<(usize, Time)>>,
+    /// Results of questions that were judged again, which came before their home had reported.
+    unreported: Vec<(usize, QuestionIndex, Opened)>,
+    /// By player: where and when its revocation was applied.
+    pub(crate) revoked: BTreeMap<usize, Vec<Option<Applied>>>,
     /// By show, question and player: on which connections its key was heard.
     pub(crate) keyed: BTreeSet<(usize, u32, usize, usize)>,
     /// Replies that came to an older connection than the one that asked.
@@ -341,6 +346,10 @@ impl World {
         self.races.results_opened += 1;
         let Opened { user, revision, record } = opened;
         let known = self.model.verdicts.get(&(show, question.0, user, revision)).copied();
+        if known.is_none() && revision > 0 && self.quiet_since.is_none() {
+            // Judged again in slices: some results may be here before their home reports.
+            return self.watch.unreported.push((show, question, opened));
+        }
         let said = (record.verdict, record.option, record.passed);
         self.findings.check(known == Some(said), Promise::Seals, || {
             format!("user {user}, question {question}: sealed {record:?}, by the rules {known:?}")
@@ -490,7 +499,12 @@ impl World {
         if self.findings.violations.iter().any(|it| it.promise == Promise::Progress) {
             return;
         }
+        for (show, question, opened) in std::mem::take(&mut self.watch.unreported) {
+            self.quiet_since.get_or_insert(self.now);
+            self.result_opened(show, question, opened);
+        }
         self.check_replies();
+        self.check_tokens_ended();
         for (place, host) in self.hosts.iter().enumerate() {
             self.heard[place].check(place, &host.shard, &mut self.findings);
         }
@@ -509,7 +523,8 @@ impl World {
 
     fn check_replies(&mut self) {
         for (place, link) in self.links.iter().enumerate() {
-            let lives = link.is_usable() && link.server_open && link.stalled_until < self.now;
+            let waits = link.is_usable() || link.is_short();
+            let lives = waits && link.server_open && link.stalled_until < self.now;
             // A reader that stalled may still be taking what was owed to it before.
             let all_sent =
                 link.conn.is_some_and(|conn| self.hosts[link.host].shard.has_sent_replies(conn));
