@@ -47,6 +47,8 @@ pub const TOKEN_ROOMS_MAX: usize = 64;
 pub const TOKEN_LIFETIME_MAX_DEFAULT_S: u32 = 30 * 86_400;
 /// Revocations that each shard keeps, of users and of tokens together: some 5 MB.
 pub const REVOCATIONS_MAX: usize = 65_536;
+/// Bans of one process; each shard knows them all, some 40 bytes each.
+pub const BANS_MAX: usize = 65_536;
 /// Public keys that access tokens may be signed with at the same time.
 pub const JWKS_KEYS_MAX: usize = 64;
 
@@ -59,6 +61,9 @@ pub const SPILL_BYTES_DEFAULT: usize = 64 * 1024;
 
 /// Rooms that one shard may have.
 pub const ROOMS_MAX: usize = 4_096;
+/// Rooms that the service makes and that stay until it closes them, in one process: a part of
+/// [`ROOMS_MAX`], so that there is room for those that come and go by themselves.
+pub const ROOMS_CREATED_MAX: usize = 2_048;
 /// Bytes that one lane keeps for those who return, per encoding and shard.
 pub const LANE_BYTES_MAX: usize = 1024 * 1024;
 /// Frames that one lane keeps, whatever their size.
@@ -124,6 +129,8 @@ pub const HELD_EFFECTS_MAX: usize = 1 << 20;
 const _: () = assert!(LANE_BYTES_MAX >= 16 * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
 const _: () =
     assert!(SETTINGS_FILE_BYTES_MAX > QUESTIONS_MAX * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
+const _: () = assert!(ROOMS_CREATED_MAX < ROOMS_MAX && ROOMS_CREATED_MAX >= SHARD_COUNT_MAX as usize);
+const _: () = assert!(BANS_MAX >= SHARD_COUNT_MAX as usize);
 const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
 // What waits for a tick is a quarter of a lane, and goes out as one frame of it.
 const _: () = assert!(TICK_MESSAGES_MAX * BATCH_MESSAGE_BYTES <= LANE_BYTES_MAX / 4);

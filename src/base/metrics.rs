@@ -109,6 +109,9 @@ metrics! {
         ClosedTokenRevoked(reason = "token_revoked"),
         ClosedRateLimited(reason = "rate_limited"),
         ClosedAged(reason = "aged"),
+        ClosedDisconnected(reason = "disconnected"),
+        ClosedBanned(reason = "banned"),
+        ClosedMoved(reason = "moved"),
         ClosedOtherwise(reason = "other"),
     }
     Counter Count "tidegate_timeouts_total" "Connections from which nothing came, or not in time." {
@@ -163,6 +166,7 @@ metrics! {
     Gauge Count "tidegate_revocations" "Revocations of users and tokens that the shard remembers." {
         Revocations,
     }
+    Gauge Count "tidegate_bans" "Bans of users that the shard knows of." { Bans }
     Counter Count "tidegate_revocations_refused_total" "Revocations refused because the shard remembers as many as it can." {
         RevocationsRefused,
     }

@@ -156,6 +156,8 @@ fn refusal(error: CallError) -> OperatorRefusal {
             OperatorError::ShowExists(_)
             | OperatorError::TooManyRooms
             | OperatorError::TooManyMutes
+            | OperatorError::TooManyBans
+            | OperatorError::NoSuchRoom(_)
             | OperatorError::TooManyShows
             | OperatorError::RoomTaken { .. }
             | OperatorError::TooLong { .. }

@@ -14,6 +14,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::GrantError;
 use crate::shard::mail::ServiceMessages;
+use crate::shard::service::{ServiceAnswer, ServiceRequest};
 pub use crate::shard::quiz_bridge::{OpenedQuestion, ShowStatus};
 
 /// A request, to be put to the shard that [`OperatorRequest::home`] names.
@@ -52,6 +53,8 @@ pub enum OperatorRequest {
     Mute(Mute),
     /// Put other sensitive words in force.
     SetWords(Arc<WordList>),
+    /// What the service asks about rooms and users.
+    Service(ServiceRequest),
     /// Sensitive words were to be put in force, but their list is broken: those before stay.
     NoteBrokenWords,
 }
@@ -82,6 +85,8 @@ pub enum OperatorAnswer {
     Cards(u8),
     /// Where the messages stand in their room.
     Published(Published),
+    /// What the service asked for.
+    Service(ServiceAnswer),
 }
 
 /// The place of messages that were published together.
@@ -124,6 +129,14 @@ pub enum OperatorError {
     /// A revocation cannot be kept.
     #[error(transparent)]
     Revocation(#[from] TooManyRevocations),
+    /// Too many bans.
+    #[error("this process has as many bans as it can; lift one first")]
+    TooManyBans,
+    /// A room of which nothing is known.
+    #[error(
+        "there is no room {0}: nobody is in it, nothing was said in it lately, nobody created it"
+    )]
+    NoSuchRoom(RoomId),
     /// Too many mutes.
     #[error("this process has as many mutes as it can; end one first")]
     TooManyMutes,
@@ -168,6 +181,7 @@ impl OperatorRequest {
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
+            OperatorRequest::Service(request) => request.home(placement),
             OperatorRequest::CloseRoom(room) => Some(placement.room_home(*room)),
         }
     }

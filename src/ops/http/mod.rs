@@ -13,6 +13,7 @@ mod listener;
 mod moderation;
 mod port;
 mod rooms;
+pub(crate) mod schema;
 mod tokens;
 
 use std::net::SocketAddr;

@@ -140,6 +140,7 @@ impl Shard {
             }
             OperatorRequest::Mute(mute) => self.mute(mute),
             OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
+            OperatorRequest::Service(request) => self.serve(request),
             OperatorRequest::NoteBrokenWords => {
                 self.counters.words_broken += 1;
                 Ok(OperatorAnswer::Done)

@@ -156,6 +156,7 @@ pub fn status_of(reason: Reason) -> u16 {
         | Reason::LaneForbidden
         | Reason::RoomForbidden
         | Reason::Muted
+        | Reason::Banned
         | Reason::WordRefused
         | Reason::OpaqueForbidden
         | Reason::NotInRoom
