@@ -35,6 +35,26 @@ pub const ROOM_MESSAGE_BYTES_MAX: usize = 1_024;
 pub const SERVICE_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Messages that the service may publish in one request.
 pub const SERVICE_MESSAGES_MAX: usize = 64;
+/// Rooms of one broadcast.
+pub const BROADCAST_ROOMS_MAX: usize = 1_000;
+/// Messages of one broadcast, times its rooms.
+pub const BROADCAST_MESSAGES_MAX: usize = 4_000;
+/// Rooms of a broadcast that a shard is asked for at once: with as many messages as there may be, some
+/// milliseconds.
+pub const BROADCAST_CHUNK: usize = 32;
+/// Operations of one batch.
+pub const BATCH_OPERATIONS_MAX: usize = 100;
+/// Versions of one page of a room's history.
+pub const HISTORY_VERSIONS_MAX: u64 = 1_000;
+/// Bytes of frames from which a page of a room's history is made.
+pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
+/// Kinds of messages that are never thinned out, of one room.
+pub const KEPT_KINDS_MAX: usize = 64;
+/// Answers to requests with an `Idempotency-Key` that are kept, and bytes of all of them.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 10_000;
+/// Bytes of those answers.
+pub const IDEMPOTENCY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 

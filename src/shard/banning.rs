@@ -51,6 +51,9 @@ impl Shard {
         let now_unix_s = self.now_unix_s();
         let bans = &mut self.access.own_bans;
         match until_unix_s {
+            Some(until_unix_s) if until_unix_s <= now_unix_s => {
+                return Err(OperatorError::BanOver { until_unix_s, now_unix_s });
+            }
             Some(until_unix_s) => {
                 let most = BANS_MAX / usize::from(self.placement.shard_count());
                 if bans.count() >= most && !bans.contains(user) {

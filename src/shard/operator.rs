@@ -132,6 +132,17 @@ pub enum OperatorError {
     /// Too many bans.
     #[error("this process has as many bans as it can; lift one first")]
     TooManyBans,
+    /// A ban that would be over.
+    #[error(
+        "a ban until {until_unix_s} would be over: it is {now_unix_s} (Unix seconds); to lift one, \
+         unban"
+    )]
+    BanOver {
+        /// When it was to end.
+        until_unix_s: i64,
+        /// What time it is.
+        now_unix_s: i64,
+    },
     /// A room of which nothing is known.
     #[error(
         "there is no room {0}: nobody is in it, nothing was said in it lately, nobody created it"

@@ -15,7 +15,7 @@ use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::{OperatorAnswer, OperatorError, Published};
 
 /// A request of the service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceRequest {
     /// Say the same in many rooms.
     Broadcast(Arc<Broadcast>),

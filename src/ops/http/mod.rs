@@ -9,12 +9,16 @@
 
 mod access;
 mod api;
+mod batch;
+mod idempotency;
 mod listener;
-mod moderation;
+mod media;
+mod operations;
 mod port;
+mod query;
 mod rooms;
-pub(crate) mod schema;
-mod tokens;
+pub mod schema;
+mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +34,10 @@ use tokio::sync::oneshot;
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
 use crate::ops::http::listener::{BoundedListener, Peer};
-pub use crate::ops::http::port::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
+pub(crate) use crate::ops::http::api::ApiError;
+pub use crate::ops::http::port::{
+    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
+};
 use crate::ops::key_watch::KeyStatus;
 use crate::ops::secret::Secret;
 

@@ -7,6 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use prost::Message as _;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -127,5 +128,105 @@ impl Serialize for proto::HistoryMessage {
         let proto::HistoryMessage { version, time_ms, user, kind, body } = self;
         let (version, time_ms, user, kind) = (*version, *time_ms, *user, *kind);
         Flat { version, time_ms, user, kind, body }.serialize(serializer)
+    }
+}
+
+/// An answer of the server API.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Where messages stand in their room.
+    Published(proto::Published),
+    /// What became of a broadcast, room by room.
+    Broadcast(proto::BroadcastDone),
+    /// A room has ended.
+    RoomClosed(proto::RoomClosed),
+    /// How a room is.
+    Room(Box<proto::Room>),
+    /// Which rooms there are.
+    Rooms(proto::Rooms),
+    /// How many are in a room.
+    Online(proto::Online),
+    /// How many are here.
+    OnlineAll(proto::OnlineAll),
+    /// What was said in a lane.
+    History(proto::History),
+    /// Whether a user was disconnected.
+    Disconnected(proto::Disconnected),
+    /// The mute that is in force.
+    Muted(proto::Muted),
+    /// The ban that is in force.
+    Banned(proto::Banned),
+    /// Who is banned.
+    Bans(proto::Bans),
+    /// A user's tokens are revoked.
+    UserRevoked(proto::UserRevoked),
+    /// A token is revoked.
+    TokenRevoked(proto::TokenRevoked),
+    /// What became of a batch, operation by operation.
+    Batch(proto::BatchDone),
+}
+
+macro_rules! each_answer {
+    ($answer:expr, $message:ident => $do:expr) => {
+        match $answer {
+            Answer::Published($message) => $do,
+            Answer::Broadcast($message) => $do,
+            Answer::RoomClosed($message) => $do,
+            Answer::Room($message) => $do,
+            Answer::Rooms($message) => $do,
+            Answer::Online($message) => $do,
+            Answer::OnlineAll($message) => $do,
+            Answer::History($message) => $do,
+            Answer::Disconnected($message) => $do,
+            Answer::Muted($message) => $do,
+            Answer::Banned($message) => $do,
+            Answer::Bans($message) => $do,
+            Answer::UserRevoked($message) => $do,
+            Answer::TokenRevoked($message) => $do,
+            Answer::Batch($message) => $do,
+        }
+    };
+}
+
+impl Answer {
+    /// In JSON.
+    ///
+    /// # Panics
+    /// Never: the schema has nothing that JSON has not.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match each_answer!(self, message => serde_json::to_value(message)) {
+            Ok(json) => json,
+            Err(error) => panic!("an answer of ours has no JSON form: {error}"),
+        }
+    }
+
+    /// In Protobuf.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        each_answer!(self, message => message.encode_to_vec())
+    }
+
+    /// As a part of a batch's answer; nothing for what a batch does not ask for.
+    #[must_use]
+    pub fn into_outcome(self) -> Option<proto::outcome::Answer> {
+        use proto::outcome;
+        Some(match self {
+            Answer::Published(it) => outcome::Answer::Published(it),
+            Answer::Broadcast(it) => outcome::Answer::Broadcast(it),
+            Answer::RoomClosed(it) => outcome::Answer::RoomClosed(it),
+            Answer::Room(it) => outcome::Answer::Room(*it),
+            Answer::Disconnected(it) => outcome::Answer::Disconnected(it),
+            Answer::Muted(it) => outcome::Answer::Muted(it),
+            Answer::Banned(it) => outcome::Answer::Banned(it),
+            Answer::UserRevoked(it) => outcome::Answer::UserRevoked(it),
+            Answer::TokenRevoked(it) => outcome::Answer::TokenRevoked(it),
+            Answer::Rooms(_)
+            | Answer::Online(_)
+            | Answer::OnlineAll(_)
+            | Answer::History(_)
+            | Answer::Bans(_)
+            | Answer::Batch(_) => return None,
+        })
     }
 }
