@@ -153,7 +153,7 @@ metrics! {
     Counter Count "tidegate_upgrades_refused_total" "Upgrade requests refused." { UpgradesRefused }
     Counter Count "tidegate_short_requests_total" "Plain HTTP requests on the clients' address." { ShortRequests }
     Counter Count "tidegate_short_refusals_total" "Plain HTTP requests that were answered with an error." { ShortRefusals }
-    Counter Count "tidegate_origins_refused_total" "Upgrade requests refused because of the page that they came from." {
+    Counter Count "tidegate_origins_refused_total" "Upgrade requests, and short ones that post, refused because of the page that they came from." {
         OriginsRefused,
     }
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }

@@ -8,7 +8,7 @@ use crate::ops::http::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold,
 };
 use crate::ops::show_json;
-use crate::ops::words::WordsHandle;
+use crate::ops::watch::files::ReloadHandle;
 use crate::quiz::director::CommandError;
 use crate::quiz::local::GrantError;
 use crate::runtime::operator::{CallError, Caller};
@@ -19,7 +19,7 @@ use crate::shard::operator::{self, OperatorAnswer, OperatorError};
 pub struct GatewayPort {
     caller: Caller,
     clock: DisplayClock,
-    words: Option<WordsHandle>,
+    words: Option<ReloadHandle>,
 }
 
 impl GatewayPort {
@@ -31,7 +31,7 @@ impl GatewayPort {
 
     /// The same, which has the list of sensitive words read again when it is asked to.
     #[must_use]
-    pub fn with_words(self, words: Option<WordsHandle>) -> GatewayPort {
+    pub fn with_words(self, words: Option<ReloadHandle>) -> GatewayPort {
         GatewayPort { words, ..self }
     }
 

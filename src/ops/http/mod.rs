@@ -40,6 +40,7 @@ pub use crate::ops::http::port::{
 };
 use crate::ops::key_watch::KeyStatus;
 use crate::ops::secret::Secret;
+use crate::ops::watch::tls_files::TlsStatus;
 
 /// How long requests that are under way have to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -98,7 +99,9 @@ pub struct OperatorView {
     pub readiness: Arc<Readiness>,
     /// What tokens are verified with.
     pub keys: Arc<KeyStatus>,
-    /// Takes requests about shows.
+    /// How often certificates were read again.
+    pub certificates: Arc<TlsStatus>,
+    /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.
     pub wake: Box<dyn Fn() + Send + Sync>,

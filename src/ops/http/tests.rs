@@ -110,6 +110,7 @@ fn server(token: Option<&str>) -> Server {
         shards: vec![Arc::clone(&shard)],
         readiness: Arc::clone(&readiness),
         keys: Arc::new(KeyStatus::default()),
+        certificates: Arc::default(),
         port: Arc::new(Echo::default()),
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
@@ -294,6 +295,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         shards: vec![],
         readiness: Arc::new(Readiness::new()),
         keys: Arc::new(KeyStatus::default()),
+        certificates: Arc::default(),
         port: Arc::new(Echo::default()),
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),
