@@ -35,7 +35,8 @@ fn server_api() -> prost_build::Config {
     const ANSWERS: &str = "Published BroadcastDone RoomOutcome.answer RoomClosed Room LaneStatus \
         Rooms RoomSummary Online OnlineAll History HistoryMessage.body Disconnected Muted Banned \
         Bans UserRevoked TokenRevoked BatchDone Outcome.answer Error Failure";
-    const ONEOFS: &str = "RoomOutcome.answer HistoryMessage.body Outcome.answer Operation.operation";
+    const ONEOFS: &str =
+        "RoomOutcome.answer HistoryMessage.body Outcome.answer Operation.operation";
     const LEFT_OUT: &str = "RoomSettings.chat_per_second RoomSettings.opaque_allowed \
         RoomSettings.low_per_second RoomSettings.kept_kinds RoomSettings.slow_readers \
         RoomSettings.egress_bytes_per_second SlowReaders.high SlowReaders.mid SlowReaders.low \

@@ -42,10 +42,8 @@ impl Bans {
 
     /// Bans of users behind `after` that are not over, in the order of users.
     pub fn list(&self, after: UserId, now_unix_s: i64) -> impl Iterator<Item = (UserId, i64)> {
-        let bans = self.until_unix_s.range((
-            std::ops::Bound::Excluded(after),
-            std::ops::Bound::Unbounded,
-        ));
+        let bans =
+            self.until_unix_s.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
         bans.map(|(user, until)| (*user, *until)).filter(move |(_, until)| now_unix_s < *until)
     }
 

@@ -149,7 +149,8 @@ pub const HELD_EFFECTS_MAX: usize = 1 << 20;
 const _: () = assert!(LANE_BYTES_MAX >= 16 * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
 const _: () =
     assert!(SETTINGS_FILE_BYTES_MAX > QUESTIONS_MAX * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
-const _: () = assert!(ROOMS_CREATED_MAX < ROOMS_MAX && ROOMS_CREATED_MAX >= SHARD_COUNT_MAX as usize);
+const _: () =
+    assert!(ROOMS_CREATED_MAX < ROOMS_MAX && ROOMS_CREATED_MAX >= SHARD_COUNT_MAX as usize);
 const _: () = assert!(BANS_MAX >= SHARD_COUNT_MAX as usize);
 const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
 // What waits for a tick is a quarter of a lane, and goes out as one frame of it.

@@ -66,9 +66,7 @@ pub enum ServeError {
     #[error("TLS cannot begin: {0}")]
     Tls(#[from] TlsFilesError),
     /// The watches.
-    #[error(
-        "the watches over memory and files cannot be started: {0}; raise the limit on threads"
-    )]
+    #[error("the watches over memory and files cannot be started: {0}; raise the limit on threads")]
     Watch(#[source] io::Error),
     /// Signals.
     #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]

@@ -15,9 +15,7 @@ use crate::ops::operator_port::{GatewayPort, refusal, unexpected};
 use crate::room::lane::Lane;
 use crate::runtime::operator::CallError;
 use crate::shard::config::SlowPolicy;
-use crate::shard::operator::{
-    Mute, OperatorAnswer, OperatorError, OperatorRequest, Published,
-};
+use crate::shard::operator::{Mute, OperatorAnswer, OperatorError, OperatorRequest, Published};
 use crate::shard::service::{
     Broadcast, HistoryFrames, Page, RoomSettings, RoomView, ServiceAnswer, ServiceRequest,
 };
@@ -287,11 +285,7 @@ fn messages_of(first: u64, frame: &[u8], messages: &mut Vec<proto::HistoryMessag
     }
 }
 
-fn shown_message(
-    version: u64,
-    time_ms: i64,
-    message: wire::RoomMessage,
-) -> proto::HistoryMessage {
+fn shown_message(version: u64, time_ms: i64, message: wire::RoomMessage) -> proto::HistoryMessage {
     use proto::history_message::Body;
     let wire::RoomMessage { user_id, data, kind, text, likes } = message;
     let body = match likes {

@@ -90,7 +90,6 @@ impl WatchedWords {
         WatchedWords { file, caller, seen: None, is_told: false }
     }
 
-
     fn read_again(&mut self) -> Outcome {
         let path = self.file.path().display();
         let words = match self.file.read() {

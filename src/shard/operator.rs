@@ -14,8 +14,8 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::GrantError;
 use crate::shard::mail::ServiceMessages;
-use crate::shard::service::{ServiceAnswer, ServiceRequest};
 pub use crate::shard::quiz_bridge::{OpenedQuestion, ShowStatus};
+use crate::shard::service::{ServiceAnswer, ServiceRequest};
 
 /// A request, to be put to the shard that [`OperatorRequest::home`] names.
 #[derive(Clone, Debug)]

@@ -46,8 +46,7 @@ impl RoomTable {
     }
 
     fn set(&mut self, room: RoomId, settings: Option<Arc<RoomSettings>>) {
-        let is_capped =
-            |settings: &Arc<RoomSettings>| usize::from(settings.egress_cap().is_some());
+        let is_capped = |settings: &Arc<RoomSettings>| usize::from(settings.egress_cap().is_some());
         self.capped += settings.as_ref().map_or(0, is_capped);
         let before = match settings {
             Some(settings) => self.rooms.insert(room, settings),

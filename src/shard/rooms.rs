@@ -261,8 +261,8 @@ impl Rooms {
     /// Homes that no shard wants anything of and that nobody made to stay, and since when.
     fn unwanted_homes(&self) -> impl Iterator<Item = (RoomId, Time)> {
         let homes = self.homes.iter();
-        let unwanted =
-            homes.filter(|(_, home)| home.settings.is_none() && home.room.subscribers().count() == 0);
+        let unwanted = homes
+            .filter(|(_, home)| home.settings.is_none() && home.room.subscribers().count() == 0);
         unwanted.map(|(id, home)| (*id, home.used_at))
     }
 

@@ -19,9 +19,7 @@ use crate::shard::session::State;
 use crate::shard::short::assets::Asset;
 use crate::wire::codec::{CodecError, Encoding};
 use crate::wire::proto;
-use crate::wire::short::{
-    self, CONTINUE, Pages, Reply, Short, ShortRequest, cut_body, status_of,
-};
+use crate::wire::short::{self, CONTINUE, Pages, Reply, Short, ShortRequest, cut_body, status_of};
 use crate::wire::upgrade::UpgradeError;
 
 /// How long who asks too often is told to wait: until the next second has begun.

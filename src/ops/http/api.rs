@@ -153,7 +153,9 @@ fn allowed_at(path: &str) -> &'static str {
 async fn metrics(State(view): Shared) -> impl IntoResponse {
     view.refresh().await;
     let ready = view.readiness.get() == ReadyState::Accepting;
-    let text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
+    let mut text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
+    let certificates = &view.certificates;
+    metrics_text::render_certificates(&mut text, certificates.reloads(), certificates.errors());
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 
@@ -353,10 +355,7 @@ pub(super) fn same_id(in_body: &mut u64, in_path: u64, of: &str) -> Result<(), A
 }
 
 /// Does one operation of the server API.
-pub(super) async fn perform(
-    view: &OperatorView,
-    operation: Operation,
-) -> Result<Answer, ApiError> {
+pub(super) async fn perform(view: &OperatorView, operation: Operation) -> Result<Answer, ApiError> {
     let request = operations::request(operation)?;
     if !matches!(request, ServerRequest::Publish(_) | ServerRequest::Broadcast(_)) {
         tracing::info!(?request, "server API");

@@ -33,8 +33,8 @@ use tokio::sync::oneshot;
 
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
-use crate::ops::http::listener::{BoundedListener, Peer};
 pub(crate) use crate::ops::http::api::ApiError;
+use crate::ops::http::listener::{BoundedListener, Peer};
 pub use crate::ops::http::port::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
 };

@@ -141,7 +141,9 @@ fn read_settings(settings: proto::RoomSettings) -> Result<RoomSettings, ApiError
         return Err(bad_body(format!("kept_kinds has {kind_count}: at most {KEPT_KINDS_MAX}")));
     }
     if kept_kinds.iter().flatten().any(|kind| *kind == 0) {
-        return Err(bad_body("kept_kinds has 0, which is the kind of what members say: leave it out"));
+        return Err(bad_body(
+            "kept_kinds has 0, which is the kind of what members say: leave it out",
+        ));
     }
     let proto::SlowReaders { high, mid, low } = slow_readers.unwrap_or_default();
     let policy = |lane: &str, word: Option<String>| match word.as_deref() {

@@ -66,11 +66,7 @@ async fn publish(
 }
 
 /// Publishes the same in many rooms.
-async fn broadcast(
-    State(view): Shared,
-    media: Media,
-    body: RawBody,
-) -> Result<Response, ApiError> {
+async fn broadcast(State(view): Shared, media: Media, body: RawBody) -> Result<Response, ApiError> {
     let form = r#"{"rooms":[7,8],"lane":"high","messages":["<base64>"]}"#;
     let broadcast = media.read(body, "broadcast", form)?;
     run(&view, media, Operation::Broadcast(broadcast)).await
@@ -128,7 +124,12 @@ async fn list(State(view): Shared, media: Media, uri: Uri) -> Result<Response, A
     ask(&view, media, service(ServiceRequest::Rooms(Page { after, limit }))).await
 }
 
-async fn history(State(view): Shared, media: Media, id: Id, uri: Uri) -> Result<Response, ApiError> {
+async fn history(
+    State(view): Shared,
+    media: Media,
+    id: Id,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let room = RoomId(room_id(id)?);
     let query = Query::of(&uri, &["lane", "from", "limit"])?;
     let lane = match query.word("lane") {

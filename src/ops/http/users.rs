@@ -74,7 +74,12 @@ async fn disconnect(
     run(&view, media, Operation::Disconnect(disconnect)).await
 }
 
-async fn ban(State(view): Shared, media: Media, id: Id, body: RawBody) -> Result<Response, ApiError> {
+async fn ban(
+    State(view): Shared,
+    media: Media,
+    id: Id,
+    body: RawBody,
+) -> Result<Response, ApiError> {
     let id = user_id(id)?;
     let mut ban: proto::Ban = media.read(body, "ban", r#"no body or {"until":1800000600}"#)?;
     same_id(&mut ban.user, id, "user")?;

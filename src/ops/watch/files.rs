@@ -82,7 +82,10 @@ impl FileWatch {
     /// If the thread or the handler of SIGHUP cannot be had.
     pub fn start(watched: Vec<Box<dyn Watched>>) -> io::Result<FileWatch> {
         let is_asked = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(SIGHUP, Arc::clone(&is_asked))?;
+        // With nothing to read again the signal means what it always does.
+        if !watched.is_empty() {
+            signal_hook::flag::register(SIGHUP, Arc::clone(&is_asked))?;
+        }
         let (orders, ordered) = flume::bounded(ORDERS_MAX);
         let (stop, stopped) = flume::bounded(0);
         let watched = watched.into_iter().map(|it| Looked { since: Duration::ZERO, it }).collect();

@@ -157,4 +157,3 @@ fn every_word_is_a_command() {
     }
     server.http.stop();
 }
-
