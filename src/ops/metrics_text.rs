@@ -186,6 +186,12 @@ mod tests {
             tidegate_closes_total{shard="1",reason="rate_limited"} 0
             tidegate_closes_total{shard="0",reason="aged"} 0
             tidegate_closes_total{shard="1",reason="aged"} 0
+            tidegate_closes_total{shard="0",reason="disconnected"} 0
+            tidegate_closes_total{shard="1",reason="disconnected"} 0
+            tidegate_closes_total{shard="0",reason="banned"} 0
+            tidegate_closes_total{shard="1",reason="banned"} 0
+            tidegate_closes_total{shard="0",reason="moved"} 0
+            tidegate_closes_total{shard="1",reason="moved"} 0
             tidegate_closes_total{shard="0",reason="other"} 0
             tidegate_closes_total{shard="1",reason="other"} 0
             # HELP tidegate_sent_bytes_total Bytes sent to clients.

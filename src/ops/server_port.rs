@@ -174,7 +174,7 @@ fn shown(request: &ServiceRequest, answer: ServiceAnswer) -> Answer {
 
 /// Cuts a list to its page; the last one of the page comes back if there are more.
 fn cut<T: Copy, I>(list: &mut Vec<T>, page: Page<I>) -> Option<T> {
-    let has_more = list.len() > page.limit || list.len() == page.limit;
+    let has_more = list.len() > page.limit;
     list.truncate(page.limit);
     list.last().copied().filter(|_| has_more)
 }

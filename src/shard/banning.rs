@@ -92,7 +92,7 @@ impl Shard {
 
     /// Banned users who live here, in the order of their ids.
     pub(crate) fn own_bans(&self, page: Page<UserId>) -> Vec<(UserId, i64)> {
-        self.access.own_bans.list(page.after, self.now_unix_s()).take(page.limit).collect()
+        self.access.own_bans.list(page.after, self.now_unix_s()).take(page.limit + 1).collect()
     }
 
     /// At the user's home: a shard wants the session ended that one of its connections has.

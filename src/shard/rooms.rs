@@ -254,7 +254,7 @@ impl Rooms {
     /// Rooms that live here: id, members, and whether the service made them.
     pub(super) fn list(&self, page: Page<RoomId>) -> Vec<(RoomId, u64, bool)> {
         let behind = (Bound::Excluded(page.after), Bound::Unbounded);
-        let homes = self.homes.range(behind).take(page.limit);
+        let homes = self.homes.range(behind).take(page.limit + 1);
         homes.map(|(room, home)| (*room, home.online(), home.settings.is_some())).collect()
     }
 

@@ -66,7 +66,7 @@ pub enum ServiceRequest {
 pub struct Page<I> {
     /// What comes behind this.
     pub after: I,
-    /// At most so many.
+    /// At most so many; a shard names one more, if it has more.
     pub limit: usize,
 }
 
