@@ -42,17 +42,15 @@ pub trait Watched: Send {
     fn reload(&mut self) -> Outcome;
 }
 
-/// The thread that looks. Dropped without [`FileWatch::stop`], it ends too, but nobody waits.
+/// The thread that looks.
 pub struct FileWatch {
     orders: Sender<Order>,
-    /// Dropped to stop.
-    stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-struct Order {
-    name: &'static str,
-    answer: oneshot::Sender<Outcome>,
+enum Order {
+    Reload { name: &'static str, answer: oneshot::Sender<Outcome> },
+    Stop,
 }
 
 /// Asks for one of the files to be read again, from any thread.
@@ -69,7 +67,7 @@ impl ReloadHandle {
     /// Why what was in force still is.
     pub async fn reload(&self) -> Outcome {
         let (answer, answered) = oneshot::channel();
-        let sent = self.orders.try_send(Order { name: self.name, answer });
+        let sent = self.orders.try_send(Order::Reload { name: self.name, answer });
         sent.map_err(|_| "files are being read already; try again".to_owned())?;
         answered.await.unwrap_or_else(|_| Err("the gateway is stopping".to_owned()))
     }
@@ -87,12 +85,11 @@ impl FileWatch {
             signal_hook::flag::register(SIGHUP, Arc::clone(&is_asked))?;
         }
         let (orders, ordered) = flume::bounded(ORDERS_MAX);
-        let (stop, stopped) = flume::bounded(0);
         let watched = watched.into_iter().map(|it| Looked { since: Duration::ZERO, it }).collect();
         let watching = Watching { watched, is_asked };
         let builder = std::thread::Builder::new().name("files".to_owned());
-        let thread = builder.spawn(move || watching.run(&ordered, &stopped))?;
-        Ok(FileWatch { orders, stop, thread })
+        let thread = builder.spawn(move || watching.run(&ordered))?;
+        Ok(FileWatch { orders, thread })
     }
 
     /// For those who want a file read again.
@@ -103,7 +100,8 @@ impl FileWatch {
 
     /// Looks no more.
     pub fn stop(self) {
-        drop(self.stop);
+        // The thread is gone if this fails.
+        let _ = self.orders.send(Order::Stop);
         if self.thread.join().is_err() {
             tracing::error!("the thread that watches files had panicked");
         }
@@ -111,7 +109,7 @@ impl FileWatch {
 }
 
 struct Looked {
-    /// For how long it was not looked at, counted in waits.
+    /// For how long it was not looked at, counted in waits; one that was cut short counts whole.
     since: Duration,
     it: Box<dyn Watched>,
 }
@@ -123,16 +121,17 @@ struct Watching {
 }
 
 impl Watching {
-    fn run(mut self, ordered: &Receiver<Order>, stopped: &Receiver<()>) {
+    fn run(mut self, ordered: &Receiver<Order>) {
         loop {
             let left = |looked: &Looked| looked.it.interval().saturating_sub(looked.since);
             let step = self.watched.iter().map(left).min().unwrap_or(STEP_MAX).min(STEP_MAX);
-            if stopped.recv_timeout(step) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-            for order in ordered.try_iter() {
-                // An operator who did not wait for the answer is none of our business.
-                let _ = order.answer.send(self.reload(order.name));
+            match ordered.recv_timeout(step) {
+                Ok(Order::Reload { name, answer }) => {
+                    // An operator who did not wait for the answer is none of our business.
+                    let _ = answer.send(self.reload(name));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
             let is_asked = self.is_asked.swap(false, Ordering::Relaxed);
             for looked in &mut self.watched {
