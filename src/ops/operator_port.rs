@@ -109,10 +109,13 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
         CallError::Refused(OperatorError::Command(error)) => match error {
             CommandError::NotNow { .. }
             | CommandError::NoQuestionLeft
+            | CommandError::PushedAlready { .. }
+            | CommandError::NothingPushed
             | CommandError::QuestionsLeft { .. }
             | CommandError::TicketsOut { .. }
             | CommandError::NotPaidOut => OperatorRefusal::NotNow { reason },
-            CommandError::NotLastRevealed { .. }
+            CommandError::NoEarlyPush
+            | CommandError::NotLastRevealed { .. }
             | CommandError::NoSuchOption { .. }
             | CommandError::SameOption { .. }
             | CommandError::TooManyRejudges { .. } => OperatorRefusal::Invalid { reason },
