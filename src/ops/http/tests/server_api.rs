@@ -180,6 +180,7 @@ fn the_service_speaks_in_a_room() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn rooms_are_made_listed_and_read_back() {
     let server = server(None);
     let settings = r#"{"chat_per_second":50,"opaque_allowed":false,"low_per_second":20,"kept_kinds":[7],"slow_readers":{"low":"close"},"egress_bytes_per_second":1000000}"#;
