@@ -16,8 +16,9 @@ use tidegate::auth::revocation::Revocation;
 use tidegate::auth::token::{MoreClaims, NewToken, TokenPolicy, mint_with};
 use tidegate::base::ids::UserId;
 use tidegate::ops::config::{Config, Sources};
-use tidegate::ops::key_watch::{KeyStatus, KeyWatch};
+use tidegate::ops::key_watch::{KeyStatus, WatchedKeys};
 use tidegate::ops::settings::read_file;
+use tidegate::ops::watch::files::FileWatch;
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::OperatorRequest;
 
@@ -167,7 +168,7 @@ async fn a_token_says_which_rooms_and_whether_to_speak() {
 /// A gateway whose tokens are signed with the public keys of a file.
 struct Rotating {
     gateway: Gateway,
-    watch: KeyWatch,
+    watch: FileWatch,
     status: Arc<KeyStatus>,
     directory: tempfile::TempDir,
 }
@@ -189,8 +190,9 @@ impl Rotating {
         settings.token_policy = config.token_policy();
         let gateway = client::start(&settings);
         let status = Arc::new(KeyStatus::default());
-        let watch = KeyWatch::start(&config, gateway.caller(), Arc::clone(&status)).unwrap();
-        Rotating { gateway, watch: watch.unwrap(), status, directory }
+        let keys = WatchedKeys::of(&config, gateway.caller(), Arc::clone(&status)).unwrap();
+        let watch = FileWatch::start(vec![Box::new(keys)]).unwrap();
+        Rotating { gateway, watch, status, directory }
     }
 
     /// Replaces the file, as it should be done: whole.

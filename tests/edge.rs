@@ -1,7 +1,6 @@
 //! The edge of a running gateway: who is let in, who it is, and over what.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::disallowed_methods, reason = "these tests wait for what does not happen")]
 
 mod client;
 
@@ -9,11 +8,12 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use tidegate::base::metrics::Metric;
 use tidegate::runtime::edge::GateSettings;
 use tidegate::runtime::gateway::{Gateway, GatewaySettings};
 use tidegate::wire::proxy;
 
-use client::{settings, start, token};
+use client::{settings, start, token, until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -39,6 +39,14 @@ fn answer(stream: &mut TcpStream) -> String {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => String::new(),
         Err(error) => panic!("no answer: {error}"),
     }
+}
+
+/// Nothing comes within this.
+fn assert_silent(stream: &mut TcpStream, time: Duration) {
+    stream.set_read_timeout(Some(time)).unwrap();
+    let silent = stream.read(&mut [0; 1]).unwrap_err();
+    assert!(matches!(silent.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silent}");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
 }
 
 fn status(answer: &str) -> &str {
@@ -154,8 +162,8 @@ fn a_header_may_come_in_pieces_and_the_request_with_its_end() {
     stream.set_nodelay(true).unwrap();
     let bytes = [&header("203.0.113.7:1000")[..], request(1).as_bytes()].concat();
     for piece in [&bytes[..5], &bytes[5..20], &bytes[20..40], &bytes[40..]] {
+        assert_silent(&mut stream, Duration::from_millis(20));
         stream.write_all(piece).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(status(&answer(&mut stream)), "101");
     gateway.stop();
@@ -194,7 +202,10 @@ fn nobody_is_accepted_while_something_is_short_and_everybody_afterwards() {
     let (_held, answered) = ask(&gateway, 1);
     assert_eq!(status(&answered), "101");
     gateway.orders().hold_accepting(true);
-    std::thread::sleep(Duration::from_millis(200));
+    until("every shard holds", || {
+        gateway.wake_all();
+        gateway.snapshots().iter().all(|shard| shard.get(Metric::AcceptHeld) == 1)
+    });
     let mut waiting: Vec<_> = (2..=9)
         .map(|user| {
             let mut stream = connect(&gateway);
@@ -203,13 +214,10 @@ fn nobody_is_accepted_while_something_is_short_and_everybody_afterwards() {
         })
         .collect();
     for stream in &mut waiting {
-        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let silent = stream.read(&mut [0; 1]).unwrap_err();
-        assert!(matches!(silent.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silent}");
+        assert_silent(stream, Duration::from_millis(50));
     }
     gateway.orders().hold_accepting(false);
     for stream in &mut waiting {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(status(&answer(stream)), "101");
     }
     gateway.stop();

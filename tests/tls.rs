@@ -1,7 +1,6 @@
 //! TLS on the gateway's own port, spoken to by another TLS stack's client side and tungstenite.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::disallowed_methods, reason = "these tests wait for what does not happen")]
 
 mod client;
 
@@ -19,9 +18,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 use tidegate::base::ids::RoomId;
 use tidegate::ops::config::{Config, Sources};
-use tidegate::ops::watch::Watch;
-use tidegate::ops::watch::pressure::PressureLimits;
-use tidegate::ops::watch::tls_files::TlsFiles;
+use tidegate::ops::watch::files::FileWatch;
+use tidegate::ops::watch::tls_files::{TlsFiles, TlsStatus, WatchedTls};
 use tidegate::room::lane::Lane;
 use tidegate::runtime::gateway::{Gateway, GatewaySettings};
 use tidegate::shard::mail::ServiceMessages;
@@ -30,7 +28,7 @@ use tidegate::tls::{CertifiedFiles, Ticketing, TlsConfig};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
 
-use client::{Json, settings, start, token};
+use client::{Json, settings, start, token, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -247,21 +245,20 @@ fn files_that_are_written_anew_are_read_and_a_bad_one_keeps_the_old() {
     let mut settings = tls_settings(&[&old]);
     settings.edge.tls = Some(files.load().unwrap());
     let gateway = start(&settings);
-    let limits = PressureLimits { user_memory_bytes_max: 0, memory_available_bytes_min: 0 };
-    let watch = Watch::start(gateway.orders(), limits, Some(files)).unwrap();
+    let status = Arc::new(TlsStatus::default());
+    let watched = WatchedTls::new(files, gateway.orders(), Arc::clone(&status));
+    let watch = FileWatch::start(vec![Box::new(watched)]).unwrap();
     let shown = || {
         let stream = connect(&gateway, "quiz.example", &[&old, &new]).unwrap();
         stream.conn.peer_certificates().unwrap()[0].clone()
     };
     fs::write(directory.path().join("certificate.pem"), "torn").unwrap();
-    std::thread::sleep(Duration::from_millis(1_200));
+    until("it was found broken", || status.errors() > 0);
     assert_eq!(shown(), old.der, "a file that cannot be used changes nothing");
     write(directory.path(), &new);
-    let renewed = (0..50).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
-        shown() == new.der
-    });
-    assert!(renewed);
+    until("they were read", || status.reloads() > 0);
+    // The shards are told; each takes it in its next turn.
+    until("newcomers get them", || shown() == new.der);
     watch.stop();
     gateway.stop();
 }

@@ -35,6 +35,26 @@ pub const ROOM_MESSAGE_BYTES_MAX: usize = 1_024;
 pub const SERVICE_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Messages that the service may publish in one request.
 pub const SERVICE_MESSAGES_MAX: usize = 64;
+/// Rooms of one broadcast.
+pub const BROADCAST_ROOMS_MAX: usize = 1_000;
+/// Messages of one broadcast, times its rooms.
+pub const BROADCAST_MESSAGES_MAX: usize = 4_000;
+/// Rooms of a broadcast that a shard is asked for at once: with as many messages as there may be, some
+/// milliseconds.
+pub const BROADCAST_CHUNK: usize = 32;
+/// Operations of one batch.
+pub const BATCH_OPERATIONS_MAX: usize = 100;
+/// Versions of one page of a room's history.
+pub const HISTORY_VERSIONS_MAX: u64 = 1_000;
+/// Bytes of frames from which a page of a room's history is made.
+pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
+/// Kinds of messages that are never thinned out, of one room.
+pub const KEPT_KINDS_MAX: usize = 64;
+/// Answers to requests with an `Idempotency-Key` that are kept, and bytes of all of them.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 10_000;
+/// Bytes of those answers.
+pub const IDEMPOTENCY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 
@@ -47,6 +67,8 @@ pub const TOKEN_ROOMS_MAX: usize = 64;
 pub const TOKEN_LIFETIME_MAX_DEFAULT_S: u32 = 30 * 86_400;
 /// Revocations that each shard keeps, of users and of tokens together: some 5 MB.
 pub const REVOCATIONS_MAX: usize = 65_536;
+/// Bans of one process; each shard knows them all, some 40 bytes each.
+pub const BANS_MAX: usize = 65_536;
 /// Public keys that access tokens may be signed with at the same time.
 pub const JWKS_KEYS_MAX: usize = 64;
 
@@ -59,6 +81,9 @@ pub const SPILL_BYTES_DEFAULT: usize = 64 * 1024;
 
 /// Rooms that one shard may have.
 pub const ROOMS_MAX: usize = 4_096;
+/// Rooms that the service makes and that stay until it closes them, in one process: a part of
+/// [`ROOMS_MAX`], so that there is room for those that come and go by themselves.
+pub const ROOMS_CREATED_MAX: usize = 2_048;
 /// Bytes that one lane keeps for those who return, per encoding and shard.
 pub const LANE_BYTES_MAX: usize = 1024 * 1024;
 /// Frames that one lane keeps, whatever their size.
@@ -124,6 +149,9 @@ pub const HELD_EFFECTS_MAX: usize = 1 << 20;
 const _: () = assert!(LANE_BYTES_MAX >= 16 * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
 const _: () =
     assert!(SETTINGS_FILE_BYTES_MAX > QUESTIONS_MAX * QUESTION_TEXT_BYTES_MAX * (1 + OPTIONS_MAX));
+const _: () =
+    assert!(ROOMS_CREATED_MAX < ROOMS_MAX && ROOMS_CREATED_MAX >= SHARD_COUNT_MAX as usize);
+const _: () = assert!(BANS_MAX >= SHARD_COUNT_MAX as usize);
 const _: () = assert!(LANE_BYTES_START <= LANE_BYTES_MAX);
 // What waits for a tick is a quarter of a lane, and goes out as one frame of it.
 const _: () = assert!(TICK_MESSAGES_MAX * BATCH_MESSAGE_BYTES <= LANE_BYTES_MAX / 4);

@@ -109,6 +109,9 @@ metrics! {
         ClosedTokenRevoked(reason = "token_revoked"),
         ClosedRateLimited(reason = "rate_limited"),
         ClosedAged(reason = "aged"),
+        ClosedDisconnected(reason = "disconnected"),
+        ClosedBanned(reason = "banned"),
+        ClosedMoved(reason = "moved"),
         ClosedOtherwise(reason = "other"),
     }
     Counter Count "tidegate_timeouts_total" "Connections from which nothing came, or not in time." {
@@ -150,7 +153,7 @@ metrics! {
     Counter Count "tidegate_upgrades_refused_total" "Upgrade requests refused." { UpgradesRefused }
     Counter Count "tidegate_short_requests_total" "Plain HTTP requests on the clients' address." { ShortRequests }
     Counter Count "tidegate_short_refusals_total" "Plain HTTP requests that were answered with an error." { ShortRefusals }
-    Counter Count "tidegate_origins_refused_total" "Upgrade requests refused because of the page that they came from." {
+    Counter Count "tidegate_origins_refused_total" "Upgrade requests, and short ones that post, refused because of the page that they came from." {
         OriginsRefused,
     }
     Counter Count "tidegate_authentications_total" "Tokens taken." { Authentications }
@@ -163,6 +166,7 @@ metrics! {
     Gauge Count "tidegate_revocations" "Revocations of users and tokens that the shard remembers." {
         Revocations,
     }
+    Gauge Count "tidegate_bans" "Bans of users that the shard knows of." { Bans }
     Counter Count "tidegate_revocations_refused_total" "Revocations refused because the shard remembers as many as it can." {
         RevocationsRefused,
     }

@@ -1,6 +1,7 @@
 //! The whole check of what a client says, in the order in which it is cheapest and most honest: who
 //! is muted is told so whatever the text, and only what would really go out counts as said.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::base::time::Time;
 use crate::chat::fold::Folded;
 use crate::chat::hygiene::clean;
 use crate::chat::mutes::Mutes;
-use crate::chat::settings::ChatSettings;
+use crate::chat::settings::{ChatSettings, RoomChat};
 use crate::chat::speakers::{Memory, Speakers};
 use crate::chat::uplink::Uplinks;
 use crate::chat::words::{Found, WordList};
@@ -82,6 +83,8 @@ pub struct ChatDesk {
     pub mutes: Mutes,
     /// What rooms take.
     pub uplinks: Uplinks,
+    /// Rooms for which it was set whether opaque data is taken.
+    opaque_allowed: BTreeMap<RoomId, bool>,
     speakers: Speakers,
     folded: Folded,
     spans: Vec<(usize, usize)>,
@@ -103,6 +106,7 @@ impl ChatDesk {
             words,
             mutes: Mutes::default(),
             uplinks: Uplinks::new(&settings, shard_count),
+            opaque_allowed: BTreeMap::new(),
             speakers: Speakers::new(key, Memory::new(&settings)),
             folded: Folded::default(),
             spans: Vec::new(),
@@ -112,6 +116,16 @@ impl ChatDesk {
     /// Other words are in force from now on.
     pub fn set_words(&mut self, words: Arc<WordList>) {
         self.words = words;
+    }
+
+    /// What is set for a room; nothing: like any room. Whoever sets it bounds the number of rooms.
+    pub fn set_room(&mut self, room: RoomId, settings: Option<RoomChat>) {
+        let RoomChat { per_second, opaque_allowed } = settings.unwrap_or_default();
+        self.uplinks.set_rate(room, per_second);
+        match opaque_allowed {
+            Some(is_allowed) => self.opaque_allowed.insert(room, is_allowed),
+            None => self.opaque_allowed.remove(&room),
+        };
     }
 
     /// How many words are in force.
@@ -165,7 +179,8 @@ impl ChatDesk {
     /// # Errors
     /// It must not go out.
     pub fn opaque(&mut self, now: Time, user: UserId, room: RoomId) -> Result<(), Refusal> {
-        if !self.settings.opaque_allowed {
+        let own = self.opaque_allowed.get(&room).copied();
+        if !own.unwrap_or(self.settings.opaque_allowed) {
             return Err(Refusal::OpaqueForbidden);
         }
         self.may_speak(now, user, room)?;

@@ -26,6 +26,15 @@ pub struct ChatSettings {
     pub opaque_allowed: bool,
 }
 
+/// What is set for one room in place of the gateway's settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoomChat {
+    /// See [`ChatSettings::room_per_second`].
+    pub per_second: Option<u32>,
+    /// See [`ChatSettings::opaque_allowed`].
+    pub opaque_allowed: Option<bool>,
+}
+
 impl Default for ChatSettings {
     fn default() -> ChatSettings {
         ChatSettings {

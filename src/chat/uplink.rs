@@ -28,6 +28,8 @@ pub struct Uplinks {
     window: Duration,
     same_text_max: u32,
     shard_count: u16,
+    /// Rates of rooms that have one of their own.
+    rates: BTreeMap<RoomId, u32>,
     rooms: BTreeMap<RoomId, Uplink>,
 }
 
@@ -58,6 +60,7 @@ impl Uplinks {
             window: settings.duplicate_window,
             same_text_max: if is_counting { settings.same_text_max } else { 0 },
             shard_count,
+            rates: BTreeMap::new(),
             rooms: BTreeMap::new(),
         }
     }
@@ -67,12 +70,28 @@ impl Uplinks {
         self.room(room, now).sharers = sharers;
     }
 
+    /// A room has a rate of its own, or none any more. Whoever sets them bounds their number.
+    pub fn set_rate(&mut self, room: RoomId, per_second: Option<u32>) {
+        match per_second {
+            Some(per_second) => self.rates.insert(room, per_second),
+            None => self.rates.remove(&room),
+        };
+    }
+
+    /// Shards that share a room's rate.
+    #[must_use]
+    pub fn sharers(&self, room: RoomId) -> u16 {
+        let told = self.rooms.get(&room).map_or(0, |uplink| uplink.sharers);
+        if told == 0 { self.shard_count } else { told }
+    }
+
     /// Takes one message from what the room can carry.
     ///
     /// # Errors
     /// It cannot: how long until it can.
     pub fn take(&mut self, room: RoomId, now: Time) -> Result<(), Duration> {
-        let (per_second, shard_count) = (self.per_second, self.shard_count);
+        let per_second = self.rates.get(&room).copied().unwrap_or(self.per_second);
+        let shard_count = self.shard_count;
         let uplink = self.room(room, now);
         let sharers = if uplink.sharers == 0 { shard_count } else { uplink.sharers };
         uplink.full_at = Pace::share(per_second, sharers).take(uplink.full_at, now, 1)?;
@@ -160,6 +179,19 @@ mod tests {
         assert_eq!(taken(&mut uplinks, RoomId(8), 1_000, at(3_100)), 25, "rooms are apart");
         assert_eq!(taken(&mut uplinks, ROOM, 1_000, at(9_000)), 50);
         assert_eq!(uplinks.take(ROOM, at(9_000)), Err(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_room_may_have_a_rate_of_its_own() {
+        let settings = ChatSettings { room_per_second: 100, ..ChatSettings::default() };
+        let mut uplinks = Uplinks::new(&settings, 1);
+        uplinks.set_rate(ROOM, Some(7));
+        assert_eq!(taken(&mut uplinks, ROOM, 1_000, at(0)), 7);
+        assert_eq!(taken(&mut uplinks, RoomId(8), 1_000, at(0)), 100);
+        uplinks.set_rate(ROOM, Some(0));
+        assert_eq!(taken(&mut uplinks, ROOM, 1_000, at(5_000)), 1_000);
+        uplinks.set_rate(ROOM, None);
+        assert_eq!(taken(&mut uplinks, ROOM, 1_000, at(9_000)), 100);
     }
 
     #[test]

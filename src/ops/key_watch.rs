@@ -1,21 +1,18 @@
 //! The file with the public keys of access tokens, read again when it changes.
 //!
-//! A thread of its own looks at the file now and then, compares its text and gives new keys to all
-//! shards; no shard ever waits for a file. A file that cannot be used changes nothing: the keys that
-//! were read last go on, the log says what is wrong with it, and metrics show it.
+//! Its text is compared, and new keys are given to all shards ([`crate::ops::watch::files`] says
+//! when). A file that cannot be used changes nothing: the keys that were read last go on, the log says
+//! what is wrong with it, and metrics show it.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use flume::{Receiver, RecvTimeoutError, Sender};
 
 use crate::auth::keys::{Jwks, KeySet};
 use crate::ops::config::Config;
 use crate::ops::settings::read_file;
+use crate::ops::watch::files::{Outcome, Watched};
 use crate::runtime::gateway::Caller;
 use crate::shard::operator::OperatorRequest;
 
@@ -119,25 +116,21 @@ impl KeyFile {
     }
 }
 
-/// The watching thread. Dropped without [`KeyWatch::stop`], it ends too, but nobody waits.
-pub struct KeyWatch {
-    /// Dropped to stop.
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+/// The keys of a running gateway.
+pub struct WatchedKeys {
+    file: KeyFile,
+    poll: Duration,
+    caller: Caller,
+    status: Arc<KeyStatus>,
 }
 
-impl KeyWatch {
-    /// Begins to watch `auth.jwks_file`, if the configuration has one.
-    ///
-    /// # Errors
-    /// If there is no thread to be had.
-    pub fn start(
-        config: &Config,
-        caller: Caller,
-        status: Arc<KeyStatus>,
-    ) -> io::Result<Option<KeyWatch>> {
+impl WatchedKeys {
+    /// Looks after `auth.jwks_file`, if the configuration has one; the shards were started with its
+    /// keys.
+    #[must_use]
+    pub fn of(config: &Config, caller: Caller, status: Arc<KeyStatus>) -> Option<WatchedKeys> {
         let (Some(path), Some(text)) = (&config.auth.jwks_file, &config.auth.jwks) else {
-            return Ok(None);
+            return None;
         };
         if let Ok(jwks) = config.token_keys(Some(text)) {
             announce(path, &jwks);
@@ -150,30 +143,21 @@ impl KeyWatch {
             in_use: text.clone(),
         };
         let poll = Duration::from_millis(config.auth.jwks_poll_ms);
-        let (stop, stopped) = flume::bounded(0);
-        let thread = std::thread::Builder::new()
-            .name("token-keys".to_owned())
-            .spawn(move || watch(file, poll, &stopped, &caller, &status))?;
-        Ok(Some(KeyWatch { stop, thread }))
-    }
-
-    /// Ends the thread and waits for it.
-    pub fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that watches the token keys had panicked");
-        }
+        Some(WatchedKeys { file, poll, caller, status })
     }
 }
 
-fn watch(
-    mut file: KeyFile,
-    poll: Duration,
-    stopped: &Receiver<()>,
-    caller: &Caller,
-    status: &KeyStatus,
-) {
-    while stopped.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
+impl Watched for WatchedKeys {
+    fn name(&self) -> &'static str {
+        "keys"
+    }
+
+    fn interval(&self) -> Duration {
+        self.poll
+    }
+
+    fn look(&mut self) {
+        let WatchedKeys { file, caller, status, .. } = self;
         match file.look(read_file(Path::new(&file.path))) {
             Look::Nothing => {}
             Look::Recovered => status.is_stale.store(false, Ordering::Relaxed),
@@ -182,8 +166,18 @@ fn watch(
                 tracing::error!(path, reason, "auth.jwks_file cannot be used; the keys stay");
                 status.failed();
             }
-            Look::Keys(jwks) => take(&mut file, jwks, caller, status),
+            Look::Keys(jwks) => take(file, jwks, caller, status),
         }
+    }
+
+    /// What is as it was need not be taken again: its text was compared.
+    fn reload(&mut self) -> Outcome {
+        self.look();
+        let counts = self.status.counts();
+        if counts.is_stale {
+            return Err("the file cannot be used; the log says why".to_owned());
+        }
+        Ok(usize::try_from(counts.public_keys).unwrap_or(usize::MAX))
     }
 }
 

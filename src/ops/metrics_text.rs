@@ -65,6 +65,25 @@ pub fn render<S: AsRef<ShardSnapshot>>(
     text
 }
 
+/// Appends what became of certificates that were read again.
+pub fn render_certificates(text: &mut String, reloads: u64, errors: u64) {
+    for (name, help, value) in [
+        (
+            "tidegate_certificate_reloads_total",
+            "Times at which renewed certificates were given to the shards.",
+            reloads,
+        ),
+        (
+            "tidegate_certificate_errors_total",
+            "Times at which certificates had changed and could not be used.",
+            errors,
+        ),
+    ] {
+        header(text, name, "counter", help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+}
+
 fn token_keys(text: &mut String, keys: KeyCounts) {
     for (name, kind, help, value) in [
         (
@@ -167,6 +186,12 @@ mod tests {
             tidegate_closes_total{shard="1",reason="rate_limited"} 0
             tidegate_closes_total{shard="0",reason="aged"} 0
             tidegate_closes_total{shard="1",reason="aged"} 0
+            tidegate_closes_total{shard="0",reason="disconnected"} 0
+            tidegate_closes_total{shard="1",reason="disconnected"} 0
+            tidegate_closes_total{shard="0",reason="banned"} 0
+            tidegate_closes_total{shard="1",reason="banned"} 0
+            tidegate_closes_total{shard="0",reason="moved"} 0
+            tidegate_closes_total{shard="1",reason="moved"} 0
             tidegate_closes_total{shard="0",reason="other"} 0
             tidegate_closes_total{shard="1",reason="other"} 0
             # HELP tidegate_sent_bytes_total Bytes sent to clients.

@@ -22,6 +22,7 @@ pub mod operator_port;
 pub mod problems;
 pub mod secret;
 pub mod serve;
+mod server_port;
 pub mod settings;
 pub mod show_file;
 pub mod show_json;

@@ -2,24 +2,24 @@
 
 use serde_json::{Value, json};
 
-use crate::auth::revocation::Revocation;
 use crate::base::ids::{ShowId, UserId};
 use crate::base::time::DisplayClock;
-use crate::chat::mutes::EVERYWHERE;
-use crate::ops::http::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
+use crate::ops::http::{
+    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold,
+};
 use crate::ops::show_json;
-use crate::ops::words::WordsHandle;
+use crate::ops::watch::files::ReloadHandle;
 use crate::quiz::director::CommandError;
 use crate::quiz::local::GrantError;
 use crate::runtime::operator::{CallError, Caller};
-use crate::shard::operator::{self, Mute, OperatorAnswer, OperatorError};
+use crate::shard::operator::{self, OperatorAnswer, OperatorError};
 
 /// Asks the shards, and shows their answers.
 #[derive(Clone)]
 pub struct GatewayPort {
     caller: Caller,
     clock: DisplayClock,
-    words: Option<WordsHandle>,
+    words: Option<ReloadHandle>,
 }
 
 impl GatewayPort {
@@ -31,11 +31,11 @@ impl GatewayPort {
 
     /// The same, which has the list of sensitive words read again when it is asked to.
     #[must_use]
-    pub fn with_words(self, words: Option<WordsHandle>) -> GatewayPort {
+    pub fn with_words(self, words: Option<ReloadHandle>) -> GatewayPort {
         GatewayPort { words, ..self }
     }
 
-    async fn answer(&self, request: OperatorRequest) -> Result<Value, OperatorRefusal> {
+    async fn answer(&self, request: OperatorRequest) -> Result<OperatorTold, OperatorRefusal> {
         match request {
             OperatorRequest::Shows => match self.ask(operator::OperatorRequest::Shows).await? {
                 OperatorAnswer::Shows(shows) => Ok(shows.iter().map(show_json::summary).collect()),
@@ -58,48 +58,12 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user).await,
-            OperatorRequest::CloseRoom { room } => {
-                match self.ask(operator::OperatorRequest::CloseRoom(room)).await? {
-                    OperatorAnswer::Done => Ok(json!({ "room": room.0, "closed": true })),
-                    other => Err(unexpected(&other)),
-                }
-            }
-            OperatorRequest::Revoke(revocation) => {
-                let shown = match &revocation {
-                    Revocation::User { user, .. } => json!({ "user": user.0, "revoked": true }),
-                    Revocation::Token { id, .. } => json!({ "token": id, "revoked": true }),
-                };
-                match self.ask(operator::OperatorRequest::Revoke(revocation)).await? {
-                    OperatorAnswer::Done => Ok(shown),
-                    other => Err(unexpected(&other)),
-                }
-            }
-            OperatorRequest::Mute(mute) => self.mute(mute).await,
             OperatorRequest::ReloadWords => self.reload_words().await,
-            OperatorRequest::Publish(messages) => {
-                let room = messages.room;
-                match self.ask(operator::OperatorRequest::Publish(messages)).await? {
-                    OperatorAnswer::Published(published) => Ok(json!({
-                        "room": room.0,
-                        "epoch": published.epoch,
-                        "first_version": published.first_version,
-                        "last_version": published.last_version,
-                    })),
-                    other => Err(unexpected(&other)),
-                }
+            OperatorRequest::Server(request) => {
+                return self.serve(request).await.map(OperatorTold::Answer);
             }
         }
-    }
-
-    async fn mute(&self, mute: Mute) -> Result<Value, OperatorRefusal> {
-        match self.ask(operator::OperatorRequest::Mute(mute)).await? {
-            OperatorAnswer::Done => {
-                let room = (mute.room != EVERYWHERE).then_some(mute.room.0);
-                let seconds = mute.lasting.as_secs();
-                Ok(json!({ "user": mute.user.0, "room": room, "seconds": seconds }))
-            }
-            other => Err(unexpected(&other)),
-        }
+        .map(OperatorTold::Json)
     }
 
     async fn reload_words(&self) -> Result<Value, OperatorRefusal> {
@@ -126,7 +90,7 @@ impl GatewayPort {
         }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         request: operator::OperatorRequest,
     ) -> Result<OperatorAnswer, OperatorRefusal> {
@@ -143,12 +107,13 @@ impl OperatorPort for GatewayPort {
 }
 
 /// What HTTP says about a refusal: whether waiting helps, or another request.
-fn refusal(error: CallError) -> OperatorRefusal {
+pub(super) fn refusal(error: CallError) -> OperatorRefusal {
     let reason = error.to_string();
     match error {
         CallError::Refused(OperatorError::NoSuchShow(show)) => {
             OperatorRefusal::UnknownShow { show }
         }
+        CallError::Refused(OperatorError::NoSuchRoom(_)) => OperatorRefusal::UnknownRoom { reason },
         CallError::Refused(OperatorError::Command(error)) => match error {
             CommandError::NotNow { .. }
             | CommandError::NoQuestionLeft
@@ -167,6 +132,8 @@ fn refusal(error: CallError) -> OperatorRefusal {
             OperatorError::ShowExists(_)
             | OperatorError::TooManyRooms
             | OperatorError::TooManyMutes
+            | OperatorError::TooManyBans
+            | OperatorError::BanOver { .. }
             | OperatorError::TooManyShows
             | OperatorError::RoomTaken { .. }
             | OperatorError::TooLong { .. }
@@ -184,7 +151,7 @@ fn refusal(error: CallError) -> OperatorRefusal {
 }
 
 /// A shard answers each kind of request with its own kind of answer.
-fn unexpected(answer: &OperatorAnswer) -> OperatorRefusal {
+pub(super) fn unexpected(answer: &OperatorAnswer) -> OperatorRefusal {
     panic!("a shard answered something else than it was asked: {answer:?}")
 }
 

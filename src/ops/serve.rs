@@ -18,7 +18,7 @@ use crate::ops::config::Config;
 use crate::ops::gateway_settings::{as_echo, gateway_settings};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
-use crate::ops::key_watch::{KeyStatus, KeyWatch};
+use crate::ops::key_watch::{KeyStatus, WatchedKeys};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::problems::Problems;
@@ -26,9 +26,10 @@ use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::ShowFile;
 use crate::ops::signals;
 use crate::ops::watch::Watch;
+use crate::ops::watch::files::{FileWatch, Watched};
 use crate::ops::watch::pressure::PressureLimits;
-use crate::ops::watch::tls_files::{TlsFiles, TlsFilesError};
-use crate::ops::words::{WordsFile, WordsKeeper};
+use crate::ops::watch::tls_files::{TlsFiles, TlsFilesError, TlsStatus, WatchedTls};
+use crate::ops::words::{WORDS, WatchedWords, WordsFile};
 use crate::quiz::money::Cents;
 use crate::runtime::clock::Clock;
 use crate::runtime::data::{DataError, DataFolder, RecoveryReport, TornTail};
@@ -76,24 +77,14 @@ pub enum ServeError {
         /// Why.
         error: CallError,
     },
-    /// The thread that watches the token keys.
-    #[error(
-        "the thread that watches auth.jwks_file cannot be started: {0}; raise the limit on threads"
-    )]
-    KeyWatch(#[source] io::Error),
     /// The autopilot's thread.
     #[error("the thread that runs shows cannot be started: {0}; raise the limit on threads")]
     Autopilot(#[source] io::Error),
-    /// The thread of the word list.
-    #[error("the thread of the word list cannot be started: {0}; raise the limit on threads")]
-    Words(#[source] io::Error),
     /// Certificates.
     #[error("TLS cannot begin: {0}")]
     Tls(#[from] TlsFilesError),
-    /// The watch.
-    #[error(
-        "the watch over memory and certificates cannot be started: {0}; raise the limit on threads"
-    )]
+    /// The watches.
+    #[error("the watches over memory and files cannot be started: {0}; raise the limit on threads")]
     Watch(#[source] io::Error),
     /// Signals.
     #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]
@@ -119,9 +110,7 @@ impl ServeError {
                 | StartError::EventFd { .. },
             )
             | ServeError::Http(HttpError::Thread { .. })
-            | ServeError::KeyWatch(_)
             | ServeError::Autopilot(_)
-            | ServeError::Words(_)
             | ServeError::Watch(_)
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
@@ -158,17 +147,25 @@ pub fn serve(
     let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
     // The folder stays locked until the shards have ended.
     let (gateway, _folder) = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
-    let watch = watch(&config, &gateway, tls);
-    let operations = if arguments.echo { None } else { Some(operate(&config, &gateway, &shows)) };
-    let (operations, watch) = match (operations.transpose(), watch) {
-        (Ok(operations), Ok(watch)) => (operations, watch),
-        (Err(error), _) | (_, Err(error)) => {
+    let begun = Watches::start(&config, &gateway, tls, arguments.echo).and_then(|watches| {
+        let operate = || operate(&config, &gateway, &shows, &watches);
+        match (!arguments.echo).then(operate).transpose() {
+            Ok(operations) => Ok((operations, watches)),
+            Err(error) => {
+                watches.stop();
+                Err(error)
+            }
+        }
+    });
+    let (operations, watches) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
             gateway.stop();
             return Err(error);
         }
     };
     await_signal(&stop);
-    watch.stop();
+    watches.stop();
     let http = operations.map(Operations::stop_commanding);
     gateway.stop_within(Duration::from_millis(config.limits.drain_timeout_ms));
     if let Some(http) = http {
@@ -185,12 +182,56 @@ fn await_signal(stop: &Receiver<&'static str>) {
     }
 }
 
-fn watch(config: &Config, gateway: &Gateway, tls: Option<TlsFiles>) -> Result<Watch, ServeError> {
-    let limits = PressureLimits {
-        user_memory_bytes_max: config.limits.user_memory_bytes_max,
-        memory_available_bytes_min: config.limits.memory_available_bytes_min,
-    };
-    Watch::start(gateway.orders(), limits, tls).map_err(ServeError::Watch)
+/// What looks after memory and files, and what it tells.
+struct Watches {
+    pressure: Watch,
+    files: FileWatch,
+    has_words: bool,
+    keys: Arc<KeyStatus>,
+    certificates: Arc<TlsStatus>,
+}
+
+impl Watches {
+    fn start(
+        config: &Config,
+        gateway: &Gateway,
+        tls: Option<TlsFiles>,
+        is_echo: bool,
+    ) -> Result<Watches, ServeError> {
+        let limits = PressureLimits {
+            user_memory_bytes_max: config.limits.user_memory_bytes_max,
+            memory_available_bytes_min: config.limits.memory_available_bytes_min,
+        };
+        let (keys, certificates) = <(Arc<KeyStatus>, Arc<TlsStatus>)>::default();
+        let mut watched: Vec<Box<dyn Watched>> = Vec::new();
+        if let Some(files) = tls {
+            let status = Arc::clone(&certificates);
+            watched.push(Box::new(WatchedTls::new(files, gateway.orders(), status)));
+        }
+        let words = WordsFile::of(&config.chat).filter(|_| !is_echo);
+        let has_words = words.is_some();
+        if let Some(file) = words {
+            watched.push(Box::new(WatchedWords::new(file, gateway.caller())));
+        }
+        if let Some(file) = WatchedKeys::of(config, gateway.caller(), Arc::clone(&keys))
+            && !is_echo
+        {
+            watched.push(Box::new(file));
+        }
+        let pressure = Watch::start(gateway.orders(), limits).map_err(ServeError::Watch)?;
+        match FileWatch::start(watched) {
+            Ok(files) => Ok(Watches { pressure, files, has_words, keys, certificates }),
+            Err(error) => {
+                pressure.stop();
+                Err(ServeError::Watch(error))
+            }
+        }
+    }
+
+    fn stop(self) {
+        self.pressure.stop();
+        self.files.stop();
+    }
 }
 
 fn start_gateway(
@@ -290,8 +331,6 @@ struct Operations {
     readiness: Arc<Readiness>,
     http: OperatorHttp,
     autopilot: Option<Autopilot>,
-    key_watch: Option<KeyWatch>,
-    words: Option<WordsKeeper>,
 }
 
 /// Announces the shows, starts the operator's HTTP, and lets those shows go that run by themselves.
@@ -299,6 +338,7 @@ fn operate(
     config: &Config,
     gateway: &Gateway,
     shows: &[ShowFile],
+    watches: &Watches,
 ) -> Result<Operations, ServeError> {
     for ShowFile { definition, pace } in shows {
         let show = definition.id;
@@ -315,19 +355,15 @@ fn operate(
     }
     let (caller, clock) = (gateway.caller(), gateway.clock());
     let readiness = Arc::new(Readiness::new());
-    let keys = Arc::new(KeyStatus::default());
-    let key_watch =
-        KeyWatch::start(config, caller.clone(), Arc::clone(&keys)).map_err(ServeError::KeyWatch)?;
-    let keep = |file| WordsKeeper::start(file, caller.clone()).map_err(ServeError::Words);
-    let words = WordsFile::of(&config.chat).map(keep).transpose()?;
-    let port = GatewayPort::new(caller.clone(), clock.display());
-    let port = port.with_words(words.as_ref().map(WordsKeeper::handle));
+    let words = watches.has_words.then(|| watches.files.handle(WORDS));
+    let port = GatewayPort::new(caller.clone(), clock.display()).with_words(words);
     let view = OperatorView {
         token: config.operator.token.clone(),
         health_stale: Duration::from_millis(config.operator.health_stale_ms),
         shards: gateway.snapshots().to_vec(),
         readiness: Arc::clone(&readiness),
-        keys: Arc::clone(&keys),
+        keys: Arc::clone(&watches.keys),
+        certificates: Arc::clone(&watches.certificates),
         port: Arc::new(port),
         wake: Box::new({
             let caller = caller.clone();
@@ -335,13 +371,7 @@ fn operate(
         }),
         now: Box::new(move || clock.now()),
     };
-    let http = match OperatorHttp::start(config.operator.listen, view) {
-        Ok(http) => http,
-        Err(error) => {
-            words.into_iter().for_each(WordsKeeper::stop);
-            return Err(error.into());
-        }
-    };
+    let http = OperatorHttp::start(config.operator.listen, view)?;
     let paced = |show: &ShowFile| {
         let ShowFile { definition, pace } = show;
         pace.map(|pace| (definition.id, pace, definition.starts_at_unix_ms))
@@ -354,13 +384,12 @@ fn operate(
             Ok(autopilot) => Some(autopilot),
             Err(error) => {
                 http.stop();
-                words.into_iter().for_each(WordsKeeper::stop);
                 return Err(ServeError::Autopilot(error));
             }
         }
     };
     readiness.set(ReadyState::Accepting);
-    Ok(Operations { readiness, http, autopilot, key_watch, words })
+    Ok(Operations { readiness, http, autopilot })
 }
 
 impl Operations {
@@ -369,12 +398,6 @@ impl Operations {
         self.readiness.set(ReadyState::Draining);
         if let Some(autopilot) = self.autopilot {
             autopilot.stop();
-        }
-        if let Some(key_watch) = self.key_watch {
-            key_watch.stop();
-        }
-        if let Some(words) = self.words {
-            words.stop();
         }
         self.http
     }

@@ -1,30 +1,26 @@
 //! The list of sensitive words of a running gateway: read at start, again when its file changes,
 //! and when an operator asks for it.
 //!
-//! A thread of its own looks after the file and builds what is looked for; the shards are given the
-//! finished list. A broken file changes nothing: it is logged and counted, and what was in force
-//! stays.
+//! The list is built off the shard cores ([`crate::ops::watch::files`]); the shards are given it
+//! finished.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
-use std::{fs, io, thread};
-
-use flume::{Receiver, RecvTimeoutError, Sender};
-use tokio::sync::oneshot;
 
 use crate::chat::words::{Action, WordList};
 use crate::ops::config::ChatConfig;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::settings::read_file;
+use crate::ops::watch::files::{Outcome, Watched};
 use crate::runtime::operator::Caller;
 use crate::shard::operator::OperatorRequest;
 
 /// How often the file is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Requests of operators that may wait.
-const ORDERS_MAX: usize = 16;
+/// What the list is called where files are watched.
+pub const WORDS: &str = "words";
 
 /// Where the words stand, and what is done about them.
 #[derive(Clone, Debug)]
@@ -35,9 +31,6 @@ pub struct WordsFile {
 
 /// What tells one state of a file from another.
 type Stamp = Option<(SystemTime, u64)>;
-
-/// How many words are in force now, or why nothing has changed.
-type Outcome = Result<usize, String>;
 
 impl WordsFile {
     /// The file of the configuration, if there is one.
@@ -79,66 +72,8 @@ impl WordsFile {
     }
 }
 
-/// What the thread is asked for.
-enum Order {
-    Reload(oneshot::Sender<Outcome>),
-    Stop,
-}
-
-/// Looks after the file until it is stopped.
-pub struct WordsKeeper {
-    orders: Sender<Order>,
-    thread: JoinHandle<()>,
-}
-
-/// Asks for the list to be read again, from any thread.
-#[derive(Clone)]
-pub struct WordsHandle(Sender<Order>);
-
-impl WordsHandle {
-    /// Reads the list again: how many words are in force then.
-    ///
-    /// # Errors
-    /// Why what was in force still is.
-    pub async fn reload(&self) -> Result<usize, String> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.0.try_send(Order::Reload(answer));
-        sent.map_err(|_| "the list is being read already; try again".to_owned())?;
-        answered.await.unwrap_or_else(|_| Err("the gateway is stopping".to_owned()))
-    }
-}
-
-impl WordsKeeper {
-    /// Begins to look after a file whose words the shards were started with.
-    ///
-    /// # Errors
-    /// No thread could be started.
-    pub fn start(file: WordsFile, caller: Caller) -> io::Result<WordsKeeper> {
-        let (orders, ordered) = flume::bounded(ORDERS_MAX);
-        // What changed since the start is seen by the first look, which finds no state known.
-        let keeping = Keeping { file, caller, seen: None, is_told: false };
-        let builder = thread::Builder::new().name("words".to_owned());
-        let thread = builder.spawn(move || keeping.run(&ordered))?;
-        Ok(WordsKeeper { orders, thread })
-    }
-
-    /// For those who ask.
-    #[must_use]
-    pub fn handle(&self) -> WordsHandle {
-        WordsHandle(self.orders.clone())
-    }
-
-    /// Ends it.
-    pub fn stop(self) {
-        // The thread is gone if this fails.
-        let _ = self.orders.send(Order::Stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread of the word list had panicked");
-        }
-    }
-}
-
-struct Keeping {
+/// The file of a running gateway.
+pub struct WatchedWords {
     file: WordsFile,
     caller: Caller,
     /// The state of the file that was read last, good or broken.
@@ -147,31 +82,15 @@ struct Keeping {
     is_told: bool,
 }
 
-impl Keeping {
-    fn run(mut self, ordered: &Receiver<Order>) {
-        loop {
-            match ordered.recv_timeout(LOOK_INTERVAL) {
-                Ok(Order::Reload(answer)) => {
-                    self.seen = self.file.stamp();
-                    // An operator who did not wait for the answer is none of our business.
-                    let _ = answer.send(self.reload());
-                }
-                Err(RecvTimeoutError::Timeout) => self.look(),
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
+impl WatchedWords {
+    /// Looks after a file whose words the shards were started with.
+    #[must_use]
+    pub fn new(file: WordsFile, caller: Caller) -> WatchedWords {
+        // What changed since the start is seen by the first look, which finds no state known.
+        WatchedWords { file, caller, seen: None, is_told: false }
     }
 
-    fn look(&mut self) {
-        let stamp = self.file.stamp();
-        if stamp != self.seen || (stamp.is_none() && !self.is_told) {
-            self.seen = stamp;
-            self.is_told = stamp.is_none();
-            let _ = self.reload();
-        }
-    }
-
-    fn reload(&mut self) -> Outcome {
+    fn read_again(&mut self) -> Outcome {
         let path = self.file.path().display();
         let words = match self.file.read() {
             Ok(words) => Arc::new(words),
@@ -196,5 +115,29 @@ impl Keeping {
                 Err(error.to_string())
             }
         }
+    }
+}
+
+impl Watched for WatchedWords {
+    fn name(&self) -> &'static str {
+        WORDS
+    }
+
+    fn interval(&self) -> Duration {
+        LOOK_INTERVAL
+    }
+
+    fn look(&mut self) {
+        let stamp = self.file.stamp();
+        if stamp != self.seen || (stamp.is_none() && !self.is_told) {
+            self.seen = stamp;
+            self.is_told = stamp.is_none();
+            let _ = self.read_again();
+        }
+    }
+
+    fn reload(&mut self) -> Outcome {
+        self.seen = self.file.stamp();
+        self.read_again()
     }
 }

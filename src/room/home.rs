@@ -6,6 +6,7 @@ use bytes::Bytes;
 use crate::base::ids::ShardId;
 use crate::base::time::Time;
 use crate::room::lane::{BASE_ENCODING, ENCODING_COUNT, EncodingIndex, Lane, Span, Versions};
+use crate::room::lanes::Lanes;
 use crate::room::log::LaneLog;
 
 /// The one place that orders a room's messages.
@@ -14,7 +15,7 @@ pub struct HomeRoom {
     epoch: u64,
     lane_bytes_max: usize,
     /// Per encoding, per lane: the base encoding, and those that some shard wants.
-    logs: [Option<[LaneLog; 3]>; ENCODING_COUNT],
+    lanes: Lanes,
     /// Which encodings each shard asked for, by shard.
     subscribers: Vec<[bool; ENCODING_COUNT]>,
 }
@@ -35,12 +36,12 @@ impl HomeRoom {
     /// most `lane_bytes_max` per encoding.
     #[must_use]
     pub fn new(epoch: u64, shard_count: u16, lane_bytes_max: usize) -> HomeRoom {
-        let mut logs = [const { None }; ENCODING_COUNT];
-        logs[BASE_ENCODING] = Some(Lane::ALL.map(|_| LaneLog::new(1, lane_bytes_max)));
+        let mut lanes = Lanes::default();
+        lanes.keep(BASE_ENCODING, Lane::ALL.map(|_| LaneLog::new(1, lane_bytes_max)));
         HomeRoom {
             epoch,
             lane_bytes_max,
-            logs,
+            lanes,
             subscribers: vec![[false; ENCODING_COUNT]; usize::from(shard_count)],
         }
     }
@@ -57,10 +58,41 @@ impl HomeRoom {
         self.base()[lane.index()].next_version()
     }
 
+    /// The first version that is kept of `lane`, or the next one if none is.
+    #[must_use]
+    pub fn first_version(&self, lane: Lane) -> u64 {
+        self.base()[lane.index()].first_version()
+    }
+
+    /// Frames of a lane in the base encoding, from the one that stands for `from` on, or from the
+    /// oldest that is kept: those that begin within `versions_max` of it, and at least one, but no
+    /// more than `bytes_max` beyond that.
+    #[must_use]
+    pub fn history(
+        &self,
+        lane: Lane,
+        from: u64,
+        versions_max: u64,
+        bytes_max: usize,
+    ) -> Vec<(Span, Bytes)> {
+        let log = &self.base()[lane.index()];
+        let end = from.max(log.first_version()).saturating_add(versions_max);
+        let mut bytes = 0;
+        let mut page = Vec::new();
+        for (span, frame) in log.frames_from(from) {
+            bytes += frame.len();
+            if span.first >= end || !page.is_empty() && bytes > bytes_max {
+                break;
+            }
+            page.push((span, Bytes::copy_from_slice(frame)));
+        }
+        page
+    }
+
     /// Which encodings are kept: a frame is needed in each.
     #[must_use]
     pub fn kept(&self) -> [bool; ENCODING_COUNT] {
-        std::array::from_fn(|encoding| self.logs[encoding].is_some())
+        self.lanes.kept()
     }
 
     /// Keeps the frame with the lane's next versions, in every encoding that is kept. `may_grow`
@@ -76,18 +108,14 @@ impl HomeRoom {
         frames: &[Option<Bytes>; ENCODING_COUNT],
         may_grow: bool,
     ) {
-        for (logs, frame) in self.logs.iter_mut().zip(frames) {
-            if let Some(logs) = logs {
-                let frame = frame.as_ref().expect("a frame comes in all encodings that are kept");
-                logs[lane.index()].append(now, span, frame, may_grow);
-            }
-        }
+        let appended = self.lanes.append(now, lane, span, frames, may_grow);
+        assert_eq!(appended, self.kept(), "a frame comes in all encodings that are kept");
     }
 
     /// Bytes of storage of all lanes.
     #[must_use]
     pub fn storage_bytes(&self) -> usize {
-        self.logs.iter().flatten().flatten().map(LaneLog::storage_bytes).sum()
+        self.lanes.storage_bytes()
     }
 
     /// Begins to keep an encoding, with what is kept in the base encoding, made over by
@@ -99,7 +127,7 @@ impl HomeRoom {
         encoding: EncodingIndex,
         mut transcode: impl FnMut(&[u8]) -> Bytes,
     ) {
-        if self.logs[encoding].is_some() {
+        if self.lanes.get(encoding).is_some() {
             return;
         }
         let bytes_max = self.lane_bytes_max;
@@ -117,7 +145,7 @@ impl HomeRoom {
             }
             log
         });
-        self.logs[encoding] = Some(made);
+        self.lanes.keep(encoding, made);
     }
 
     /// A shard wants everything in `encoding` from now on; what is kept comes back at once.
@@ -126,7 +154,7 @@ impl HomeRoom {
     /// If the encoding is not kept: [`Self::keep`] comes first.
     pub fn subscribe(&mut self, shard: ShardId, encoding: EncodingIndex) -> Backlog {
         self.subscribers[shard.index()][encoding] = true;
-        let logs = self.logs[encoding].as_ref().expect("it is kept before it is asked for");
+        let logs = self.lanes.get(encoding).expect("it is kept before it is asked for");
         Backlog {
             epoch: self.epoch,
             first_versions: Lane::ALL.map(|lane| logs[lane.index()].first_version()),
@@ -141,10 +169,10 @@ impl HomeRoom {
     /// kept in the base encoding only.
     pub fn unsubscribe(&mut self, shard: ShardId) {
         self.subscribers[shard.index()] = [false; ENCODING_COUNT];
-        for (encoding, logs) in self.logs.iter_mut().enumerate() {
+        for encoding in 0..ENCODING_COUNT {
             let is_wanted = self.subscribers.iter().any(|wanted| wanted[encoding]);
             if encoding != BASE_ENCODING && !is_wanted {
-                *logs = None;
+                self.lanes.forget(encoding);
             }
         }
     }
@@ -159,7 +187,7 @@ impl HomeRoom {
     }
 
     fn base(&self) -> &[LaneLog; 3] {
-        self.logs[BASE_ENCODING].as_ref().expect("the base encoding is always kept")
+        self.lanes.get(BASE_ENCODING).expect("the base encoding is always kept")
     }
 }
 
@@ -190,6 +218,28 @@ mod tests {
         assert_eq!(room.subscribers().collect::<Vec<_>>(), [(ShardId(2), wanted)]);
         room.unsubscribe(ShardId(2));
         assert_eq!(room.subscribers().count(), 0);
+    }
+
+    #[test]
+    fn history_comes_in_pages_of_whole_frames() {
+        let mut room = HomeRoom::new(9, 3, 4_096);
+        room.append(Time::ZERO, Lane::Low, Span::one(1), &frames("one", 1), true);
+        let merged = Span { first: 2, versions: 3, carried: 2 };
+        room.append(Time::ZERO, Lane::Low, merged, &frames("merged", 1), true);
+        room.append(Time::ZERO, Lane::Low, Span::one(5), &frames("five", 1), true);
+        for (from, versions_max, bytes_max, expected) in [
+            (0, 9, 99, vec![1, 2, 5]),
+            (1, 1, 99, vec![1]),
+            (3, 2, 99, vec![2]),
+            (3, 9, 1, vec![2]),
+            (1, 9, 9, vec![1, 2]),
+            (6, 9, 99, vec![]),
+        ] {
+            let page = room.history(Lane::Low, from, versions_max, bytes_max);
+            let firsts: Vec<u64> = page.iter().map(|(span, _)| span.first).collect();
+            assert_eq!(firsts, expected, "{from} {versions_max} {bytes_max}");
+        }
+        assert_eq!((room.first_version(Lane::Low), room.first_version(Lane::High)), (1, 1));
     }
 
     #[test]

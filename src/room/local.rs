@@ -6,6 +6,7 @@ use bytes::Bytes;
 use crate::base::time::Time;
 use crate::room::home::Backlog;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
+use crate::room::lanes::Lanes;
 use crate::room::log::LaneLog;
 use crate::room::members::Members;
 use crate::room::tally::Tally;
@@ -22,7 +23,7 @@ pub struct LocalRoom {
     /// What became of messages, per lane.
     pub tallies: [Tally; 3],
     /// Per encoding: the copies of the lanes, once the home has sent them.
-    copies: [Option<[LaneLog; 3]>; ENCODING_COUNT],
+    copies: Lanes,
     sweeps: [Sweep; 3],
     sweep_count: u32,
 }
@@ -81,7 +82,7 @@ impl LocalRoom {
     /// True once the home's backlog in this encoding has come.
     #[must_use]
     pub fn has_copy(&self, encoding: EncodingIndex) -> bool {
-        self.copies[encoding].is_some()
+        self.copies.get(encoding).is_some()
     }
 
     /// Begins the copies in one encoding from what the home keeps. Each lane keeps at most
@@ -94,20 +95,21 @@ impl LocalRoom {
         lane_bytes_max: usize,
     ) {
         self.epoch = backlog.epoch;
-        self.copies[encoding] = Some(Lane::ALL.map(|lane| {
+        let logs = Lane::ALL.map(|lane| {
             let first = backlog.first_versions[lane.index()];
             let mut log = LaneLog::new(first, lane_bytes_max);
             for (span, frame) in &backlog.frames[lane.index()] {
                 log.append(now, *span, frame, true);
             }
             log
-        }));
+        });
+        self.copies.keep(encoding, logs);
     }
 
     /// Bytes of storage of all copies.
     #[must_use]
     pub fn storage_bytes(&self) -> usize {
-        self.copies.iter().flatten().flatten().map(LaneLog::storage_bytes).sum()
+        self.copies.storage_bytes()
     }
 
     /// The copy of a lane in one encoding.
@@ -116,7 +118,7 @@ impl LocalRoom {
     /// If there is none: nobody becomes a member before it is there.
     #[must_use]
     pub fn log(&self, encoding: EncodingIndex, lane: Lane) -> &LaneLog {
-        let copies = self.copies[encoding].as_ref();
+        let copies = self.copies.get(encoding);
         &copies.expect("a member's encoding has its copies")[lane.index()]
     }
 
@@ -168,14 +170,10 @@ impl LocalRoom {
         frames: &[Option<Bytes>; ENCODING_COUNT],
         may_grow: bool,
     ) -> bool {
-        for (encoding, frame) in frames.iter().enumerate() {
-            if let (Some(copies), Some(frame)) = (&mut self.copies[encoding], frame)
-                && span.first >= copies[lane.index()].next_version()
-            {
-                copies[lane.index()].append(now, span, frame, may_grow);
-                let members = u64::from(self.speakers[encoding]);
-                self.tallies[lane.index()].offered += members * u64::from(span.versions);
-            }
+        let appended = self.copies.append(now, lane, span, frames, may_grow);
+        for (members, _) in self.speakers.iter().zip(appended).filter(|(_, appended)| *appended) {
+            let offered = u64::from(*members) * u64::from(span.versions);
+            self.tallies[lane.index()].offered += offered;
         }
         let sweep = &mut self.sweeps[lane.index()];
         let rested = !sweep.active;

@@ -7,6 +7,7 @@
 
 pub mod home;
 pub mod lane;
+pub mod lanes;
 pub mod local;
 pub mod log;
 pub mod members;

@@ -128,6 +128,7 @@ impl Meter {
             (Metric::AuthenticationsRefused, counts.tokens_refused),
             (Metric::AuthenticationsRefreshed, counts.tokens_refreshed),
             (Metric::Revocations, gauges.revocations),
+            (Metric::Bans, gauges.bans),
             (Metric::RevocationsRefused, counts.revocations_refused),
             (Metric::SessionsReplaced, counts.sessions_replaced),
             (Metric::MessagesReceived, counts.messages_received),
@@ -298,6 +299,9 @@ fn close_metric(reason: CloseReason) -> Metric {
         CloseReason::TokenRevoked => Metric::ClosedTokenRevoked,
         CloseReason::RateLimited => Metric::ClosedRateLimited,
         CloseReason::Aged => Metric::ClosedAged,
+        CloseReason::Disconnected => Metric::ClosedDisconnected,
+        CloseReason::Banned => Metric::ClosedBanned,
+        CloseReason::Moved => Metric::ClosedMoved,
         CloseReason::Normal
         | CloseReason::PolicyViolation
         | CloseReason::InternalError

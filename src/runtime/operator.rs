@@ -107,6 +107,10 @@ fn joined(answers: Vec<OperatorAnswer>) -> OperatorAnswer {
     for answer in answers {
         match answer {
             OperatorAnswer::Shows(more) => shows.extend(more),
+            OperatorAnswer::Service(more) => match &mut other {
+                Some(OperatorAnswer::Service(all)) => all.merge(more),
+                _ => other = Some(OperatorAnswer::Service(more)),
+            },
             answer => other = Some(answer),
         }
     }

@@ -12,16 +12,18 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+use crate::auth::bans::Bans;
 use crate::auth::keys::KeySet;
 use crate::auth::revocation::{Lifetimes, Revocation, Revocations, Subject};
 use crate::auth::token::{Claims, Permission, TokenError, TokenVerifier, unverified};
 use crate::base::hash::PlacementKey;
-use crate::base::ids::{ConnId, ShardId, UserId};
+use crate::base::ids::{ConnId, UserId};
 use crate::room::log::low_bits;
 use crate::shard::Shard;
+use crate::shard::banning::told_until_ms;
 use crate::shard::column::Column;
 use crate::shard::conn::{JoinWish, NO_ROOM, clock_ms};
-use crate::shard::mail::Mail;
+use crate::shard::mail::{Mail, SessionEnd};
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError};
 use crate::shard::session::{Event, State};
@@ -35,6 +37,10 @@ static EVERYTHING: Permission = Permission::EVERYTHING;
 pub(crate) struct Access {
     verifier: TokenVerifier,
     revocations: Revocations,
+    /// Everybody who is banned.
+    pub(crate) bans: Bans,
+    /// Those who live here: other shards' copies are bounded by these.
+    pub(crate) own_bans: Bans,
     check_key: PlacementKey,
     /// A keyed hash of each connection's `jti`; 0: it has none.
     token_ids: Column<u64>,
@@ -112,6 +118,8 @@ impl Access {
         Access {
             verifier,
             revocations: Revocations::new(lifetimes),
+            bans: Bans::default(),
+            own_bans: Bans::default(),
             check_key,
             token_ids: Column::default(),
             permissions: Permissions::default(),
@@ -179,6 +187,9 @@ impl Access {
         if self.revocations.refuses(subject, now_unix_s) {
             return Err(Refused::revoked());
         }
+        if let Some(until_unix_s) = self.bans.until(claims.user, now_unix_s) {
+            return Err(Refused::banned(until_unix_s));
+        }
         Ok(claims)
     }
 
@@ -205,6 +216,12 @@ impl Refused {
         let text = "the token was revoked; sign in again";
         let failure = messages::failure(proto::Reason::TokenRevoked, text);
         Refused { failure, close: CloseReason::TokenRevoked }
+    }
+
+    fn banned(until_unix_s: i64) -> Refused {
+        let failure = messages::failure(proto::Reason::Banned, "this user is banned");
+        let failure = proto::Failure { until_ms: told_until_ms(until_unix_s), ..failure };
+        Refused { failure, close: CloseReason::Banned }
     }
 }
 
@@ -355,6 +372,11 @@ impl Shard {
         self.end_session(id, Refused::revoked());
     }
 
+    /// The connection's user is banned.
+    pub(crate) fn session_banned(&mut self, id: ConnId, until_unix_s: i64) {
+        self.end_session(id, Refused::banned(until_unix_s));
+    }
+
     /// An operator revokes tokens: newcomers are refused from now on, and who is here is closed.
     pub(crate) fn revoke(
         &mut self,
@@ -378,7 +400,7 @@ impl Shard {
         match revocation {
             Revocation::User { user, .. } => {
                 let home = self.placement.user_home(*user);
-                self.post(home, Mail::RevokeSession { user: *user });
+                self.post(home, Mail::EndSession { user: *user, why: SessionEnd::Revoked });
             }
             Revocation::Token { id, .. } => {
                 let id = self.access.id_hash(id);
@@ -390,14 +412,6 @@ impl Shard {
             }
         }
         Ok(OperatorAnswer::Done)
-    }
-
-    /// At the user's home: a shard wants to know which of its connections has the session.
-    pub(crate) fn revoke_session(&mut self, from: ShardId, user: UserId) {
-        let session = self.registry.get(user).filter(|session| session.shard == from);
-        if let Some(session) = session {
-            self.post(from, Mail::SessionRevoked { conn: session.conn });
-        }
     }
 
     /// What the holder of the connection's token may do. Ask here before anything is done.
@@ -425,7 +439,7 @@ impl Shard {
         }
     }
 
-    fn now_unix_s(&self) -> i64 {
+    pub(crate) fn now_unix_s(&self) -> i64 {
         self.clock.unix_ms(self.now) / 1_000
     }
 }

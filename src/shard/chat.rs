@@ -13,6 +13,7 @@ use crate::base::time::Time;
 use crate::chat::desk::{ChatDesk, Refusal};
 use crate::chat::likes::Likes;
 use crate::chat::mutes::Mutes;
+use crate::chat::settings::RoomChat;
 use crate::chat::words::WordList;
 use crate::room::lane::Lane;
 use crate::shard::Shard;
@@ -90,6 +91,16 @@ impl ChatState {
     /// When [`Shard::chat_tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
         [self.likes_up.due(), self.likes_down.due()].into_iter().flatten().min()
+    }
+
+    /// What was set for a room; nothing: like any room.
+    pub(crate) fn set_room(&mut self, room: RoomId, settings: Option<RoomChat>) {
+        self.desk.set_room(room, settings);
+    }
+
+    /// Shards that share a room's rate.
+    pub(crate) fn sharers(&self, room: RoomId) -> u16 {
+        self.desk.uplinks.sharers(room)
     }
 
     /// Words in force.

@@ -51,6 +51,7 @@ impl Shard {
         for shard in subscribers {
             self.post(shard, Mail::RoomClosed { room });
         }
+        self.forget_room_settings(room);
         self.rooms.drop_home(room);
         let ended = &mut self.endings.ended;
         if ended.len() == ROOMS_MAX {

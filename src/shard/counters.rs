@@ -20,7 +20,7 @@ pub struct Counters {
     pub short_requests: u64,
     /// Those that were refused.
     pub short_refusals: u64,
-    /// Upgrade requests refused because of the page that they came from.
+    /// Upgrade requests, and short ones that post, refused because of the page that they came from.
     pub origins_refused: u64,
     /// Tokens accepted.
     pub tokens_accepted: u64,

@@ -226,7 +226,7 @@ impl Shard {
             let home = self.placement.room_home(room);
             self.post(home, Mail::RoomReport { room, report });
         }
-        if self.egress.rate.is_some() && self.rooms.has_members() {
+        if self.divides_the_line() && self.rooms.has_members() {
             self.arm_reports();
         }
     }
@@ -241,30 +241,52 @@ impl Shard {
 
     /// Divides what the high lane and replies left of the budget among the rooms' low lanes.
     fn look_at_budget(&mut self) {
-        let Some(rate) = self.egress.rate else {
+        if !self.divides_the_line() {
             return;
-        };
+        }
         self.egress.reports_until_look = match self.egress.reports_until_look {
             0 => REPORTS_PER_LOOK - 1,
             left => return self.egress.reports_until_look = left - 1,
         };
         let now = self.now;
-        let available = per(rate, now.since(self.egress.looked_at).min(DEBT * 4));
+        let elapsed = now.since(self.egress.looked_at).min(DEBT * 4);
+        // Without a line to divide, only rooms' own limits count.
+        let available = per(self.egress.rate.unwrap_or(u64::MAX), elapsed);
         self.egress.looked_at = now;
         let sent_before = std::mem::replace(&mut self.egress.sent_before, self.egress.sent);
         let spent = |class: Class| self.egress.sent[class.index()] - sent_before[class.index()];
         let costs = self.rooms.take_wire_costs();
         let mid: u64 = costs.iter().map(|(_, cost)| cost.mid).sum();
         let others = spent(Class::Reply) + spent(Class::Lane(Lane::High)) + mid;
-        let budget = available.saturating_sub(others).max(available * LOW_PERCENT_MIN / 100);
+        let budget = available.saturating_sub(others);
+        let budget = budget.max(available.saturating_mul(LOW_PERCENT_MIN) / 100);
         let demand = |(_, WireCost { members, low_unthinned, .. }): &(u32, WireCost)| Demand {
             members: u64::from(*members),
             bytes: *low_unthinned,
         };
         let demands: Vec<Demand> = costs.iter().map(demand).collect();
-        for ((index, _), share) in costs.iter().zip(shares(budget, &demands)) {
-            self.rooms.set_share(*index, share);
+        for ((index, cost), share) in costs.iter().zip(shares(budget, &demands)) {
+            let capped = self.share_within_cap(*index, cost, elapsed);
+            self.rooms.set_share(*index, share.min(capped));
         }
+    }
+
+    fn divides_the_line(&self) -> bool {
+        self.egress.rate.is_some() || self.room_table.has_caps()
+    }
+
+    /// How many of a thousand messages of its low lane a room has room for by its own limit, of which
+    /// every shard with members has an equal part.
+    fn share_within_cap(&self, index: u32, cost: &WireCost, elapsed: Duration) -> u16 {
+        let room = self.rooms.id(index);
+        let Some(cap) = self.room_table.egress_cap(room) else {
+            return 1_000;
+        };
+        let here = per(cap, elapsed) / u64::from(self.chat.sharers(room).max(1));
+        let left = here.saturating_sub(cost.mid);
+        let wanted = cost.low_unthinned.max(1);
+        let share = u128::from(left) * u128::from(WHOLE) / u128::from(wanted);
+        u16::try_from(share.clamp(1, u128::from(WHOLE))).unwrap_or(1_000)
     }
 }
 

@@ -18,7 +18,6 @@ use crate::wire::close::CloseReason;
 use crate::wire::codec;
 use crate::wire::message::Message;
 use crate::wire::proto;
-use crate::wire::upgrade::UpgradeRequest;
 
 /// An age is kept as so many parts of the greatest one.
 const AGE_PARTS: u32 = 4_096;
@@ -46,7 +45,7 @@ pub struct ConnectionLimits {
     pub age_max_ms: u32,
     /// Bytes of the upgrade request, at most [`UPGRADE_BYTES_MAX`].
     pub upgrade_bytes_max: usize,
-    /// Origins from which browsers may connect; none: from all.
+    /// Origins from which browsers may connect; none, or `*` among them: from all.
     pub origins: Arc<[String]>,
 }
 
@@ -228,10 +227,27 @@ impl Shard {
 
     /// Whether a browser's page may connect: one that says where it comes from, and from elsewhere
     /// than is allowed, may not. Clients that are no browsers say nothing (RFC 6455 §10.2).
-    pub(crate) fn is_origin_allowed(&self, request: &UpgradeRequest) -> bool {
+    pub(crate) fn is_origin_allowed(&self, origin: Option<&str>) -> bool {
         let origins = &self.config.limits.origins;
         let allowed = |origin: &str| origins.iter().any(|one| one.eq_ignore_ascii_case(origin));
-        origins.is_empty() || request.origin.as_deref().is_none_or(allowed)
+        self.allows_all_origins() || origin.is_none_or(allowed)
+    }
+
+    /// Whether pages of every origin may connect.
+    pub(crate) fn allows_all_origins(&self) -> bool {
+        let origins = &self.config.limits.origins;
+        origins.is_empty() || origins.iter().any(|one| one == "*")
+    }
+
+    /// Counts a short request like a message; false if it is one too many. Answers pass as they do
+    /// on a WebSocket.
+    pub(crate) fn count_short(&mut self, id: ConnId, is_answer: bool) -> bool {
+        let max = self.config.limits.messages_per_second_max;
+        if max == 0 {
+            return true;
+        }
+        let max = if is_answer { max * ANSWERS_FACTOR } else { max };
+        self.rates.count(self.now, id.place, Sent::add_message).messages() <= max
     }
 }
 

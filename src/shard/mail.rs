@@ -4,6 +4,7 @@
 //! sender keep the batch and leave its sockets unread until there is room. Each variant says who
 //! sends it to whom; one hop each, and an answer is a variant of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +13,10 @@ use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::room::home::Backlog;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
+pub use crate::shard::banning::SessionEnd;
 pub use crate::shard::chat::ChatMail;
 use crate::shard::quiz_mail::QuizMail;
+use crate::shard::service::RoomSettings;
 
 /// Everything that one shard posts to another in one turn.
 #[derive(Debug)]
@@ -48,16 +51,34 @@ pub enum Mail {
         /// The older connection, on the receiving shard.
         conn: ConnId,
     },
-    /// Any shard → user's home: the user's tokens are revoked here; which connection of mine has
+    /// Any shard → user's home: the user is not let in here any more; which connection of mine has
     /// the session?
-    RevokeSession {
+    EndSession {
         /// Whose.
         user: UserId,
+        /// Why.
+        why: SessionEnd,
     },
     /// User's home → connection's shard: this one; end it.
-    SessionRevoked {
+    SessionEnded {
         /// The connection, on the receiving shard.
         conn: ConnId,
+        /// Why.
+        why: SessionEnd,
+    },
+    /// User's home → every shard: the user may not connect until then.
+    Ban {
+        /// Who.
+        user: UserId,
+        /// Until when, Unix seconds; nothing: the ban is lifted.
+        until_unix_s: Option<i64>,
+    },
+    /// Room's home → every shard: the room works like this from now on.
+    RoomSettings {
+        /// Which room.
+        room: RoomId,
+        /// How; nothing: like any room.
+        settings: Option<Arc<RoomSettings>>,
     },
     /// Connection's shard → user's home: the connection is gone.
     SessionClosed {

@@ -11,6 +11,7 @@
 //! outside of `quiz_bridge`, of the quiz.
 
 mod access;
+mod banning;
 mod chat;
 mod closing;
 mod codecs;
@@ -34,7 +35,9 @@ mod receive;
 pub mod record;
 pub mod recovery;
 mod registry;
+mod room_settings;
 mod rooms;
+pub mod service;
 pub mod session;
 mod short;
 mod slow;
@@ -73,6 +76,7 @@ pub use crate::shard::push::SendPlan;
 use crate::shard::quiz_bridge::QuizBridge;
 use crate::shard::record::Record;
 use crate::shard::registry::{Registry, Session};
+use crate::shard::room_settings::RoomTable;
 use crate::shard::rooms::Rooms;
 use crate::wire::close::CloseReason;
 
@@ -105,6 +109,7 @@ pub struct Shard {
     is_stopping: bool,
     conns: ConnTable,
     rooms: Rooms,
+    room_table: RoomTable,
     registry: Registry,
     codecs: Codecs,
     egress: Egress,
@@ -147,6 +152,7 @@ impl Shard {
             is_stopping: false,
             conns: ConnTable::default(),
             rooms: Rooms::default(),
+            room_table: RoomTable::default(),
             registry,
             codecs,
             egress,
@@ -247,6 +253,7 @@ impl Shard {
             sessions: self.registry.count() as u64,
             rooms: self.rooms.local_count() as u64,
             revocations: self.access.revocation_count() as u64,
+            bans: self.access.bans.count() as u64,
             words: self.chat.word_count() as u64,
         }
     }
@@ -305,8 +312,9 @@ impl Shard {
             }
             Mail::SessionConfirmed { conn } => self.session_confirmed(conn),
             Mail::SessionReplaced { conn } => self.session_replaced(conn),
-            Mail::RevokeSession { user } => self.revoke_session(from, user),
-            Mail::SessionRevoked { conn } => self.session_revoked(conn),
+            Mail::EndSession { user, why } => self.end_session_of(from, user, why),
+            Mail::SessionEnded { conn, why } => self.session_ended(conn, why),
+            Mail::Ban { user, until_unix_s } => self.banned(user, until_unix_s),
             Mail::SessionClosed { user, conn } => {
                 let session = Session { shard: from, conn };
                 if self.registry.close(user, session) {
@@ -323,6 +331,7 @@ impl Shard {
             }
             Mail::RoomFrames(frames) => self.room_frames(*frames),
             Mail::RoomClosed { room } => self.room_closed(room),
+            Mail::RoomSettings { room, settings } => self.room_settings_came(room, settings),
             Mail::RoomReport { room, report } => self.room_reported(from.index(), room, report),
             Mail::Chat(mail) => self.chat_mail(mail),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
@@ -386,6 +395,8 @@ pub struct Gauges {
     pub rooms: u64,
     /// Revocations that the shard remembers.
     pub revocations: u64,
+    /// Bans that the shard knows of.
+    pub bans: u64,
     /// Sensitive words in force.
     pub words: u64,
 }

@@ -15,6 +15,7 @@ use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::GrantError;
 use crate::shard::mail::ServiceMessages;
 pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
+use crate::shard::service::{ServiceAnswer, ServiceRequest};
 
 /// A request, to be put to the shard that [`OperatorRequest::home`] names.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub enum OperatorRequest {
     Mute(Mute),
     /// Put other sensitive words in force.
     SetWords(Arc<WordList>),
+    /// What the service asks about rooms and users.
+    Service(ServiceRequest),
     /// Sensitive words were to be put in force, but their list is broken: those before stay.
     NoteBrokenWords,
 }
@@ -89,6 +92,8 @@ pub enum OperatorAnswer {
     Cards(u8),
     /// Where the messages stand in their room.
     Published(Published),
+    /// What the service asked for.
+    Service(ServiceAnswer),
 }
 
 /// The place of messages that were published together.
@@ -131,6 +136,25 @@ pub enum OperatorError {
     /// A revocation cannot be kept.
     #[error(transparent)]
     Revocation(#[from] TooManyRevocations),
+    /// Too many bans.
+    #[error("this process has as many bans as it can; lift one first")]
+    TooManyBans,
+    /// A ban that would be over.
+    #[error(
+        "a ban until {until_unix_s} would be over: it is {now_unix_s} (Unix seconds); to lift one, \
+         unban"
+    )]
+    BanOver {
+        /// When it was to end.
+        until_unix_s: i64,
+        /// What time it is.
+        now_unix_s: i64,
+    },
+    /// A room of which nothing is known.
+    #[error(
+        "there is no room {0}: nobody is in it, nothing was said in it lately, nobody created it"
+    )]
+    NoSuchRoom(RoomId),
     /// Too many mutes.
     #[error("this process has as many mutes as it can; end one first")]
     TooManyMutes,
@@ -175,6 +199,7 @@ impl OperatorRequest {
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
+            OperatorRequest::Service(request) => request.home(placement),
             OperatorRequest::CloseRoom(room) => Some(placement.room_home(*room)),
         }
     }

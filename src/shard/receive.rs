@@ -75,7 +75,9 @@ impl Shard {
             Upgrade::Complete { .. } if self.is_stopping => {
                 self.refuse_upgrade(id, UpgradeError::Stopping);
             }
-            Upgrade::Complete { request, .. } if !self.is_origin_allowed(&request) => {
+            Upgrade::Complete { request, .. }
+                if !self.is_origin_allowed(request.origin.as_deref()) =>
+            {
                 self.counters.origins_refused += 1;
                 self.refuse_upgrade(id, UpgradeError::Origin);
             }

@@ -1,6 +1,8 @@
 //! Joining, leaving, publishing; rooms as a home and as a copy.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::{ConnId, EventNumber, RoomId, ShardId, ShowId, UserId};
@@ -16,6 +18,7 @@ use crate::shard::conn::{JoinWish, NO_ROOM};
 use crate::shard::egress::wire_bytes;
 use crate::shard::mail::{Mail, RoomFrames, RoomReport, RoomState, SubscribedMail};
 use crate::shard::messages;
+use crate::shard::service::{Page, RoomSettings};
 use crate::shard::session::Event;
 use crate::shard::ticks::TickQueues;
 use crate::wire::proto;
@@ -56,6 +59,8 @@ pub(super) struct Home {
     pub(super) told: Option<(RoomState, Time)>,
     /// How many messages of the service the high lane takes, in thousandths, and since when.
     pub(super) gift_credit: (u64, Time),
+    /// How it works, if the service made it: then it stays until it is closed.
+    pub(super) settings: Option<Arc<RoomSettings>>,
     used_at: Time,
 }
 
@@ -241,10 +246,23 @@ impl Rooms {
         locals.filter(is_empty).map(|local| (local.id, local.used_at))
     }
 
-    /// Homes that no shard wants anything of, and since when.
+    /// Rooms that live here and were made by the service.
+    pub(super) fn created_count(&self) -> usize {
+        self.homes.values().filter(|home| home.settings.is_some()).count()
+    }
+
+    /// Rooms that live here: id, members, and whether the service made them.
+    pub(super) fn list(&self, page: Page<RoomId>) -> Vec<(RoomId, u64, bool)> {
+        let behind = (Bound::Excluded(page.after), Bound::Unbounded);
+        let homes = self.homes.range(behind).take(page.limit + 1);
+        homes.map(|(room, home)| (*room, home.online(), home.settings.is_some())).collect()
+    }
+
+    /// Homes that no shard wants anything of and that nobody made to stay, and since when.
     fn unwanted_homes(&self) -> impl Iterator<Item = (RoomId, Time)> {
         let homes = self.homes.iter();
-        let unwanted = homes.filter(|(_, home)| home.room.subscribers().count() == 0);
+        let unwanted = homes
+            .filter(|(_, home)| home.settings.is_none() && home.room.subscribers().count() == 0);
         unwanted.map(|(id, home)| (*id, home.used_at))
     }
 
@@ -686,6 +704,7 @@ impl Shard {
                 reports: vec![RoomReport::default(); usize::from(self.placement.shard_count())],
                 told: None,
                 gift_credit: (u64::MAX, self.now),
+                settings: None,
                 used_at: self.now,
             };
             self.rooms.homes.insert(room, home);

@@ -19,7 +19,11 @@ use crate::shard::session::State;
 use crate::shard::short::assets::Asset;
 use crate::wire::codec::{CodecError, Encoding};
 use crate::wire::proto;
-use crate::wire::short::{self, CONTINUE, Reply, Short, ShortRequest, cut_body, status_of};
+use crate::wire::short::{self, CONTINUE, Pages, Reply, Short, ShortRequest, cut_body, status_of};
+use crate::wire::upgrade::UpgradeError;
+
+/// How long who asks too often is told to wait: until the next second has begun.
+const TOO_MUCH_WAIT_MS: u32 = 1_000;
 
 /// What a connection needs only while it is a short one.
 pub(crate) struct ShortConn {
@@ -28,6 +32,8 @@ pub(crate) struct ShortConn {
     /// In the path of the request.
     room: Option<RoomId>,
     keep_alive: bool,
+    /// Which pages may read the response.
+    pages: Pages,
     /// The response has no body.
     is_head: bool,
     /// A request is being handled.
@@ -86,7 +92,8 @@ impl Shard {
                 }
             }
             Short::Broken(error) => {
-                self.begin_short(id, ShortConn { is_waiting: true, ..ShortConn::new() });
+                let pages = self.pages_for(None);
+                self.begin_short(id, ShortConn { is_waiting: true, pages, ..ShortConn::new() });
                 let failure = messages::failure(error.reason(), &error.to_string());
                 self.short_fail(id, error.status(), &failure);
             }
@@ -127,7 +134,7 @@ impl Shard {
             _ => Reply::new(200),
         };
         let encoding = short.encoding;
-        let reply = reply.for_any_page().header("Cache-Control", "no-store");
+        let reply = reply.readable_by(&short.pages).header("Cache-Control", "no-store");
         self.short_reply(id, reply, |reply| reply.with_message(encoding, response));
     }
 
@@ -164,6 +171,7 @@ impl Shard {
             encoding,
             room,
             keep_alive,
+            pages: self.pages_for(request.origin),
             is_head,
             is_waiting: true,
             is_continued: false,
@@ -173,6 +181,17 @@ impl Shard {
             let text = "This gateway is stopping. Ask another one, or this one in a while.";
             let failure = messages::failure(proto::Reason::Unspecified, text);
             return self.short_fail(id, 503, &failure);
+        }
+        if !self.count_short(id, post == Some(Post::Answers)) {
+            return self.short_too_much(id);
+        }
+        // What a page of another origin posts does something, readable or not; a file may be had.
+        let is_posted = post.is_some() && asset.is_none();
+        if is_posted && !self.is_origin_allowed(request.origin) {
+            self.counters.origins_refused += 1;
+            let text = UpgradeError::Origin.to_string();
+            let failure = messages::failure(proto::Reason::Unspecified, &text);
+            return self.short_fail(id, UpgradeError::Origin.status(), &failure);
         }
         match (request.method, asset, post) {
             ("GET" | "HEAD", Some(asset), _) => self.short_asset(id, asset, request),
@@ -257,8 +276,37 @@ impl Shard {
     }
 
     fn short_preflight(&mut self, id: ConnId, methods: &str) {
-        let reply = Reply::new(204).for_any_page().preflight(methods);
+        let pages = self.pages_of(id);
+        let reply = Reply::new(204).readable_by(&pages).preflight(methods);
         self.short_reply(id, reply, Reply::empty);
+    }
+
+    /// More requests came within a second than one connection may send.
+    fn short_too_much(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && let Some(short) = conn.entry_mut().short.as_mut()
+        {
+            short.keep_alive = false;
+        }
+        let text = "more requests within a second than a connection may send; wait a second";
+        let failure = messages::failure(proto::Reason::RateLimited, text);
+        let failure = proto::Failure { retry_after_ms: TOO_MUCH_WAIT_MS, ..failure };
+        self.short_fail(id, status_of(failure.reason()), &failure);
+    }
+
+    /// Which pages may read what answers a request of this origin.
+    fn pages_for(&self, origin: Option<&str>) -> Pages {
+        match origin {
+            _ if self.allows_all_origins() => Pages::All,
+            Some(origin) if self.is_origin_allowed(Some(origin)) => Pages::Of(origin.into()),
+            Some(_) | None => Pages::None,
+        }
+    }
+
+    /// Which pages may read the response that a short connection waits for.
+    fn pages_of(&self, id: ConnId) -> Pages {
+        let short = self.waiting_short(id);
+        short.map_or(Pages::None, |short| short.pages.clone())
     }
 
     fn short_refuse_method(&mut self, id: ConnId, allowed: &str) {
@@ -288,7 +336,7 @@ impl Shard {
         // A gateway that stops, or a reply that may still come, and not to the next request.
         short.keep_alive &= !matches!(reply.status(), 503 | 504);
         let encoding = short.encoding;
-        let reply = reply.for_any_page().header("Cache-Control", "no-store");
+        let reply = reply.readable_by(&short.pages).header("Cache-Control", "no-store");
         self.short_reply(id, reply, |reply| reply.with_message(encoding, failure));
     }
 
@@ -343,6 +391,7 @@ impl ShortConn {
             encoding: Encoding::Json,
             room: None,
             keep_alive: false,
+            pages: Pages::None,
             is_head: false,
             is_waiting: false,
             is_continued: false,

@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, RoomId};
 use crate::room::lane::Lane;
 use crate::shard::Shard;
 use crate::shard::config::SlowPolicy;
-use crate::shard::conn::Conn;
+use crate::shard::conn::{Conn, NO_ROOM};
 use crate::shard::session::State;
 use crate::wire::close::CloseReason;
 
@@ -31,8 +31,7 @@ impl Shard {
         conn.stalled_rounds = conn.stalled_rounds.saturating_add(1);
         let rounds = conn.stalled_rounds;
         let closes = |lane: &Lane| {
-            self.config.downlink.slow.policies[lane.index()] == SlowPolicy::Close
-                && self.is_overdue(id, *lane)
+            self.is_overdue(id, *lane) && self.policy_for(id, *lane) == SlowPolicy::Close
         };
         if Lane::ALL.iter().any(closes) {
             return self.close_slow(id, &format!("nothing was read for {rounds} s"));
@@ -78,11 +77,18 @@ impl Shard {
 
     /// What the reader of a lane wants next is gone; true if that is why it is closed.
     pub(crate) fn closes_lapped(&mut self, id: ConnId, lane: Lane) -> bool {
-        let closes = self.config.downlink.slow.policies[lane.index()] == SlowPolicy::Close;
+        let closes = self.policy_for(id, lane) == SlowPolicy::Close;
         if closes {
             self.close_slow(id, "what was to be read next is gone");
         }
         closes
+    }
+
+    /// The policy for a lane of the room that a connection is in.
+    fn policy_for(&self, id: ConnId, lane: Lane) -> SlowPolicy {
+        let room = self.conns.get(id).map_or(NO_ROOM, |conn| conn.room);
+        let room = if room == NO_ROOM { RoomId(0) } else { self.rooms.id(room) };
+        self.slow_policy(room, lane)
     }
 
     fn close_slow(&mut self, id: ConnId, text: &str) {

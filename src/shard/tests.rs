@@ -4,6 +4,7 @@
 mod access;
 mod downlink;
 mod limits;
+mod service;
 mod several;
 mod short;
 
@@ -27,7 +28,7 @@ use crate::shard::config::{Admission, Downlink};
 use crate::shard::input::SendResult;
 use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::ServiceMessages;
-use crate::shard::operator::OperatorRequest;
+use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
 use crate::wire::close::CloseReason;
 use crate::wire::codec::{
     Encoding, TYPE_AUTHENTICATE, TYPE_BUSINESS, TYPE_HEARTBEAT, decode_server, encode_client,
@@ -155,6 +156,20 @@ impl Stage {
 
     fn receive(&mut self, conn: ConnId, mut bytes: Vec<u8>) {
         self.step(Input::Received { conn, bytes: &mut bytes, arrived: self.now });
+    }
+
+    /// What an operator is answered.
+    fn ask_operator(&mut self, request: OperatorRequest) -> Result<OperatorAnswer, OperatorError> {
+        self.shard.step(self.now, Input::Operator { ticket: 1, request });
+        let mut answered = None;
+        for effect in self.shard.effects() {
+            match effect {
+                Effect::Answer { answer, .. } => answered = Some(answer),
+                Effect::Close { conn, .. } => self.ended.push(conn),
+                Effect::Journal { .. } | Effect::ReadOut { .. } | Effect::Post { .. } => {}
+            }
+        }
+        answered.expect("an answer")
     }
 
     fn order(&mut self, command: Command) {

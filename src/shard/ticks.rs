@@ -116,7 +116,7 @@ impl Home {
     }
 
     /// Members on all shards.
-    fn online(&self) -> u64 {
+    pub(super) fn online(&self) -> u64 {
         self.reports.iter().map(|report| u64::from(report.members)).sum()
     }
 
@@ -129,7 +129,7 @@ impl Home {
     fn state(&self, settings: &Downlink) -> RoomState {
         let online = self.online();
         let share = u64::from(self.share_permille());
-        let carried = match settings.low_rate_max {
+        let carried = match self.low_rate_max(settings) {
             0 => u64::MAX / 1_000_000,
             rate => u64::from(rate),
         };
@@ -144,6 +144,12 @@ impl Home {
             reconnect_spread_ms: small(spread_ms)
                 .clamp(RECONNECT_SPREAD_MIN_MS, RECONNECT_SPREAD_MAX_MS),
         }
+    }
+
+    /// Messages per second that go out in the low lane, 0: any number.
+    fn low_rate_max(&self, settings: &Downlink) -> u32 {
+        let own = self.settings.as_ref().and_then(|own| own.low_per_second);
+        own.unwrap_or(settings.low_rate_max)
     }
 
     /// When members are to be told how the room is, if that has changed.
@@ -217,9 +223,8 @@ impl Shard {
         if lane == Lane::High {
             return self.publish_to_room(room, lane, Payload::RoomMessage(message), None);
         }
-        let kinds = &self.config.downlink.kept_kinds;
         // Likes are merged already.
-        let is_kept = message.likes.is_some() || message.kind != 0 && kinds.contains(&message.kind);
+        let is_kept = message.likes.is_some() || self.keeps_kind(room, message.kind);
         let bytes_max = self.config.lane_bytes_max / 4;
         let bytes = message.data.len() + message.text.len() + MESSAGE_BYTES;
         let home = self.home_room(room)?;
@@ -344,8 +349,10 @@ impl Shard {
         };
         let (mut thinning, mut state) = (Thinning::NONE, None);
         if lane == Lane::Low {
-            thinning =
-                Thinning { share_permille: home.share_permille(), rate_max: settings.low_rate_max };
+            thinning = Thinning {
+                share_permille: home.share_permille(),
+                rate_max: home.low_rate_max(settings),
+            };
             let is_due =
                 home.info_due(now, &settings.pace(false, FILL_BYTES), settings) == Some(now);
             state = is_due.then(|| home.state(settings));

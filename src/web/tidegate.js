@@ -22,7 +22,7 @@ const ENUMS = {
   Reason: {
     0: 'unspecified', 1: 'malformed', 2: 'unknown_type', 3: 'too_large', 4: 'rate_limited',
     100: 'token_invalid', 101: 'token_expired', 102: 'not_authenticated',
-    103: 'identity_mismatch', 104: 'already_authenticated', 105: 'token_revoked',
+    103: 'identity_mismatch', 104: 'already_authenticated', 105: 'token_revoked', 106: 'banned',
     200: 'not_in_room', 201: 'no_such_room', 202: 'room_full', 203: 'lane_forbidden',
     204: 'room_forbidden', 220: 'text_empty', 221: 'text_too_long', 222: 'muted',
     223: 'duplicate', 224: 'flood', 225: 'word_refused', 226: 'room_overloaded',
@@ -390,7 +390,7 @@ const RECONNECT = {
   1000: undefined, 1001: 10_000, 1002: undefined, 1003: undefined, 1007: undefined,
   1008: undefined, 1009: undefined, 1011: 5_000, 4000: undefined, 4001: 'token', 4002: 500,
   4003: 2_000, 4004: 2_000, 4005: 10_000, 4006: undefined,
-  4007: 30_000, 4008: 5_000,
+  4007: 30_000, 4008: 5_000, 4009: undefined, 4010: undefined, 4011: 5_000,
 };
 /** A connection that broke without a code: many do at once when a network fails. */
 const RECONNECT_BROKEN_MS = 1_000;

@@ -58,6 +58,12 @@ pub enum CloseReason {
     RateLimited,
     /// 4008: the connection has reached the greatest age of connections.
     Aged,
+    /// 4009: the service ended the connection.
+    Disconnected,
+    /// 4010: the user is banned.
+    Banned,
+    /// 4011: the service wants the client to connect anew.
+    Moved,
 }
 
 /// A line of the table.
@@ -70,7 +76,7 @@ struct Entry {
 
 impl CloseReason {
     /// All of them, in the order of their codes.
-    pub const ALL: [CloseReason; 17] = [
+    pub const ALL: [CloseReason; 20] = [
         CloseReason::Normal,
         CloseReason::GoingAway,
         CloseReason::ProtocolError,
@@ -88,6 +94,9 @@ impl CloseReason {
         CloseReason::TokenRevoked,
         CloseReason::RateLimited,
         CloseReason::Aged,
+        CloseReason::Disconnected,
+        CloseReason::Banned,
+        CloseReason::Moved,
     ];
 
     /// The number on the wire.
@@ -218,6 +227,21 @@ impl CloseReason {
                 within(5_000),
                 "The connection is as old as connections get here; a new one goes on.",
             ),
+            CloseReason::Disconnected => (
+                4009,
+                "disconnected",
+                Reconnect::No,
+                "The service ended this connection; connect again when the user asks for it.",
+            ),
+            CloseReason::Banned => {
+                (4010, "banned", Reconnect::No, "The user may not connect, for now or at all.")
+            }
+            CloseReason::Moved => (
+                4011,
+                "moved",
+                within(5_000),
+                "The service asks for a new connection, perhaps to another gateway.",
+            ),
         };
         Entry { code, name, meaning, reconnect }
     }
@@ -241,7 +265,7 @@ mod tests {
             codes,
             [
                 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003, 4004, 4005,
-                4006, 4007, 4008
+                4006, 4007, 4008, 4009, 4010, 4011
             ]
         );
         for reason in CloseReason::ALL {

@@ -70,6 +70,21 @@ pub(crate) fn start(settings: &GatewaySettings) -> Gateway {
     Gateway::start(settings, Clock::start()).unwrap()
 }
 
+/// Waits until something holds, for ten seconds at most.
+///
+/// # Panics
+/// If it does not.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    const LOOK: Duration = Duration::from_millis(20);
+    for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+        if holds() {
+            return;
+        }
+        std::thread::park_timeout(LOOK);
+    }
+    panic!("in vain: {what}");
+}
+
 pub(crate) fn token(user: u64) -> String {
     let issued_unix_s = 4_000_000_000 - 86_400;
     let (user, lifetime_s) = (UserId(user), 86_400);

@@ -754,15 +754,16 @@ pub fn token_secret(text: &str) -> Result<Secret, String> {
     Ok(Secret::new(text.as_bytes().to_vec()))
 }
 
-/// Origins are scheme, host and port as browsers write them (RFC 6454 §6.2): no path, no wildcard.
+/// Origins are scheme, host and port as browsers write them (RFC 6454 §6.2): no path, and no wildcard
+/// but the one that is all of them.
 fn is_origins(text: &str) -> Result<(), String> {
-    for origin in comma_separated(text) {
+    for origin in comma_separated(text).filter(|origin| *origin != "*") {
         let host = origin.split_once("://").map(|(scheme, host)| (scheme.is_empty(), host));
         let valid = matches!(host, Some((false, host)) if !host.is_empty() && !host.contains(['/', '*', ' ']));
         if !valid {
             let example = "https://quiz.example";
             return Err(format!(
-                "`{origin}` is no origin, such as `{example}`: no path, no wildcard"
+                "`{origin}` is no origin, such as `{example}`: no path, no wildcard but `*` alone"
             ));
         }
     }

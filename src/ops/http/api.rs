@@ -18,9 +18,15 @@ use serde_json::{Value, json};
 
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 use crate::ops::http::access::{self, Denied, Quiet};
+use crate::ops::http::idempotency::{Idempotency, once};
 use crate::ops::http::listener::Peer;
-use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest};
-use crate::ops::http::{OperatorView, ReadyState, moderation, rooms, tokens};
+use crate::ops::http::media::{Media, bad_body, translate_errors};
+use crate::ops::http::port::{
+    OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
+};
+use crate::ops::http::schema::proto::operation::Operation;
+use crate::ops::http::schema::{Answer, proto};
+use crate::ops::http::{OperatorView, ReadyState, batch, operations, rooms, users};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
 use crate::quiz::director::{Command, CommandKind};
@@ -34,6 +40,7 @@ pub(super) type Shared = State<Arc<OperatorView>>;
 
 pub(super) fn router(view: OperatorView) -> Router {
     let view = Arc::new(view);
+    let idempotency = Idempotency::new(Arc::clone(&view));
     let gate = Gate { view: Arc::clone(&view), quiet: Quiet::default() };
     let api = Router::new()
         .route("/v1/shows", get(shows))
@@ -41,11 +48,10 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/shows/{id}/messages", get(messages))
         .route("/v1/shows/{id}/{command}", post(command))
         .route("/v1/users/{id}/cards", post(grant_card))
-        .route("/v1/users/{id}/revoke", post(tokens::revoke_user))
-        .route("/v1/tokens/{id}/revoke", post(tokens::revoke_token))
-        .merge(moderation::routes())
-        .route("/v1/rooms/{id}/publish", post(rooms::publish).layer(rooms::body_limit()))
-        .route("/v1/rooms/{id}/close", post(rooms::close))
+        .merge(users::routes())
+        .merge(rooms::routes())
+        .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
+        .route_layer(middleware::from_fn_with_state(Arc::new(idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
     Router::new()
         .route("/metrics", get(metrics))
@@ -55,11 +61,12 @@ pub(super) fn router(view: OperatorView) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(translate_errors))
         .with_state(view)
 }
 
 /// An answer that is an error.
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -73,12 +80,28 @@ impl ApiError {
     ) -> ApiError {
         ApiError { status, code, message: message.into() }
     }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn with_code(self, code: &'static str) -> ApiError {
+        ApiError { code, ..self }
+    }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({ "error": { "code": self.code, "message": self.message } });
-        (self.status, axum::Json(body)).into_response()
+        let mut response = (self.status, axum::Json(body)).into_response();
+        response.extensions_mut().insert(proto::Error::from(self));
+        response
+    }
+}
+
+impl From<ApiError> for proto::Error {
+    fn from(error: ApiError) -> proto::Error {
+        proto::Error { code: error.code.to_owned(), message: error.message }
     }
 }
 
@@ -86,6 +109,7 @@ impl From<OperatorRefusal> for ApiError {
     fn from(refusal: OperatorRefusal) -> ApiError {
         let (status, code) = match refusal {
             OperatorRefusal::UnknownShow { .. } => (StatusCode::NOT_FOUND, "unknown_show"),
+            OperatorRefusal::UnknownRoom { .. } => (StatusCode::NOT_FOUND, "unknown_room"),
             OperatorRefusal::NotNow { .. } => (StatusCode::CONFLICT, "not_now"),
             OperatorRefusal::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             OperatorRefusal::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -107,10 +131,7 @@ async fn not_found(request: Request) -> ApiError {
 
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path();
-    // Only what has a part after the id is posted, and what is done to the words.
-    let is_read = path.ends_with("/messages");
-    let is_posted = path.matches('/').count() > 3 && !is_read || path.starts_with("/v1/words/");
-    let allowed = if is_posted { "POST" } else { "GET, HEAD" };
+    let allowed = allowed_at(path);
     let message = format!("{} is not for {path}; use {allowed}", request.method());
     let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
     let mut response = error.into_response();
@@ -118,10 +139,25 @@ async fn method_not_allowed(request: Request) -> Response {
     response
 }
 
+/// The methods of a path: what does something is posted.
+fn allowed_at(path: &str) -> &'static str {
+    let mut parts = path.split('/').skip(1);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("v1"), Some("rooms"), Some(_), None) => "GET, HEAD, PUT",
+        (Some("v1"), Some("rooms"), Some(_), Some("online" | "history")) => "GET, HEAD",
+        (Some("v1"), Some("shows"), Some(_), Some("messages")) => "GET, HEAD",
+        (Some("v1"), Some("batch" | "broadcast" | "words"), ..)
+        | (Some("v1"), Some(_), Some(_), Some(_)) => "POST",
+        _ => "GET, HEAD",
+    }
+}
+
 async fn metrics(State(view): Shared) -> impl IntoResponse {
     view.refresh().await;
     let ready = view.readiness.get() == ReadyState::Accepting;
-    let text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
+    let mut text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
+    let certificates = &view.certificates;
+    metrics_text::render_certificates(&mut text, certificates.reloads(), certificates.errors());
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 
@@ -207,16 +243,17 @@ async fn admit(
     response
 }
 
-async fn shows(State(view): Shared) -> Result<Response, ApiError> {
-    ask(&view, OperatorRequest::Shows).await
+async fn shows(State(view): Shared, media: Media) -> Result<Response, ApiError> {
+    ask(&view, media, OperatorRequest::Shows).await
 }
 
 async fn show(
     State(view): Shared,
+    media: Media,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(id) = path?;
-    ask(&view, OperatorRequest::Show { show: show_id(&id)? }).await
+    ask(&view, media, OperatorRequest::Show { show: show_id(&id)? }).await
 }
 
 /// What the audience was told, one JSON object a line.
@@ -225,7 +262,8 @@ async fn messages(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(id) = path?;
-    let answer = ask_value(&view, OperatorRequest::Messages { show: show_id(&id)? }).await?;
+    let told = put(&view, OperatorRequest::Messages { show: show_id(&id)? }).await?;
+    let OperatorTold::Json(answer) = told else { panic!("messages come as JSON") };
     let messages = answer.as_array().map(Vec::as_slice).unwrap_or_default();
     let lines: String = messages.iter().map(|message| format!("{message}\n")).collect();
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
@@ -233,6 +271,7 @@ async fn messages(
 
 async fn command(
     State(view): Shared,
+    media: Media,
     path: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -248,17 +287,18 @@ async fn command(
     })?;
     let command = show_command(kind, &body)?;
     tracing::info!(%show, ?command, "operator command");
-    ask(&view, OperatorRequest::Command { show, command }).await
+    ask(&view, media, OperatorRequest::Command { show, command }).await
 }
 
 async fn grant_card(
     State(view): Shared,
+    media: Media,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(id) = path?;
     let user = UserId(whole_number(&id, "user", "bad_user_id")?);
     tracing::info!(%user, "operator grants a revive card");
-    ask(&view, OperatorRequest::GrantCard { user }).await
+    ask(&view, media, OperatorRequest::GrantCard { user }).await
 }
 
 fn show_id(text: &str) -> Result<ShowId, ApiError> {
@@ -290,7 +330,6 @@ struct NoFields {}
 
 /// A command with what its body says.
 fn show_command(kind: CommandKind, body: &[u8]) -> Result<Command, ApiError> {
-    let bad_body = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_body", message);
     if kind != CommandKind::Rejudge
         && !body.trim_ascii().is_empty()
         && serde_json::from_slice::<NoFields>(body).is_err()
@@ -322,18 +361,54 @@ fn show_command(kind: CommandKind, body: &[u8]) -> Result<Command, ApiError> {
     })
 }
 
-pub(super) async fn ask(
-    view: &OperatorView,
-    request: OperatorRequest,
-) -> Result<Response, ApiError> {
-    Ok(axum::Json(ask_value(view, request).await?).into_response())
+/// Gives the id that the path names to a message whose body need not.
+pub(super) fn same_id(in_body: &mut u64, in_path: u64, of: &str) -> Result<(), ApiError> {
+    if *in_body != 0 && *in_body != in_path {
+        let message = format!("the path names {of} {in_path} and the body {of} {in_body}");
+        return Err(bad_body(format!("{message}: leave {of} out of the body")));
+    }
+    *in_body = in_path;
+    Ok(())
 }
 
-async fn ask_value(view: &OperatorView, request: OperatorRequest) -> Result<Value, ApiError> {
+/// Does one operation of the server API.
+pub(super) async fn perform(view: &OperatorView, operation: Operation) -> Result<Answer, ApiError> {
+    let request = operations::request(operation)?;
+    if !matches!(request, ServerRequest::Publish(_) | ServerRequest::Broadcast(_)) {
+        tracing::info!(?request, "server API");
+    }
+    match put(view, OperatorRequest::Server(request)).await? {
+        OperatorTold::Answer(answer) => Ok(answer),
+        OperatorTold::Json(value) => panic!("the port answered an operation with {value}"),
+    }
+}
+
+/// Does one operation that is a request of its own.
+pub(super) async fn run(
+    view: &OperatorView,
+    media: Media,
+    operation: Operation,
+) -> Result<Response, ApiError> {
+    perform(view, operation).await.map(|answer| media.answer(&answer))
+}
+
+/// Asks, and gives the answer in the form that is wanted; about shows there is JSON only.
+pub(super) async fn ask(
+    view: &OperatorView,
+    media: Media,
+    request: OperatorRequest,
+) -> Result<Response, ApiError> {
+    Ok(match put(view, request).await? {
+        OperatorTold::Answer(answer) => media.answer(&answer),
+        OperatorTold::Json(value) => axum::Json(value).into_response(),
+    })
+}
+
+async fn put(view: &OperatorView, request: OperatorRequest) -> Result<OperatorTold, ApiError> {
     let (reply, answer) = OperatorReply::channel();
     view.port.request(request, reply);
     match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
-        Ok(Ok(Ok(value))) => Ok(value),
+        Ok(Ok(Ok(told))) => Ok(told),
         Ok(Ok(Err(refusal))) => Err(refusal.into()),
         Ok(Err(_)) => Err(ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -343,7 +418,8 @@ async fn ask_value(view: &OperatorView, request: OperatorRequest) -> Result<Valu
         Err(_) => Err(ApiError::new(
             StatusCode::GATEWAY_TIMEOUT,
             "no_answer",
-            "no answer within 5 s; ask for the show's state before you repeat the command",
+            "no answer within 5 s: it is unknown whether this was done; ask how things are before you \
+             repeat it",
         )),
     }
 }

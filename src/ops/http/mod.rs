@@ -9,11 +9,16 @@
 
 mod access;
 mod api;
+mod batch;
+mod idempotency;
 mod listener;
-mod moderation;
+mod media;
+mod operations;
 mod port;
+mod query;
 mod rooms;
-mod tokens;
+pub mod schema;
+mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,10 +33,14 @@ use tokio::sync::oneshot;
 
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
+pub(crate) use crate::ops::http::api::ApiError;
 use crate::ops::http::listener::{BoundedListener, Peer};
-pub use crate::ops::http::port::{OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest};
+pub use crate::ops::http::port::{
+    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
+};
 use crate::ops::key_watch::KeyStatus;
 use crate::ops::secret::Secret;
+use crate::ops::watch::tls_files::TlsStatus;
 
 /// How long requests that are under way have to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -90,7 +99,9 @@ pub struct OperatorView {
     pub readiness: Arc<Readiness>,
     /// What tokens are verified with.
     pub keys: Arc<KeyStatus>,
-    /// Takes requests about shows.
+    /// How often certificates were read again.
+    pub certificates: Arc<TlsStatus>,
+    /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.
     pub wake: Box<dyn Fn() + Send + Sync>,

@@ -6,9 +6,14 @@ use tokio::sync::oneshot;
 
 use crate::auth::revocation::Revocation;
 use crate::base::ids::{RoomId, ShowId, UserId};
+use crate::ops::http::schema::Answer;
 use crate::quiz::director::Command;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::Mute;
+use crate::shard::service::{Broadcast, ServiceRequest};
+
+/// Bytes of the longest body that a request may have: that of a batch.
+pub(super) const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// Takes requests of operators and answers each when it can.
 pub trait OperatorPort: Send + Sync + 'static {
@@ -45,20 +50,56 @@ pub enum OperatorRequest {
         /// Whom.
         user: UserId,
     },
-    /// Say something in a room, in the service's name: answered by an object with the place of
-    /// each message in the room.
+    /// What the service asks about rooms and users: answered by a message of the schema.
+    Server(ServerRequest),
+    /// Read the list of sensitive words again: answered by an object with the number of `words`.
+    ReloadWords,
+}
+
+/// What the service asks about rooms and users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerRequest {
+    /// Say something in a room, in the service's name.
     Publish(ServiceMessages),
+    /// Say the same in many rooms.
+    Broadcast(Broadcast),
     /// End a room.
     CloseRoom {
         /// Which.
         room: RoomId,
     },
-    /// Refuse tokens that are valid: answered by an object with what was revoked.
+    /// Refuse tokens that are valid.
     Revoke(Revocation),
-    /// Keep a user from speaking, or end that: answered by an object with what is in force.
+    /// Keep a user from speaking, or end that.
     Mute(Mute),
-    /// Read the list of sensitive words again: answered by an object with the number of `words`.
-    ReloadWords,
+    /// How many are in a room, which there need not be?
+    Online {
+        /// Which.
+        room: RoomId,
+    },
+    /// The rest, as the shards have it.
+    Service(ServiceRequest),
+}
+
+/// What an operator is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OperatorTold {
+    /// About shows: JSON.
+    Json(Value),
+    /// About rooms and users: JSON or Protobuf.
+    Answer(Answer),
+}
+
+impl From<Value> for OperatorTold {
+    fn from(value: Value) -> OperatorTold {
+        OperatorTold::Json(value)
+    }
+}
+
+impl From<Answer> for OperatorTold {
+    fn from(answer: Answer) -> OperatorTold {
+        OperatorTold::Answer(answer)
+    }
 }
 
 /// Why a request is refused.
@@ -69,6 +110,12 @@ pub enum OperatorRefusal {
     UnknownShow {
         /// The show that was asked for.
         show: ShowId,
+    },
+    /// There is no such room (404).
+    #[error("{reason}")]
+    UnknownRoom {
+        /// What that means.
+        reason: String,
     },
     /// The show's phase does not allow it (409).
     #[error("not now: {reason}")]
@@ -92,18 +139,18 @@ pub enum OperatorRefusal {
 
 /// Where the answer to a request goes; used once.
 #[derive(Debug)]
-pub struct OperatorReply(oneshot::Sender<Result<Value, OperatorRefusal>>);
+pub struct OperatorReply(oneshot::Sender<Result<OperatorTold, OperatorRefusal>>);
 
 impl OperatorReply {
     /// A reply, and where it arrives.
     #[must_use]
-    pub fn channel() -> (OperatorReply, oneshot::Receiver<Result<Value, OperatorRefusal>>) {
+    pub fn channel() -> (OperatorReply, oneshot::Receiver<Result<OperatorTold, OperatorRefusal>>) {
         let (sender, receiver) = oneshot::channel();
         (OperatorReply(sender), receiver)
     }
 
     /// Answers. Nothing happens if the operator is gone.
-    pub fn send(self, outcome: Result<Value, OperatorRefusal>) {
-        let _ = self.0.send(outcome);
+    pub fn send(self, outcome: Result<impl Into<OperatorTold>, OperatorRefusal>) {
+        let _ = self.0.send(outcome.map(Into::into));
     }
 }

@@ -1,22 +1,68 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use expect_test::{Expect, expect};
 use serde_json::json;
 
 use super::*;
-use crate::base::ids::ShowId;
+use crate::base::ids::{RoomId, ShowId};
 use crate::base::metrics::{Counters, Metric};
-use crate::quiz::director::{Command, CommandKind};
+use crate::ops::http::schema::{Answer, proto as server};
+use crate::quiz::director::Command;
 use crate::shard::mail::ServiceMessages;
+use crate::shard::service::{Broadcast, ServiceRequest};
+
+mod once;
+mod protobuf;
+mod server_api;
+mod shows;
 
 /// Knows show 1; answers with what it was asked.
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    /// How often something was published, to tell whether it was done again.
+    published: AtomicU64,
+}
+
+impl Echo {
+    fn serve(&self, request: ServerRequest) -> Result<Answer, OperatorRefusal> {
+        Ok(match request {
+            ServerRequest::Publish(ServiceMessages { room, messages, .. }) => {
+                if room == RoomId(503) {
+                    let reason = "the high lane is full".to_owned();
+                    return Err(OperatorRefusal::Unavailable { reason });
+                }
+                let last_version = self.published.fetch_add(1, Ordering::Relaxed) + 1;
+                let first_version = messages.len() as u64;
+                let (room, epoch) = (room.0, 1);
+                Answer::Published(server::Published { room, epoch, first_version, last_version })
+            }
+            ServerRequest::Broadcast(Broadcast { rooms, .. }) => {
+                let results = rooms.iter().map(|room| server::RoomOutcome {
+                    room: room.0,
+                    answer: Some(server::room_outcome::Answer::Published(Default::default())),
+                });
+                Answer::Broadcast(server::BroadcastDone { results: results.collect() })
+            }
+            ServerRequest::CloseRoom { room } => {
+                Answer::RoomClosed(server::RoomClosed { room: room.0, closed: true })
+            }
+            ServerRequest::Service(ServiceRequest::Room(room)) => {
+                return Err(OperatorRefusal::UnknownRoom { reason: format!("no room {room}") });
+            }
+            // The request itself, where a token's name stands.
+            other => {
+                let token = format!("{other:?}");
+                Answer::TokenRevoked(server::TokenRevoked { token, revoked: true })
+            }
+        })
+    }
+}
 
 impl OperatorPort for Echo {
     fn request(&self, request: OperatorRequest, reply: OperatorReply) {
-        let outcome = match request {
+        let outcome: Result<_, _> = match request {
             OperatorRequest::Shows => Ok(json!([{ "id": 1 }])),
             OperatorRequest::Messages { show: ShowId(1) } => Ok(json!([{ "version": 1 }, {}])),
             OperatorRequest::Messages { show } => Err(OperatorRefusal::UnknownShow { show }),
@@ -35,15 +81,8 @@ impl OperatorPort for Echo {
                 Command::End => return drop(reply),
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
-            OperatorRequest::CloseRoom { room } => Ok(json!({ "room": room.0, "closed": true })),
+            OperatorRequest::Server(request) => return reply.send(self.serve(request)),
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
-            OperatorRequest::Publish(ServiceMessages { room, lane, messages, .. }) => Ok(
-                json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),
-            ),
-            OperatorRequest::Revoke(revocation) => {
-                Ok(json!({ "revocation": format!("{revocation:?}") }))
-            }
-            OperatorRequest::Mute(mute) => Ok(json!({ "mute": format!("{mute:?}") })),
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
                 Err(OperatorRefusal::UnknownShow { show })
@@ -73,7 +112,8 @@ fn server(token: Option<&str>) -> Server {
         shards: vec![Arc::clone(&shard)],
         readiness: Arc::clone(&readiness),
         keys: Arc::new(KeyStatus::default()),
-        port: Arc::new(Echo),
+        certificates: Arc::default(),
+        port: Arc::new(Echo::default()),
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
                 woken.publish(&Counters::new(), Time::from_millis(10_000));
@@ -168,326 +208,6 @@ fn metrics_are_prometheus_text() {
 }
 
 #[test]
-fn cards() {
-    let server = server(None);
-    for (line, body, expected) in [
-        ("POST /v1/users/7/cards", "", expect![[r#"200 {"cards":1,"user":7}"#]]),
-        (
-            "POST /v1/users/0/cards",
-            "",
-            expect![[
-                r#"400 {"error":{"code":"bad_user_id","message":"`0` is not the id of a user: a whole number from 1"}}"#
-            ]],
-        ),
-        (
-            "GET /v1/users/7/cards",
-            "",
-            expect![[
-                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/users/7/cards; use POST"}}"#
-            ]],
-        ),
-    ] {
-        server.check(line, body, &expected);
-    }
-    server.http.stop();
-}
-
-#[test]
-fn moderation() {
-    let server = server(None);
-    for (line, body, expected) in [
-        (
-            "POST /v1/users/7/mute",
-            r#"{"seconds":60}"#,
-            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(0), lasting: 60s }"}"#]],
-        ),
-        (
-            "POST /v1/users/7/mute",
-            r#"{"seconds":60,"room":5}"#,
-            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(5), lasting: 60s }"}"#]],
-        ),
-        (
-            "POST /v1/users/7/mute",
-            r#"{"seconds":0}"#,
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"seconds is 0: mute for 1 to 31622400"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/users/7/mute",
-            r#"{"seconds":60,"room":0}"#,
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"room 0 is no room; leave room out for everywhere"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/users/7/mute",
-            "",
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"mute expects {\"seconds\":600} or {\"seconds\":600,\"room\":7}: EOF while parsing a value at line 1 column 0"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/users/7/unmute",
-            "",
-            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(0), lasting: 0ns }"}"#]],
-        ),
-        (
-            "POST /v1/users/7/unmute",
-            r#"{"room":5}"#,
-            expect![[r#"200 {"mute":"Mute { user: UserId(7), room: RoomId(5), lasting: 0ns }"}"#]],
-        ),
-        (
-            "POST /v1/users/x/unmute",
-            "",
-            expect![[
-                r#"400 {"error":{"code":"bad_user_id","message":"`x` is not the id of a user: a whole number from 1"}}"#
-            ]],
-        ),
-        ("POST /v1/words/reload", "", expect![[r#"200 {"words":3}"#]]),
-        (
-            "GET /v1/words/reload",
-            "",
-            expect![[
-                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/words/reload; use POST"}}"#
-            ]],
-        ),
-    ] {
-        server.check(line, body, &expected);
-    }
-    server.http.stop();
-}
-
-#[test]
-fn shows_and_commands() {
-    let server = server(None);
-    for (line, body, expected) in [
-        ("GET /v1/shows", "", expect![[r#"200 [{"id":1}]"#]]),
-        ("GET /v1/shows/1", "", expect![[r#"200 {"id":1,"phase":"lobby"}"#]]),
-        (
-            "GET /v1/shows/2",
-            "",
-            expect![[r#"404 {"error":{"code":"unknown_show","message":"there is no show 2"}}"#]],
-        ),
-        (
-            "GET /v1/shows/0",
-            "",
-            expect![[
-                r#"400 {"error":{"code":"bad_show_id","message":"`0` is not the id of a show: a whole number from 1"}}"#
-            ]],
-        ),
-        (
-            "GET /v1/shows/x",
-            "",
-            expect![[
-                r#"400 {"error":{"code":"bad_show_id","message":"`x` is not the id of a show: a whole number from 1"}}"#
-            ]],
-        ),
-        ("POST /v1/shows/1/open-lobby", "", expect![[r#"200 {"command":"OpenLobby"}"#]]),
-        ("POST /v1/shows/1/publish", "{}", expect![[r#"200 {"command":"Publish"}"#]]),
-        (
-            "POST /v1/shows/1/publish",
-            "{\"question\":3}",
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"publish has no fields: send no body, or an empty object"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/1/settle",
-            "",
-            expect![[
-                r#"409 {"error":{"code":"not_now","message":"not now: the show is in its lobby"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/1/pause",
-            "",
-            expect![[
-                r#"503 {"error":{"code":"unavailable","message":"try again later: starting"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/1/end",
-            "",
-            expect![[
-                r#"503 {"error":{"code":"unavailable","message":"the gateway is stopping and gave no answer"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/2/publish",
-            "",
-            expect![[r#"404 {"error":{"code":"unknown_show","message":"there is no show 2"}}"#]],
-        ),
-        (
-            "POST /v1/shows/1/pubish",
-            "",
-            expect![[
-                r#"404 {"error":{"code":"unknown_command","message":"there is no command `pubish`; did you mean `publish`?"}}"#
-            ]],
-        ),
-    ] {
-        server.check(line, body, &expected);
-    }
-    server.http.stop();
-}
-
-#[test]
-fn rejudging() {
-    let server = server(None);
-    for (line, body, expected) in [
-        (
-            "POST /v1/shows/1/rejudge",
-            "{\"question\":0,\"correct\":1}",
-            expect![[
-                r#"200 {"command":"Rejudge { question: QuestionIndex(0), correct: OptionIndex(1), confirm: false }"}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/1/rejudge",
-            "{\"question\":1,\"correct\":1,\"confirm\":true}",
-            expect![[
-                r#"422 {"error":{"code":"invalid","message":"not possible: question 0 is the last"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/1/rejudge",
-            "",
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"rejudge expects {\"question\":0,\"correct\":1,\"confirm\":false}: EOF while parsing a value at line 1 column 0"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/1/rejudge",
-            "{\"question\":-1,\"correct\":1}",
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"rejudge expects {\"question\":0,\"correct\":1,\"confirm\":false}: invalid value: integer `-1`, expected u16 at line 1 column 14"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/shows/1/rejudge",
-            "{\"question\":0,\"corect\":1}",
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"rejudge expects {\"question\":0,\"correct\":1,\"confirm\":false}: unknown field `corect`, expected one of `question`, `correct`, `confirm` at line 1 column 22"}}"#
-            ]],
-        ),
-    ] {
-        server.check(line, body, &expected);
-    }
-    server.http.stop();
-}
-
-#[test]
-fn every_word_is_a_command() {
-    let server = server(None);
-    for word in CommandKind::ALL.map(CommandKind::word) {
-        let body = if word == "rejudge" { r#"{"question":0,"correct":0}"# } else { "" };
-        let answer = server.ask(&format!("POST /v1/shows/1/{word}"), body);
-        let status = answer.split(' ').next().expect("a status");
-        assert!(["200", "409", "503"].contains(&status), "{word}: {answer}");
-    }
-    server.http.stop();
-}
-
-#[test]
-fn tokens_are_revoked_by_user_and_by_name() {
-    let server = server(None);
-    for (line, body, expected) in [
-        (
-            "POST /v1/users/7/revoke",
-            "",
-            expect![[
-                r#"200 {"revocation":"User { user: UserId(7), issued_until_unix_s: None, refused_until_unix_s: None }"}"#
-            ]],
-        ),
-        (
-            "POST /v1/users/7/revoke",
-            r#"{"issued_until":5,"until":9}"#,
-            expect![[
-                r#"200 {"revocation":"User { user: UserId(7), issued_until_unix_s: Some(5), refused_until_unix_s: Some(9) }"}"#
-            ]],
-        ),
-        (
-            "POST /v1/users/0/revoke",
-            "",
-            expect![[
-                r#"400 {"error":{"code":"bad_user_id","message":"`0` is not the id of a user: a whole number from 1"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/users/7/revoke",
-            r#"{"untill":9}"#,
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"revoke expects nothing, or {\"issued_until\":1800000000,\"until\":1800000600} with either or both: unknown field `untill`, expected `issued_until` or `until` at line 1 column 9"}}"#
-            ]],
-        ),
-        (
-            "POST /v1/tokens/a%2Fb-1/revoke",
-            "",
-            expect![[r#"200 {"revocation":"Token { id: \"a/b-1\", expires_unix_s: None }"}"#]],
-        ),
-        (
-            "POST /v1/tokens/x/revoke",
-            r#"{"expires":9}"#,
-            expect![[r#"200 {"revocation":"Token { id: \"x\", expires_unix_s: Some(9) }"}"#]],
-        ),
-        (
-            "POST /v1/tokens/x/revoke",
-            r#"{"expires":"soon"}"#,
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"revoke expects nothing, or {\"expires\":1800000000}: invalid type: string \"soon\", expected i64 at line 1 column 17"}}"#
-            ]],
-        ),
-        (
-            "GET /v1/tokens/x/revoke",
-            "",
-            expect![[
-                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/tokens/x/revoke; use POST"}}"#
-            ]],
-        ),
-    ] {
-        server.check(line, body, &expected);
-    }
-    let long = format!("POST /v1/tokens/{}/revoke", "x".repeat(257));
-    server.check(&long, "", &expect![[r#"400 {"error":{"code":"bad_token_id","message":"a token's `jti` has at most 256 bytes"}}"#]]);
-    server.http.stop();
-}
-
-#[test]
-fn the_service_speaks_in_a_room() {
-    let server = server(None);
-    for (body, expected) in [
-        (
-            r#"{"lane":"high","messages":["aGk=","aG8="]}"#,
-            expect![[r#"200 {"lane":"High","messages":2,"room":7}"#]],
-        ),
-        (
-            r#"{"lane":"top","messages":["aGk="]}"#,
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"publish expects {\"lane\":\"high\",\"messages\":[\"<base64>\"]}: unknown variant `top`, expected one of `high`, `mid`, `low` at line 1 column 13"}}"#
-            ]],
-        ),
-        (
-            r#"{"lane":"low","messages":[]}"#,
-            expect![[r#"400 {"error":{"code":"bad_body","message":"0 messages: send 1 to 64"}}"#]],
-        ),
-        (
-            r#"{"lane":"low","messages":["aGk=","?"]}"#,
-            expect![[
-                r#"400 {"error":{"code":"bad_body","message":"message 1 (counted from 0) is not base64: Invalid symbol 63, offset 0."}}"#
-            ]],
-        ),
-    ] {
-        server.check("POST /v1/rooms/7/publish", body, &expected);
-    }
-    let long = "QUFB".repeat(1_366);
-    let body = format!(r#"{{"lane":"mid","messages":["{long}"]}}"#);
-    server.check("POST /v1/rooms/7/publish", &body, &expect![[r#"400 {"error":{"code":"bad_body","message":"message 0 (counted from 0) has 4098 bytes; at most 4096 are possible"}}"#]]);
-    server.check("POST /v1/rooms/7/close", "", &expect![[r#"200 {"closed":true,"room":7}"#]]);
-    server.check("POST /v1/rooms/0/publish", "{}", &expect![[r#"400 {"error":{"code":"bad_room_id","message":"`0` is not the id of a room: a whole number from 1"}}"#]]);
-    server.http.stop();
-}
-
-#[test]
 fn what_is_not_there() {
     let server = server(None);
     for (line, expected) in [
@@ -577,7 +297,8 @@ fn a_taken_port_is_said_with_the_remedy() {
         shards: vec![],
         readiness: Arc::new(Readiness::new()),
         keys: Arc::new(KeyStatus::default()),
-        port: Arc::new(Echo),
+        certificates: Arc::default(),
+        port: Arc::new(Echo::default()),
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),
     };

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
 use crate::ops::config::Config;
 use crate::ops::config::keys::comma_separated;
+use crate::ops::watch::files::{Outcome, Watched};
+use crate::runtime::gateway::Orders;
 use crate::tls::{CertifiedFiles, ConfigError, Ticketing, TlsConfig};
 
 /// Why certificates could not be read.
@@ -98,5 +102,77 @@ impl TlsFiles {
             Some((data.modified().ok()?, data.len()))
         };
         self.pairs.iter().flat_map(|(certificate, key)| [stamp(certificate), stamp(key)]).collect()
+    }
+}
+
+/// Time between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often certificates were read again.
+#[derive(Debug, Default)]
+pub struct TlsStatus {
+    reloads: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl TlsStatus {
+    /// Times at which renewed certificates were given to the shards.
+    #[must_use]
+    pub fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Relaxed)
+    }
+
+    /// Times at which they could not be used.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+}
+
+/// The certificates of a running gateway.
+pub struct WatchedTls {
+    files: TlsFiles,
+    orders: Orders,
+    status: Arc<TlsStatus>,
+}
+
+impl WatchedTls {
+    /// Looks after files that the shards were started with.
+    #[must_use]
+    pub fn new(files: TlsFiles, orders: Orders, status: Arc<TlsStatus>) -> WatchedTls {
+        WatchedTls { files, orders, status }
+    }
+}
+
+impl Watched for WatchedTls {
+    fn name(&self) -> &'static str {
+        "certificates"
+    }
+
+    fn interval(&self) -> Duration {
+        LOOK_INTERVAL
+    }
+
+    fn look(&mut self) {
+        if self.files.have_changed() {
+            // What is wrong with them is in the log.
+            let _ = self.reload();
+        }
+    }
+
+    fn reload(&mut self) -> Outcome {
+        match self.files.load() {
+            Ok(config) => {
+                self.orders.renew_tls(&config);
+                self.status.reloads.fetch_add(1, Ordering::Relaxed);
+                tracing::info!("certificates are renewed: new connections get them");
+                Ok(self.files.pairs.len())
+            }
+            Err(error) => {
+                self.status.errors.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "certificates are not renewed: the old ones stay");
+                Err(error.to_string())
+            }
+        }
     }
 }

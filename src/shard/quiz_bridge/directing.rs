@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::ids::{EventNumber, RecordNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ENDED_SHOWS_MAX, SHOWS_MAX};
-use crate::base::time::Time;
+use crate::base::time::{DisplayClock, Time};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandOutcome, Director, Notice};
 use crate::quiz::event::{NumberedEvent, ShowEvent};
@@ -47,13 +47,17 @@ impl Directed {
         history: &[NumberedEvent],
         shard_count: u16,
         bucket_count: u16,
+        clock: DisplayClock,
     ) -> Directed {
         let director = Director::restored(history, shard_count, bucket_count);
         let mut directed = Directed::new(director);
         // A show ends only after every shard has paid.
         let has_ended = directed.director.phase() == Phase::Ended;
         directed.is_paid_out = has_ended && directed.director.settlement().is_some();
-        history.iter().for_each(|event| directed.note(event));
+        for event in history {
+            directed.note(event);
+            directed.chronicle.note(event, clock);
+        }
         directed
     }
 
@@ -194,6 +198,7 @@ impl Shard {
             }
             OperatorRequest::Mute(mute) => self.mute(mute),
             OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
+            OperatorRequest::Service(request) => self.serve(request),
             OperatorRequest::NoteBrokenWords => {
                 self.counters.words_broken += 1;
                 Ok(OperatorAnswer::Done)

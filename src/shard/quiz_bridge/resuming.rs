@@ -19,7 +19,8 @@ impl Shard {
         let (me, shards) = (self.config.me, self.placement.shard_count());
         for (show, history) in histories.iter() {
             if self.placement.show_home(show) == me {
-                let directed = Directed::restored(history, shards, self.placement.bucket_count());
+                let buckets = self.placement.bucket_count();
+                let directed = Directed::restored(history, shards, buckets, self.clock);
                 self.quiz.directors.insert(show, directed);
             }
             if has_ended(history) {

@@ -95,7 +95,7 @@ pub(super) fn notice(
         }
         ShowEvent::Revealed(reveal) => Notice::Reveal(revealed(definition, reveal)),
         ShowEvent::QuestionVoided { question } => Notice::QuestionVoided(voided(show, *question)),
-        ShowEvent::Rejudged { question, correct, in_play } => Notice::Rejudged(proto::Rejudged {
+        ShowEvent::Rejudged { question, correct, in_play, .. } => Notice::Rejudged(proto::Rejudged {
             show_id: show.0,
             question: question.0.into(),
             correct_option: correct.0.into(),

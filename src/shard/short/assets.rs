@@ -59,7 +59,7 @@ impl Shard {
             .header("ETag", &tag)
             .header("Cache-Control", CACHE_CONTROL)
             .header("X-Content-Type-Options", "nosniff")
-            .for_any_page()
+            .readable_by(&self.pages_of(id))
             .header("Cross-Origin-Resource-Policy", "cross-origin");
         self.short_reply(id, reply, |reply| match is_known {
             true => reply.empty(),

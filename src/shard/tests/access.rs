@@ -3,7 +3,6 @@
 use super::*;
 use crate::auth::revocation::Revocation;
 use crate::auth::token::{MoreClaims, mint_with};
-use crate::shard::operator::OperatorRequest;
 
 const LIFETIME_S: u32 = 100;
 

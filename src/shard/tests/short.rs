@@ -326,3 +326,65 @@ fn a_stopping_shard_answers_what_waits_and_refuses_the_rest() {
     assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
     assert!(stage.ended.contains(&late));
 }
+
+/// An allow-list of one origin, and a request of a page.
+fn from_page(stage: &mut Stage, method: &str, path: &str, origin: &str) -> String {
+    stage.shard.config.limits.origins = ["https://quiz.example".to_owned()].into();
+    let conn = stage.open();
+    let origin = if origin.is_empty() { String::new() } else { format!("Origin: {origin}\r\n") };
+    let request = match method {
+        "POST" => answer(1, 1).replace("Host: x\r\n", &format!("Host: x\r\n{origin}")),
+        _ => format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{origin}\r\n"),
+    };
+    stage.ask(conn, &request).0
+}
+
+#[test]
+fn pages_ask_from_where_they_may_connect() {
+    let mut stage = Stage::new();
+    let (good, bad) = ("https://quiz.example", "https://quiz.example.evil");
+    let path = "/v1/answers";
+    for (method, path, origin, status, is_readable) in [
+        ("POST", path, good, "404", true),
+        ("POST", path, "HTTPS://quiz.EXAMPLE", "404", true),
+        ("POST", path, bad, "403", false),
+        ("POST", path, "null", "403", false),
+        ("POST", path, "", "404", false),
+        ("OPTIONS", path, good, "204", true),
+        ("OPTIONS", path, bad, "403", false),
+        ("GET", "/tidegate.js", good, "200", true),
+        ("GET", "/tidegate.js", bad, "200", false),
+        ("OPTIONS", "/tidegate.js", bad, "204", false),
+        ("GET", "/nowhere", bad, "404", false),
+    ] {
+        let head = from_page(&mut stage, method, path, origin);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {origin}: {head}");
+        let allows = head.lines().find_map(|it| it.strip_prefix("Access-Control-Allow-Origin: "));
+        assert_eq!(allows, is_readable.then_some(origin), "{method} {path} {origin}: {head}");
+        assert!(head.contains("\r\nVary: Origin\r\n"), "{head}");
+    }
+    assert_eq!(stage.shard.counters().origins_refused, 3);
+}
+
+#[test]
+fn short_requests_count_as_messages_and_answers_pass_four_times_as_many() {
+    let mut stage = Stage::new();
+    stage.shard.config.limits.messages_per_second_max = 3;
+    let conn = stage.open();
+    let nowhere = "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
+    for _ in 0..3 {
+        assert!(stage.ask(conn, nowhere).0.starts_with("HTTP/1.1 404 "));
+    }
+    for _ in 0..9 {
+        assert!(stage.ask(conn, &answer(1, 1)).0.starts_with("HTTP/1.1 404 "), "no such show");
+    }
+    let (head, body) = stage.ask(conn, &answer(1, 1));
+    assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("Connection: close"), "{head}");
+    assert!(body.contains("REASON_RATE_LIMITED") && head.contains("Retry-After: 1"), "{body}");
+    stage.now = stage.now + Duration::from_secs(1);
+    let conn = stage.open();
+    for _ in 0..3 {
+        stage.ask(conn, nowhere);
+    }
+    assert!(stage.ask(conn, nowhere).0.starts_with("HTTP/1.1 429 "), "what is no answer");
+}

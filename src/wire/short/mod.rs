@@ -23,7 +23,7 @@ use crate::base::limits::{
 };
 
 pub use fault::ShortError;
-pub use reply::{Reply, cut_body, http_date, status_of};
+pub use reply::{Pages, Reply, cut_body, http_date, status_of};
 
 /// What a client that waits before it sends its body is told (RFC 9110 §10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -53,6 +53,8 @@ pub struct ShortRequest<'a> {
     pub token: Option<&'a str>,
     /// What `Content-Type` says of the body: one of the two encodings, or something else.
     pub encoding: Option<Encoding>,
+    /// `Origin`, which browsers send; not judged here.
+    pub origin: Option<&'a str>,
     /// `If-None-Match`.
     pub known_tag: Option<&'a str>,
     /// At most [`SHORT_BODY_BYTES_MAX`] bytes.
@@ -155,6 +157,7 @@ fn parse_request(bytes: &[u8]) -> Result<Short<'_>, ShortError> {
         path,
         token,
         encoding: upgrade::single(request.headers, "content-type")?.and_then(encoding_of),
+        origin: upgrade::single(request.headers, "origin")?,
         known_tag: upgrade::single(request.headers, "if-none-match")?,
         body,
         keep_alive: !list.has_token("connection", "close")

@@ -9,6 +9,17 @@ use crate::wire::proto::Reason;
 /// How long a browser may remember what a preflight said. Chromium remembers two hours at most.
 const PREFLIGHT_MAX_AGE_S: u32 = 7_200;
 
+/// Which pages of browsers may read a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Every page.
+    All,
+    /// Those of the origin that asked, which is allowed.
+    Of(Box<str>),
+    /// None: the origin that asked is not allowed, or what asked is no page.
+    None,
+}
+
 /// A response in the making: status and headers, then the body.
 pub struct Reply {
     status: u16,
@@ -38,13 +49,20 @@ impl Reply {
         self
     }
 
-    /// With the headers that let any page read it (the Fetch standard's CORS protocol). No
+    /// With the headers that let pages read it (the Fetch standard's CORS protocol). No
     /// credentials are allowed: a token is in a header that a page has to set itself, never in a
     /// cookie, so no page can act for a user who did not give it a token.
     #[must_use]
-    pub fn for_any_page(self) -> Reply {
-        self.header("Access-Control-Allow-Origin", "*")
-            .header("Access-Control-Expose-Headers", "Retry-After")
+    pub fn readable_by(self, pages: &Pages) -> Reply {
+        let reply = match pages {
+            Pages::All => self.header("Access-Control-Allow-Origin", "*"),
+            // Another page must not get this from a cache.
+            Pages::Of(origin) => {
+                self.header("Access-Control-Allow-Origin", origin).header("Vary", "Origin")
+            }
+            Pages::None => return self.header("Vary", "Origin"),
+        };
+        reply.header("Access-Control-Expose-Headers", "Retry-After")
     }
 
     /// With what answers a preflight.
@@ -156,6 +174,7 @@ pub fn status_of(reason: Reason) -> u16 {
         | Reason::LaneForbidden
         | Reason::RoomForbidden
         | Reason::Muted
+        | Reason::Banned
         | Reason::WordRefused
         | Reason::OpaqueForbidden
         | Reason::NotInRoom

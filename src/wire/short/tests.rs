@@ -195,6 +195,7 @@ fn each_reason_has_a_status() {
         IdentityMismatch 403
         AlreadyAuthenticated 409
         TokenRevoked 401
+        Banned 403
         NotInRoom 403
         NoSuchRoom 404
         RoomFull 409
