@@ -357,15 +357,18 @@ mod tests {
             0
             withdrawal:8:1  20 cents  waiting after 0 tries
             1 payouts
-        "#]].assert_eq(&run(path, "ledger outbox list --data DIR --all"));
+        "#]]
+        .assert_eq(&run(path, "ledger outbox list --data DIR --all"));
         expect![[r#"
             0
             0 dead letters are sent again
-        "#]].assert_eq(&run(path, "ledger outbox retry --data DIR --all"));
+        "#]]
+        .assert_eq(&run(path, "ledger outbox retry --data DIR --all"));
         expect![[r#"
             1
             withdrawal:8:1 is no dead letter: `tidegate ledger outbox list`
-        "#]].assert_eq(&run(path, "ledger outbox give-back --data DIR withdrawal:8:1"));
+        "#]]
+        .assert_eq(&run(path, "ledger outbox give-back --data DIR withdrawal:8:1"));
     }
 
     #[test]
@@ -378,7 +381,8 @@ mod tests {
             the journal was not compared: the book is proved from itself
             hash 656f728fc7418f84b7f2f3d0e4eed67b8fa05cc6b555480d3a84028ff28d1f6a
             no show was settled: there is nothing to prove
-        "#]].assert_eq(&run(unsettled.path(), "ledger verify --data DIR"));
+        "#]]
+        .assert_eq(&run(unsettled.path(), "ledger verify --data DIR"));
         let wrong = book(a_show().into_iter().skip(1).collect());
         expect![[r#"
             1
@@ -388,7 +392,8 @@ mod tests {
             hash 70ce24ad040d6b0d599d71c5b227872769d29629f626a00a30bfeb374a4260f0
             pool:1:prize: has -101 cent, less than nothing
             show 1: settled for 101 cents, funded with 0
-        "#]].assert_eq(&run(wrong.path(), "ledger verify --data DIR"));
+        "#]]
+        .assert_eq(&run(wrong.path(), "ledger verify --data DIR"));
         let none = tempfile::tempdir().expect("a directory");
         expect![[r#"
             1
@@ -401,6 +406,7 @@ mod tests {
         expect![[r#"
             1
             DIR/nothing.csv: cannot be read: No such file or directory (os error 2)
-        "#]].assert_eq(&run(wrong.path(), "ledger reconcile --data DIR DIR/nothing.csv"));
+        "#]]
+        .assert_eq(&run(wrong.path(), "ledger reconcile --data DIR DIR/nothing.csv"));
     }
 }

@@ -187,6 +187,7 @@ fn whatever_is_tampered_with_is_found() {
         let directory = directory();
         let mut book = Book::open(directory.path()).expect("opened");
         book.apply(&[batch(1, 0, everything())]).expect("booked");
+        book.connection.pragma_update(None, "foreign_keys", false).expect("set");
         book.connection.execute_batch(change).expect("changed");
         let mut journal = everything().into_iter().map(Ok);
         let verdict = verify(directory.path(), Some(&mut journal)).expect("read");
