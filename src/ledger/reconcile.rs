@@ -1,6 +1,7 @@
 //! Compares the payouts of the book with what the operator's balance system says that it took.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -145,11 +146,14 @@ fn read_taken(
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         });
-        if taken.contains_key(&idempotency_key) {
-            sum.repeated += 1;
-            say(&format!("repeated: {idempotency_key}: the file has it more than once"));
-        } else {
-            taken.insert(idempotency_key, Taken { amount_cents, user, is_known: false });
+        match taken.entry(idempotency_key) {
+            Entry::Occupied(there) => {
+                sum.repeated += 1;
+                say(&format!("repeated: {}: the file has it more than once", there.key()));
+            }
+            Entry::Vacant(place) => {
+                place.insert(Taken { amount_cents, user, is_known: false });
+            }
         }
     };
     match format {

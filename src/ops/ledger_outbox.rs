@@ -1,6 +1,5 @@
 //! `tidegate ledger outbox`: payouts on their way, and what a person does about dead letters.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
