@@ -12,6 +12,7 @@ mod fanout;
 mod flood;
 mod floors;
 mod idle;
+mod ledger;
 mod million;
 mod peers;
 mod scale;
@@ -32,6 +33,7 @@ use connect::ConnectArguments;
 use fanout::FanoutArguments;
 use flood::FloodArguments;
 use idle::IdleArguments;
+use ledger::LedgerArguments;
 use million::MillionArguments;
 use peers::PeersArguments;
 use scale::ScaleArguments;
@@ -61,6 +63,8 @@ enum Subject {
     Answers(AnswersArguments),
     /// Memory of connections while nothing happens, and how fast they come
     Idle(IdleArguments),
+    /// A settlement written to the book, proved, and read back as a leaderboard
+    Ledger(LedgerArguments),
     /// A million connections to one gateway process: a question to all of them, and their answers
     Million(MillionArguments),
     /// Rounds of load tests: each interface raised until it fails, then all together; and what so many
@@ -123,6 +127,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
         Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),
         Subject::Answers(arguments) => answers::run(&arguments, &Machine::look()),
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
+        Subject::Ledger(arguments) => ledger::run(&arguments, &Machine::look()),
         Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
         Subject::Stages(arguments) => stages::run(&arguments, &Machine::look()),
         Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),

@@ -24,6 +24,8 @@ pub mod tls;
 
 pub mod store;
 
+pub mod ledger;
+
 pub mod runtime;
 
 pub mod player;

@@ -9,6 +9,8 @@ use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
 use tidegate::ops::connect::connect;
 use tidegate::ops::demo::demo;
+use tidegate::ops::ledger_command::ledger;
+use tidegate::ops::ledger_standin::stand_in;
 use tidegate::ops::log::{self, LogFormat, LogLevel};
 use tidegate::ops::serve::serve;
 use tidegate::runtime::fatal::end_process_on_panic;
@@ -27,29 +29,26 @@ fn main() -> ExitCode {
                 error.exit_status()
             }
         },
-        Command::Demo(arguments) => {
-            keep_watch();
-            demo(
-                &arguments,
-                &mut Surroundings {
-                    environment: std::env::vars_os().collect(),
-                    now_unix_s: now_unix_s(),
-                    output: &mut stdout(),
-                    complaints: &mut stderr(),
-                },
-            )
-        }
+        Command::Demo(arguments) => watched(|world| demo(&arguments, world)),
+        Command::Ledger(arguments) => watched(|world| ledger(&arguments, world)),
+        Command::BalanceStandin(arguments) => watched(|world| stand_in(&arguments, world)),
     };
     status.into()
 }
 
-/// The demo has no settings for its log: what its gateway warns of is shown, and a fault of our own
-/// ends it as it ends a served gateway.
-fn keep_watch() {
+/// Runs a command with threads of its own but without settings for its log: what they warn of is
+/// shown, and a fault of our own ends it as it ends a served gateway.
+fn watched(command: impl FnOnce(&mut Surroundings<'_>) -> ExitStatus) -> ExitStatus {
     if let Err(error) = log::start(LogLevel::Warn, LogFormat::Text, None) {
         eprintln!("{error}");
     }
     end_process_on_panic();
+    command(&mut Surroundings {
+        environment: std::env::vars_os().collect(),
+        now_unix_s: now_unix_s(),
+        output: &mut stdout(),
+        complaints: &mut stderr(),
+    })
 }
 
 /// Runs a command that writes and ends. The long ones must not hold the lock of standard error:

@@ -13,7 +13,7 @@ fn bench(line: &str) -> Output {
     let (first, last) = (cores[0].id.to_string(), cores[cores.len() - 1].id.to_string());
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-bench"));
     command.args(line.split_whitespace());
-    if !line.contains("-core") {
+    if !line.contains("-core") && !line.starts_with("ledger") {
         command.args(["--server-core", &first, "--client-core", &last]);
     }
     command.output().unwrap()
@@ -276,4 +276,13 @@ fn a_load_that_fails_is_named_with_its_criterion() {
     assert_eq!(finding["ended"], "steps", "{finding}");
     assert!(report["capacity"].is_null(), "{report}");
     assert!(report["capacity_missing"].as_str().unwrap().contains("--rounds 1"), "{report}");
+}
+
+#[test]
+fn a_settlement_is_written_and_proved() {
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let report = report(&format!("ledger --accounts 5000 --directory {directory}"));
+    assert_eq!(report["causes"], 5_002);
+    assert_eq!(report["entries"], 10_004);
+    positive(&report, &["causes_per_s", "longest_batch_ms", "verify_s", "file_bytes"]);
 }

@@ -17,14 +17,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["base"]),
     ("tls", &["base"]),
     ("store", &["base", "quiz", "shard"]),
-    ("runtime", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "store"]),
+    ("ledger", &["base", "quiz"]),
+    (
+        "runtime",
+        &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "store", "ledger"],
+    ),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
     ("sim", &["base", "wire", "room", "chat", "quiz", "auth", "shard"]),
     (
         "ops",
         &[
-            "base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "runtime",
-            "player",
+            "base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "ledger",
+            "runtime", "player",
         ],
     ),
 ];

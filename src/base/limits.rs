@@ -124,6 +124,18 @@ pub const QUESTIONS_MAX: usize = 100;
 pub const SHOWS_MAX: usize = 64;
 /// Cents of one show's prize pool; sums over many shows must fit into a balance.
 pub const PRIZE_POOL_CENTS_MAX: i64 = 10_000_000_000_000;
+/// Cents or cards of one cause in the ledger: no more than any pool.
+pub const LEDGER_AMOUNT_MAX: i64 = PRIZE_POOL_CENTS_MAX;
+/// Causes that the ledger writes in one transaction of its file at most: some 10 MB of pages.
+pub const LEDGER_CAUSES_PER_COMMIT_MAX: usize = 20_000;
+/// Batches that may wait for the ledger's thread; the feed waits then.
+pub const LEDGER_BATCHES_MAX: usize = 64;
+/// Shows whose leaderboards are in memory at the same time.
+pub const LEADERBOARD_SHOWS_MAX: usize = SHOWS_MAX;
+/// Payouts that are on their way to the operator's balance system at the same time, at most.
+pub const PAYOUT_CONCURRENCY_MAX: u16 = 256;
+/// Bytes of an answer of the operator's balance system that are read.
+pub const PAYOUT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a question's text or of one option.
 pub const QUESTION_TEXT_BYTES_MAX: usize = 1_024;
 /// Bytes of a show's title or of the name of an account.

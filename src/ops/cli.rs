@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::limits::TOKEN_ID_BYTES_MAX;
+use crate::ops::ledger_command::LedgerArguments;
+use crate::ops::ledger_standin::StandInArguments;
 
 /// The whole command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -34,6 +36,10 @@ pub enum Command {
     Token(TokenArguments),
     /// Be a client at the terminal: print what comes, say what is typed
     Connect(ConnectArguments),
+    /// The book of money: prove it, export it, compare it, and what waits to be paid out
+    Ledger(LedgerArguments),
+    /// Be a stand-in for the operator's balance system, which fails as it is told to
+    BalanceStandin(StandInArguments),
 }
 
 /// `tidegate serve`
@@ -331,6 +337,17 @@ mod tests {
             "connect ws://x --token a --user 1",
             "connect ws://x --secret x",
             "connect ws://x --room 0",
+            "ledger",
+            "ledger verify",
+            "ledger export --data x --format xml",
+            "ledger reconcile --data x",
+            "ledger outbox --data x",
+            "ledger outbox retry --data x",
+            "ledger outbox retry --data x k --all",
+            "ledger outbox send --data x",
+            "ledger outbox send --data x --url y --concurrency 257",
+            "balance-standin --listen x",
+            "balance-standin --fail 101",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
