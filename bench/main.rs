@@ -14,6 +14,7 @@ mod floors;
 mod idle;
 mod million;
 mod peers;
+mod rooms;
 mod scale;
 mod stages;
 
@@ -34,6 +35,7 @@ use flood::FloodArguments;
 use idle::IdleArguments;
 use million::MillionArguments;
 use peers::PeersArguments;
+use rooms::RoomsArguments;
 use scale::ScaleArguments;
 use stages::StagesArguments;
 
@@ -51,6 +53,8 @@ enum Subject {
     Fanout(FanoutArguments),
     /// Chat to a whole room: bytes on the wire and CPU per message that somebody sees
     Chat(ChatArguments),
+    /// Rooms under strain: overload, slow readers, a mass return, a crowd that comes and goes
+    Rooms(RoomsArguments),
     /// Fan-out's ratio to the floor, at several numbers of connections
     Scale(ScaleArguments),
     /// Time of a high-lane message to everybody while the low lane is flooded, beside the same alone
@@ -118,6 +122,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
     match subject {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
         Subject::Chat(arguments) => chat::run(&arguments, &Machine::look()),
+        Subject::Rooms(arguments) => rooms::run(&arguments, &Machine::look()),
         Subject::Scale(arguments) => scale::run(&arguments, &Machine::look()),
         Subject::Flood(arguments) => flood::run(&arguments, &Machine::look()),
         Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),

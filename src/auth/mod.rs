@@ -7,5 +7,6 @@
 pub mod claims;
 pub mod keys;
 pub mod revocation;
+mod signatures;
 pub mod ticket;
 pub mod token;
