@@ -16,6 +16,11 @@ use crate::common::clock::now_ns;
 
 /// Any mask will do: nothing is between us and the gateway (RFC 6455 §10.3).
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+/// RFC 6455 §5.2; beside it stands whether a frame is compressed.
+const OPCODE: u8 = 0x0F;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
 /// Lanes of a room, by number.
 const LANES: usize = 3;
 /// Frames that are remembered as they were understood: all members get the same.
@@ -64,14 +69,37 @@ struct Member {
     asked_ns: u64,
 }
 
+/// Versions of a lane that a frame stands for.
+#[derive(Clone, Copy, Debug)]
+struct Versions {
+    lane: usize,
+    first: u64,
+    last: u64,
+    carried: u64,
+    online: Option<u64>,
+    asks: bool,
+}
+
 /// A frame as it was understood.
 #[derive(Clone, Debug)]
 enum Told {
-    Joined { positions: [u64; LANES], epoch: u64, resumed: bool },
-    Versions { lane: usize, first: u64, last: u64, carried: u64, online: Option<u64> },
-    Gap { lane: usize, first: u64, last: u64 },
+    Joined {
+        positions: [u64; LANES],
+        epoch: u64,
+        resumed: bool,
+    },
+    Versions(Versions),
+    Gap {
+        lane: usize,
+        first: u64,
+        last: u64,
+    },
+    /// Outside of the lanes: for who comes while it is open.
     Question,
-    Acknowledged { sequence: String, version: u64 },
+    Acknowledged {
+        sequence: String,
+        version: u64,
+    },
     Nothing,
 }
 
@@ -205,6 +233,35 @@ impl Hearing {
         self.saying_ns.insert(sequence, now_ns());
     }
 
+    fn versions(&mut self, heard: &Heard<'_>, versions: Versions) {
+        let Versions { lane, first, last, carried, online, asks } = versions;
+        let member = &mut self.members[heard.index as usize];
+        let account = &mut member.accounts[lane];
+        account.unexplained += first.saturating_sub(member.due[lane]);
+        account.delivered += carried;
+        account.thinned += (last + 1 - first).saturating_sub(carried);
+        member.due[lane] = last + 1;
+        self.online = online.unwrap_or(self.online);
+        if lane == HIGH && (first..=last).contains(&self.awaited) {
+            self.times_ns.push(heard.at_ns);
+        }
+        if lane == LOW
+            && let Some(said_ns) = self.said_ns.get(&first)
+        {
+            let latency_us = heard.at_ns.saturating_sub(*said_ns) / 1_000;
+            self.latencies_us.push(u32::try_from(latency_us).unwrap_or(u32::MAX));
+        }
+        if asks {
+            self.was_asked(heard);
+        }
+    }
+
+    fn was_asked(&mut self, heard: &Heard<'_>) {
+        let member = &mut self.members[heard.index as usize];
+        self.asked += u32::from(member.asked_ns == 0);
+        member.asked_ns = heard.at_ns;
+    }
+
     fn understand(&mut self, payload: &[u8]) -> Told {
         if let Some((_, told)) = self.known.iter().find(|(known, _)| known == payload) {
             return told.clone();
@@ -266,18 +323,16 @@ fn notified(notification: &Notification) -> Told {
         let lane = lane_index(gap.lane());
         return Told::Gap { lane, first: gap.first_missing, last: gap.last_missing };
     }
+    let asks = matches!(&notification.payload, Some(notification::Payload::Question(_)));
     if let (Some((first, last)), Some(stamp)) = (notification.span(), &notification.stamp) {
         let (carried, info) = match &notification.payload {
             Some(notification::Payload::RoomBatch(batch)) => (batch.carried(), batch.info.as_ref()),
             _ => (1, None),
         };
-        let online = info.map(|info| info.online);
-        return Told::Versions { lane: lane_index(stamp.lane()), first, last, carried, online };
+        let (lane, online) = (lane_index(stamp.lane()), info.map(|info| info.online));
+        return Told::Versions(Versions { lane, first, last, carried, online, asks });
     }
-    match &notification.payload {
-        Some(notification::Payload::Question(_)) => Told::Question,
-        _ => Told::Nothing,
-    }
+    if asks { Told::Question } else { Told::Nothing }
 }
 
 impl Audience for Hearing {
@@ -288,6 +343,16 @@ impl Audience for Hearing {
     fn upgraded(&mut self, _: u32, _: u16, _: &mut Outgoing) {}
 
     fn heard(&mut self, heard: Heard<'_>, _: &mut Outgoing) {
+        match heard.opcode & OPCODE {
+            TEXT | BINARY => {}
+            CLOSE => {
+                let code = heard.payload.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+                let reason = String::from_utf8_lossy(heard.payload.get(2..).unwrap_or_default());
+                self.problem = Some(format!("a client was closed with {code}: {reason}"));
+                return;
+            }
+            _ => return,
+        }
         let told = self.understand(heard.payload);
         let member = &mut self.members[heard.index as usize];
         match told {
@@ -298,33 +363,14 @@ impl Audience for Hearing {
                 member.due = positions.map(|position| position + 1);
                 self.epoch = epoch;
             }
-            Told::Versions { lane, first, last, carried, online } => {
-                let account = &mut member.accounts[lane];
-                account.unexplained += first.saturating_sub(member.due[lane]);
-                account.delivered += carried;
-                account.thinned += (last + 1 - first).saturating_sub(carried);
-                member.due[lane] = last + 1;
-                self.online = online.unwrap_or(self.online);
-                if lane == HIGH && (first..=last).contains(&self.awaited) {
-                    self.times_ns.push(heard.at_ns);
-                }
-                if lane == LOW
-                    && let Some(said_ns) = self.said_ns.get(&first)
-                {
-                    let latency_us = heard.at_ns.saturating_sub(*said_ns) / 1_000;
-                    self.latencies_us.push(u32::try_from(latency_us).unwrap_or(u32::MAX));
-                }
-            }
+            Told::Versions(versions) => self.versions(&heard, versions),
             Told::Gap { lane, first, last } => {
                 let account = &mut member.accounts[lane];
                 account.unexplained += first.saturating_sub(member.due[lane]);
                 account.skipped += last + 1 - first;
                 member.due[lane] = last + 1;
             }
-            Told::Question => {
-                self.asked += u32::from(member.asked_ns == 0);
-                member.asked_ns = heard.at_ns;
-            }
+            Told::Question => self.was_asked(&heard),
             Told::Acknowledged { sequence, version } => {
                 let said_ns = self.saying_ns.remove(&sequence);
                 self.said_ns.extend(said_ns.map(|said_ns| (version, said_ns)));
@@ -365,12 +411,15 @@ mod tests {
     fn every_version_ends_in_one_account() {
         let mut hearing = Hearing::new(vec![Vec::new()]);
         hear(&mut hearing, Told::Joined { positions: [7, 0, 10], epoch: 3, resumed: false });
-        let versions = |first, last, carried| Told::Versions {
-            lane: LOW,
-            first,
-            last,
-            carried,
-            online: Some(9),
+        let versions = |first, last, carried| {
+            Told::Versions(Versions {
+                lane: LOW,
+                first,
+                last,
+                carried,
+                online: Some(9),
+                asks: false,
+            })
         };
         hear(&mut hearing, versions(11, 20, 4));
         hear(&mut hearing, Told::Gap { lane: LOW, first: 21, last: 25 });
@@ -386,11 +435,13 @@ mod tests {
         let mut hearing = Hearing::new(vec![Vec::new()]);
         hear(&mut hearing, Told::Joined { positions: [7, 0, 0], epoch: 3, resumed: true });
         hearing.await_high();
-        let versions =
-            |first| Told::Versions { lane: HIGH, first, last: first, carried: 1, online: None };
+        let versions = |first| {
+            let (lane, last, carried) = (HIGH, first, 1);
+            Told::Versions(Versions { lane, first, last, carried, online: None, asks: true })
+        };
         hear(&mut hearing, versions(8));
         hear(&mut hearing, versions(9));
-        assert_eq!((hearing.served(), hearing.resumed()), (1, 1));
+        assert_eq!((hearing.served(), hearing.resumed(), hearing.asked()), (1, 1, 1));
         assert_eq!(hearing.take_times_ns(), [5]);
     }
 }

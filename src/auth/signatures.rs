@@ -26,6 +26,12 @@ pub(super) fn install() {
     });
 }
 
+/// Whether a public key of an elliptic curve is a point of it. `ring` looks at that only when it
+/// verifies; the library's own backend does when it takes a key up.
+pub(super) fn is_point(algorithm: Algorithm, key: &DecodingKey) -> bool {
+    (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key).is_ok()
+}
+
 static PROVIDER: LazyLock<CryptoProvider> =
     LazyLock::new(|| CryptoProvider { verifier_factory: verifier, ..DEFAULT_PROVIDER.clone() });
 
