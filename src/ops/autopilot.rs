@@ -48,19 +48,29 @@ pub enum Action {
 /// What is to be done about a show now.
 #[must_use]
 pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
+    let wait_until = |due: Time| Action::Wait(due.since(now).min(LOOK_AGAIN));
     let after = |pause: Duration| {
         let due = course.phase_since + pause;
-        (now < due).then(|| Action::Wait(due.since(now).min(LOOK_AGAIN)))
+        (now < due).then(|| wait_until(due))
+    };
+    // Well within the time for which a question may lie with the clients.
+    let push_ahead = status.early_push_max / 4 * 3;
+    let may_push = status.allowed.contains(&CommandKind::PushEarly);
+    let until_published = |due: Time| {
+        let push_due = due - push_ahead;
+        if !may_push {
+            wait_until(due)
+        } else if now < push_due {
+            wait_until(push_due)
+        } else {
+            Action::Command(Command::PushEarly)
+        }
     };
     match status.live.phase {
         Phase::Announced => Action::Command(Command::OpenLobby),
         Phase::Lobby => {
             let due = (course.phase_since + course.pace.lobby).max(course.starts_at);
-            if now < due {
-                Action::Wait(due.since(now).min(LOOK_AGAIN))
-            } else {
-                Action::Command(Command::Publish)
-            }
+            if now < due { until_published(due) } else { Action::Command(Command::Publish) }
         }
         Phase::Open | Phase::Closing if needs_void(status) => Action::Command(Command::Void),
         Phase::Closed => {
@@ -69,7 +79,8 @@ pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
         Phase::Revealed | Phase::Voided => {
             let question_left = status.allowed.contains(&CommandKind::Publish);
             let command = if question_left { Command::Publish } else { Command::Settle };
-            after(course.pace.next_pause).unwrap_or(Action::Command(command))
+            let due = course.phase_since + course.pace.next_pause;
+            if now < due { until_published(due) } else { Action::Command(command) }
         }
         Phase::Settled | Phase::Cancelled => Action::Command(Command::End),
         Phase::Open | Phase::Closing | Phase::Rejudging | Phase::Settling => {
@@ -217,6 +228,8 @@ mod tests {
             title: String::new(),
             prize_pool: Cents(0),
             question_count: 2,
+            early_push_max: Duration::from_millis(400),
+            pushed: None,
             live: LiveFigures {
                 phase,
                 question: Some(QuestionIndex(0)),

@@ -144,10 +144,13 @@ fn refusal(error: CallError) -> OperatorRefusal {
         CallError::Refused(OperatorError::Command(error)) => match error {
             CommandError::NotNow { .. }
             | CommandError::NoQuestionLeft
+            | CommandError::PushedAlready { .. }
+            | CommandError::NothingPushed
             | CommandError::QuestionsLeft { .. }
             | CommandError::TicketsOut { .. }
             | CommandError::NotPaidOut => OperatorRefusal::NotNow { reason },
-            CommandError::NotLastRevealed { .. }
+            CommandError::NoEarlyPush
+            | CommandError::NotLastRevealed { .. }
             | CommandError::NoSuchOption { .. }
             | CommandError::SameOption { .. }
             | CommandError::TooManyRejudges { .. } => OperatorRefusal::Invalid { reason },

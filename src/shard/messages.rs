@@ -78,6 +78,9 @@ pub(crate) fn notification(
         Payload::QuestionExtended(_) => proto::BusinessType::QuestionExtended,
         Payload::QuestionVoided(_) => proto::BusinessType::QuestionVoided,
         Payload::Rejudged(_) => proto::BusinessType::Rejudged,
+        Payload::SealedQuestion(_) => proto::BusinessType::SealedQuestion,
+        Payload::QuestionKey(_) => proto::BusinessType::QuestionKey,
+        Payload::QuestionWithdrawn(_) => proto::BusinessType::QuestionWithdrawn,
     };
     let notification = proto::Notification { server_time_ms, stamp, payload: Some(payload) };
     business(kind, "", proto::business::Body::Notification(notification))

@@ -247,6 +247,7 @@ fn judge_money(
     let paid = status.notices.iter().rev().find_map(|notice| match notice {
         Notice::PaidOut { paid, remainder } => Some((*paid, *remainder)),
         Notice::QuestionExtended { .. }
+        | Notice::PushExpired { .. }
         | Notice::VoidNeeded { .. }
         | Notice::OfferedAfterAll { .. } => None,
     });

@@ -221,6 +221,11 @@ impl Operator<'_> {
         progress: &mut Progress,
     ) -> Result<(), DemoError> {
         let timing = self.definition.timing;
+        // Every second question goes out ahead of its time, sealed.
+        if number % 2 == 1 && !timing.early_push_max.is_zero() {
+            self.command("pushing a question early", Command::PushEarly)?;
+            self.pause(timing.early_push_max / 2, swarm)?;
+        }
         self.command("publishing a question", Command::Publish)?;
         let asked = &self.definition.questions[number];
         progress.question(number, self.definition.questions.len(), &asked.text);
@@ -313,7 +318,9 @@ fn void_needed(status: &ShowStatus) -> Result<(), DemoError> {
         match notice {
             Notice::VoidNeeded { question, .. } => needed = Some(*question),
             Notice::OfferedAfterAll { .. } => needed = None,
-            Notice::QuestionExtended { .. } | Notice::PaidOut { .. } => {}
+            Notice::QuestionExtended { .. }
+            | Notice::PushExpired { .. }
+            | Notice::PaidOut { .. } => {}
         }
     }
     needed.map_or(Ok(()), |QuestionIndex(question)| Err(DemoError::VoidNeeded(question)))
