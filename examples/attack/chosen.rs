@@ -10,7 +10,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use tidegate::base::hash::{Placement, PlacementKey};
 use tidegate::base::ids::{BucketId, UserId};
 
-use crate::gateway::{Gateway, TOKENS_END_UNIX_S};
+use crate::gateway::Gateway;
 
 /// What a bomb becomes: a thousand times as long as it is.
 const BOMB_BYTES: usize = 3_900_000;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Socket, Type};
 use tidegate::auth::token::{NewToken, mint};
@@ -18,8 +18,8 @@ use crate::pause;
 /// The hidden argument.
 pub(crate) const SUBCOMMAND: &str = "gateway-under-attack";
 const SECRET: &str = "the attackers' own secret, known to all";
-/// When tokens end: not while this program is in use.
-pub(crate) const TOKENS_END_UNIX_S: i64 = 4_000_000_000;
+/// Tokens are older than whatever is revoked now.
+const TOKEN_AGE_S: i64 = 60;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Clock ticks of /proc, the same on every Linux that is in use.
 const TICKS_PER_SECOND: u64 = 100;
@@ -238,7 +238,7 @@ impl Witness {
 
 /// An upgrade request into room 1 (0: without a token), with more headers.
 pub(crate) fn request(user: u64, headers: &str) -> String {
-    let issued_unix_s = TOKENS_END_UNIX_S - 86_400;
+    let issued_unix_s = unix_s() - TOKEN_AGE_S;
     let new = NewToken { user: UserId(user), issued_unix_s, lifetime_s: 86_400, audience: None };
     let query = match user {
         0 => String::new(),
@@ -248,6 +248,12 @@ pub(crate) fn request(user: u64, headers: &str) -> String {
         "GET /ws{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
     )
+}
+
+#[expect(clippy::disallowed_methods, reason = "tokens are dated by the wall clock")]
+fn unix_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this program's clock")]
