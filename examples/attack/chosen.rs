@@ -23,16 +23,21 @@ fn count(seen: &BTreeMap<String, u32>) -> String {
     seen.join(", ")
 }
 
-/// The code of the close frame with which a connection ends, or how else it does.
+/// The code of the close frame that ends a connection, or how else it ends. The frame is not answered,
+/// so the gateway has to end the connection by itself.
 pub(crate) fn ending(stream: &mut TcpStream) -> String {
-    let mut all = Vec::new();
-    // What it says last is a close frame, behind what it had said before; after it a reset may come.
-    let _ = stream.read_to_end(&mut all);
-    let code = all.windows(4).rfind(|it| it[0] == 0x88 && (it[2] == 0x03 || it[2] == 0x0F));
-    code.map_or_else(
-        || String::from_utf8_lossy(all.get(9..12).unwrap_or(b"reset")).into_owned(),
-        |it| u16::from_be_bytes([it[2], it[3]]).to_string(),
-    )
+    let (mut all, mut piece) = (Vec::new(), [0; 4_096]);
+    loop {
+        // Behind what it had said before; after it a reset may come.
+        let count = stream.read(&mut piece).unwrap_or(0);
+        all.extend(&piece[..count]);
+        let close = all.windows(4).rfind(|it| it[0] == 0x88 && matches!(it[2], 0x03 | 0x0F));
+        match close {
+            Some(it) => return u16::from_be_bytes([it[2], it[3]]).to_string(),
+            None if count == 0 => return "reset".to_owned(),
+            None => {}
+        }
+    }
 }
 
 /// Messages of 4 KB that would be 4 MB, one from each of many clients; every one asks for the way to
