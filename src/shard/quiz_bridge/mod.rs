@@ -9,6 +9,7 @@ mod directing;
 mod early;
 mod inspecting;
 mod judging;
+mod resuming;
 mod status;
 mod telling;
 
