@@ -176,7 +176,7 @@ pub(crate) fn run(arguments: &ReturnArguments, machine: &Machine) -> Result<(), 
     stay.until("the question", |_, hearing| hearing.asked() >= asked)?;
     let mut steps = Vec::new();
     for count in returning {
-        progress.stage(&format!("{count} drop and return"), u64::from(repetitions));
+        progress.stage(format!("{count} drop and return"), u64::from(repetitions));
         let mut step = Showing::default();
         let users = &made[*staying as usize..(staying + count) as usize];
         let entering = requests(*staying, *count, &token_of);
