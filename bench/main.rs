@@ -15,6 +15,7 @@ mod idle;
 mod ledger;
 mod million;
 mod peers;
+mod rooms;
 mod scale;
 mod stages;
 
@@ -36,6 +37,7 @@ use idle::IdleArguments;
 use ledger::LedgerArguments;
 use million::MillionArguments;
 use peers::PeersArguments;
+use rooms::RoomsArguments;
 use scale::ScaleArguments;
 use stages::StagesArguments;
 
@@ -53,6 +55,8 @@ enum Subject {
     Fanout(FanoutArguments),
     /// Chat to a whole room: bytes on the wire and CPU per message that somebody sees
     Chat(ChatArguments),
+    /// Rooms under strain: overload, slow readers, a mass return, a crowd that comes and goes
+    Rooms(RoomsArguments),
     /// Fan-out's ratio to the floor, at several numbers of connections
     Scale(ScaleArguments),
     /// Time of a high-lane message to everybody while the low lane is flooded, beside the same alone
@@ -122,6 +126,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
     match subject {
         Subject::Fanout(arguments) => fanout::run(&arguments, &Machine::look()),
         Subject::Chat(arguments) => chat::run(&arguments, &Machine::look()),
+        Subject::Rooms(arguments) => rooms::run(&arguments, &Machine::look()),
         Subject::Scale(arguments) => scale::run(&arguments, &Machine::look()),
         Subject::Flood(arguments) => flood::run(&arguments, &Machine::look()),
         Subject::Connect(arguments) => connect::run(&arguments, &Machine::look()),

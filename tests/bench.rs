@@ -130,6 +130,46 @@ fn the_high_lane_reaches_everybody_during_a_flood() {
 }
 
 #[test]
+fn overload_thins_for_everybody_alike_and_loses_no_question() {
+    let report = report("rooms overload --connections 200 --repetitions 1");
+    assert_eq!((&report["high_lost"], &report["questions"]), (&0.into(), &2.into()), "{report}");
+    assert_eq!(report["low"]["unexplained"], 0, "{report}");
+    let of = |field: &str| report[field].as_f64().unwrap();
+    assert!(of("loss_mean") > 0.2 && of("loss_max") - of("loss_min") < 0.05, "{report}");
+    rises(&report["silence_ms"]);
+    rises(&report["overload_ms"]);
+}
+
+#[test]
+fn readers_that_stopped_recover_with_counts_that_add_up() {
+    let report = report("rooms slow --connections 200 --slow 20 --seconds 3");
+    assert_eq!((&report["recovered"], &report["closed"]), (&20.into(), &0.into()), "{report}");
+    let delivered = report["low"]["delivered"].as_u64().unwrap();
+    assert_eq!(delivered, 20 * report["low_owed_each"].as_u64().unwrap(), "{report}");
+}
+
+#[test]
+fn whoever_returns_has_the_question_again() {
+    for token in ["hs256", "es256"] {
+        let line = format!("rooms return --staying 50 --returning 50,100 --token {token}");
+        let report = report(&format!("{line} --repetitions 1"));
+        for (step, count) in report["steps"].as_array().unwrap().iter().zip([50, 100]) {
+            assert_eq!((&step["returning"], &step["resumed"]), (&count.into(), &count.into()));
+            positive(step, &["server_cpu_us_per_return"]);
+            rises(&step["back_ms"]);
+        }
+    }
+}
+
+#[test]
+fn a_crowd_costs_a_bounded_number_of_messages() {
+    let report = report("rooms crowd --staying 20 --comers 1000 --repetitions 1");
+    let of = |field: &str| report[field].as_u64().unwrap();
+    assert!(of("messages_per_member_max") <= of("messages_bound"), "{report}");
+    assert_eq!((of("joins_and_leaves"), of("online_at_end")), (2_000, 20), "{report}");
+}
+
+#[test]
 fn idle_connections_are_players() {
     let report = report("idle --connections 200 --repetitions 1");
     assert_eq!((&report["connected"], &report["players"]), (&200.into(), &200.into()));

@@ -74,6 +74,15 @@ pub(crate) fn serve_under_test(shows: Vec<PathBuf>) -> Result<(), Problem> {
 impl Gateway {
     /// Starts it, and waits until it listens.
     pub(crate) fn start(settings: &GatewaySettings, options: &Options) -> Result<Gateway, Problem> {
+        Gateway::start_with(settings, options, &[])
+    }
+
+    /// The same with more variables, which precede those that measurements usually need.
+    pub(crate) fn start_with(
+        settings: &GatewaySettings,
+        options: &Options,
+        more: &[(&str, String)],
+    ) -> Result<Gateway, Problem> {
         let mut command = match &options.gateway {
             Some(path) => {
                 let mut command = Command::new(path);
@@ -92,6 +101,7 @@ impl Gateway {
             command.arg("--show").arg(path);
         }
         command.envs(environment(settings, options));
+        command.envs(more.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = pinned::spawn(&mut command, &options.server_core, options.client_core)?;
         let Some(log) = child.stderr.take() else { unreachable!("it was asked for") };
@@ -151,6 +161,14 @@ impl Gateway {
         let prefix = format!("{name}{{");
         let lines = text.lines().filter(|line| line.starts_with(&prefix));
         Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<T>().ok()).sum())
+    }
+
+    /// The same of one lane.
+    pub(crate) fn lane_metric(&mut self, name: &str, lane: &str) -> Result<u64, Problem> {
+        let text = self.operator.ask_text("GET", "/metrics", "")?;
+        let (prefix, label) = (format!("{name}{{"), format!("lane=\"{lane}\""));
+        let lines = text.lines().filter(|it| it.starts_with(&prefix) && it.contains(&label));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
     }
 
     /// Gives the show a command.

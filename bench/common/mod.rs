@@ -23,4 +23,5 @@ pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod show;
+pub(crate) mod sockets;
 pub(crate) mod stats;

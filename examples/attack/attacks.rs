@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::chosen::{compression_bomb, ending, hash_collisions, token_replay};
 use crate::gateway::{Gateway, now, request};
 use crate::pause;
 
@@ -34,7 +35,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "ping-flood", settings: &[], run: ping_flood },
     Attack { name: "message-flood", settings: &[], run: message_flood },
     Attack { name: "fragment-flood", settings: &[], run: fragment_flood },
+    Attack { name: "compression-bomb", settings: &[], run: compression_bomb },
     Attack { name: "unmasked", settings: &[], run: unmasked },
+    Attack { name: "token-replay", settings: &[], run: token_replay },
+    Attack { name: "hash-collisions", settings: &[], run: hash_collisions },
     Attack {
         name: "never-reads",
         settings: &[
@@ -177,14 +181,10 @@ fn unmasked(gateway: &Gateway) -> String {
     for user in 1..=2_000 {
         let mut stream = gateway.enter(1, user).unwrap();
         stream.write_all(&[0x82, 0x05, b'h', b'e', b'l', b'l', b'o']).unwrap();
-        let mut all = Vec::new();
-        // What it says last is a close frame, behind what it had said before.
-        let _ = stream.read_to_end(&mut all);
-        let code = all.windows(4).find(|it| it[0] == 0x88 && it[2] == 0x03);
-        let code = code.map_or(0, |it| u16::from_be_bytes([it[2], it[3]]));
-        *seen.entry(code).or_insert(0) += 1;
+        *seen.entry(ending(&mut stream)).or_insert(0) += 1;
     }
-    let seen: Vec<_> = seen.iter().map(|(code, count)| format!("{count} × {code}")).collect();
+    let seen: Vec<_> =
+        seen.iter().map(|(code, count): (&String, &u32)| format!("{count} × {code}")).collect();
     seen.join(", ")
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Socket, Type};
 use tidegate::auth::token::{NewToken, mint};
@@ -18,6 +18,8 @@ use crate::pause;
 /// The hidden argument.
 pub(crate) const SUBCOMMAND: &str = "gateway-under-attack";
 const SECRET: &str = "the attackers' own secret, known to all";
+/// Tokens are older than whatever is revoked now.
+const TOKEN_AGE_S: i64 = 60;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Clock ticks of /proc, the same on every Linux that is in use.
 const TICKS_PER_SECOND: u64 = 100;
@@ -95,15 +97,26 @@ impl Gateway {
 
     /// One that has been upgraded, and is a user's in room 1.
     pub(crate) fn enter(&self, last: u8, user: u64) -> Option<TcpStream> {
-        self.upgrade(last, &request(user, ""))
+        self.enter_with(last, user, "")
+    }
+
+    /// The same with more headers.
+    pub(crate) fn enter_with(&self, last: u8, user: u64, headers: &str) -> Option<TcpStream> {
+        self.upgrade(last, &request(user, headers))
     }
 
     fn upgrade(&self, last: u8, request: &str) -> Option<TcpStream> {
         let mut stream = self.connect(last)?;
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = [0; 4_096];
-        let count = stream.read(&mut answer).ok()?;
-        answer[..count].starts_with(b"HTTP/1.1 101 ").then_some(stream)
+        loop {
+            let count = stream.peek(&mut answer).ok().filter(|count| *count > 0)?;
+            // What comes behind the head is left to whoever reads next.
+            if let Some(end) = answer[..count].windows(4).position(|it| it == b"\r\n\r\n") {
+                stream.read_exact(&mut answer[..end + 4]).ok()?;
+                return answer.starts_with(b"HTTP/1.1 101 ").then_some(stream);
+            }
+        }
     }
 
     /// The service says something in the attackers' room.
@@ -111,16 +124,34 @@ impl Gateway {
         let message = format!("\"{}\"", "eHh4".repeat(bytes / 3));
         let messages = vec![message; messages as usize].join(",");
         let body = format!("{{\"lane\":\"high\",\"messages\":[{messages}]}}");
-        let mut stream = TcpStream::connect(self.operator).unwrap();
-        let head = format!(
-            "POST /v1/rooms/1/publish HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+        self.operate("/v1/rooms/1/publish", &body);
+    }
+
+    /// The operator posts something.
+    pub(crate) fn operate(&self, path: &str, body: &str) {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
+        self.ask(&request);
+    }
+
+    /// The values of a metric, by shard.
+    pub(crate) fn metric(&self, begin: &str) -> Vec<String> {
+        let text =
+            self.ask("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let lines = text.lines().filter(|line| line.starts_with(begin));
+        lines.filter_map(|line| Some(line.rsplit_once(' ')?.1.to_owned())).collect()
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.operator).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
     }
 
     pub(crate) fn readings(&self) -> Readings {
@@ -207,7 +238,7 @@ impl Witness {
 
 /// An upgrade request into room 1 (0: without a token), with more headers.
 pub(crate) fn request(user: u64, headers: &str) -> String {
-    let issued_unix_s = 4_000_000_000 - 86_400;
+    let issued_unix_s = unix_s() - TOKEN_AGE_S;
     let new = NewToken { user: UserId(user), issued_unix_s, lifetime_s: 86_400, audience: None };
     let query = match user {
         0 => String::new(),
@@ -217,6 +248,12 @@ pub(crate) fn request(user: u64, headers: &str) -> String {
         "GET /ws{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
     )
+}
+
+#[expect(clippy::disallowed_methods, reason = "tokens are dated by the wall clock")]
+fn unix_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this program's clock")]

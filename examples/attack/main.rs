@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for the command line")]
 
 mod attacks;
+mod chosen;
 mod gateway;
 
 use std::time::Duration;

@@ -8,5 +8,6 @@ pub mod bans;
 pub mod claims;
 pub mod keys;
 pub mod revocation;
+mod signatures;
 pub mod ticket;
 pub mod token;

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 pub use crate::auth::claims::{Claims, Permission};
 use crate::auth::keys::{KeySet, assert_secret};
+use crate::auth::signatures;
 use crate::base::ids::UserId;
 use crate::base::limits::{TOKEN_BYTES_MAX, TOKEN_ID_BYTES_MAX, TOKEN_LIFETIME_MAX_DEFAULT_S};
 
@@ -201,6 +202,7 @@ impl TokenVerifier {
     /// A verifier for tokens signed with any of `keys`.
     #[must_use]
     pub fn with_keys(keys: Arc<KeySet>, policy: TokenPolicy) -> TokenVerifier {
+        signatures::install();
         let validations = ALGORITHMS.map(|algorithm| validation(algorithm, &policy));
         TokenVerifier { keys, policy, validations }
     }
@@ -341,6 +343,7 @@ pub fn mint(secret: &[u8], new: NewToken<'_>) -> String {
 /// As [`mint`].
 #[must_use]
 pub fn mint_with(secret: &[u8], new: NewToken<'_>, more: &MoreClaims<'_>) -> String {
+    signatures::install();
     assert_secret(secret);
     assert!(new.user.0 != 0, "user 0 is nobody");
     let payload = NewPayload {
