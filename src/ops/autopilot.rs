@@ -236,6 +236,8 @@ mod tests {
             settlement: None,
             is_paid_out: false,
             notices: Vec::new(),
+            rains: Vec::new(),
+            rain_fund: Cents(0),
         }
     }
 

@@ -215,7 +215,7 @@ fn operate(
     gateway: &Gateway,
     shows: &[ShowFile],
 ) -> Result<Operations, ServeError> {
-    for ShowFile { definition, pace } in shows {
+    for ShowFile { definition, pace, .. } in shows {
         let show = definition.id;
         gateway
             .call(OperatorRequest::Announce(Arc::new(definition.clone())))
@@ -253,7 +253,7 @@ fn operate(
         }
     };
     let paced = |show: &ShowFile| {
-        let ShowFile { definition, pace } = show;
+        let ShowFile { definition, pace, .. } = show;
         pace.map(|pace| (definition.id, pace, definition.starts_at_unix_ms))
     };
     let paced: Vec<_> = shows.iter().filter_map(paced).collect();

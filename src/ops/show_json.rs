@@ -10,6 +10,7 @@ use crate::base::time::DisplayClock;
 use crate::quiz::director::{LiveFigures, Notice, RejudgePreview};
 use crate::quiz::event::Settlement;
 use crate::quiz::phase::Phase;
+use crate::quiz::rain::{RainPhase, RainStatus};
 use crate::quiz::report::QuestionCounts;
 use crate::shard::operator::{OpenedQuestion, ShowStatus};
 
@@ -47,6 +48,8 @@ pub fn summary(status: &ShowStatus) -> Value {
 /// | `settlement` | null, or how the prize was split: see the function `settlement` |
 /// | `is_paid_out` | every shard has paid its winners |
 /// | `allowed` | the commands that are possible now, as they are written in a path |
+/// | `rain_fund_cents` | money for red-packet rains that is not planned |
+/// | `rains` | in the order in which they were planned: see the function `rain` |
 /// | `notices` | `{kind, text}`, oldest first: what the operator should know |
 #[must_use]
 pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
@@ -59,6 +62,8 @@ pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
         "settlement": status.settlement.as_ref().map(settlement),
         "is_paid_out": status.is_paid_out,
         "allowed": status.allowed.iter().map(|kind| kind.word()).collect::<Vec<_>>(),
+        "rain_fund_cents": status.rain_fund.0,
+        "rains": status.rains.iter().map(rain).collect::<Vec<_>>(),
         "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
     });
     if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {
@@ -93,6 +98,29 @@ fn question(question: &OpenedQuestion, clock: DisplayClock) -> Value {
         "is_voided": question.is_voided,
         "in_play": question.counts.map(|_| question.in_play),
         "counts": question.counts.as_ref().map(counts),
+    })
+}
+
+/// A red-packet rain: `rain`, `phase` (`planned`, `falling`, `closing`, `ended`), `pool_cents`,
+/// `packets`, `win_per_10000`, `taps_max`, `show_packets_max` (0: no limit), `duration_ms`, `granted`
+/// (numbers that shards may hand out), and once it has ended `grabbed` (packets), `paid_cents` and
+/// `returned_cents`, which are the pool together.
+fn rain(rain: &RainStatus) -> Value {
+    let ended = (rain.phase == RainPhase::Ended).then_some(rain);
+    let settings = &rain.settings;
+    json!({
+        "rain": rain.rain.0,
+        "phase": rain.phase.to_string(),
+        "pool_cents": settings.pool.0,
+        "packets": settings.packets,
+        "win_per_10000": settings.win_per_10000,
+        "taps_max": settings.taps_max,
+        "show_packets_max": settings.show_packets_max,
+        "duration_ms": u64::try_from(settings.duration.as_millis()).unwrap_or(u64::MAX),
+        "granted": rain.granted,
+        "grabbed": ended.map(|it| it.grabbed),
+        "paid_cents": ended.map(|it| it.paid.0),
+        "returned_cents": ended.map(|it| it.returned.0),
     })
 }
 
@@ -230,6 +258,8 @@ mod tests {
                 game_hash: [0xab; 32],
             }),
             is_paid_out: true,
+            rains: Vec::new(),
+            rain_fund: Cents(5),
             notices: vec![Notice::PaidOut { paid: Cents(996), remainder: Cents(4) }],
         };
         let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });

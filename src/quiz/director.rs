@@ -21,6 +21,7 @@
 mod command;
 mod figures;
 mod question;
+mod rains;
 mod settlement;
 
 use std::fmt;
@@ -37,6 +38,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, Settlement, ShowEvent};
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
+use crate::quiz::rain::RainDesk;
 use crate::quiz::report::{FreezeSummary, PayoutSummary, Tally};
 
 /// What the operator should know.
@@ -116,6 +118,7 @@ pub struct Director {
     frozen: Vec<Option<FreezeSummary>>,
     settlement: Option<Settlement>,
     paid: Vec<Option<PayoutSummary>>,
+    rains: RainDesk,
 }
 
 impl Director {
@@ -164,6 +167,7 @@ impl Director {
             frozen: vec![None; shards],
             settlement: None,
             paid: vec![None; shards],
+            rains: RainDesk::new(shard_count),
         };
         director.emit(now, ShowEvent::Announced(definition));
         director

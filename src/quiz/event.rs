@@ -14,6 +14,7 @@ use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Step;
+use crate::quiz::rain::RainEvent;
 use crate::quiz::report::QuestionCounts;
 use crate::quiz::seal::{KEY_BYTES, SecretKey};
 
@@ -104,6 +105,8 @@ pub enum ShowEvent {
     Cancelled,
     /// The show is over.
     Ended,
+    /// Something about a red-packet rain; moves no phase.
+    Rain(RainEvent),
 }
 
 /// How a question opens.
@@ -156,11 +159,12 @@ pub struct Settlement {
 }
 
 impl ShowEvent {
-    /// How this event moves the phase; nothing for the announcement, which begins it.
+    /// How this event moves the phase; nothing for the announcement, which begins it, and for rains,
+    /// which fall in almost any.
     #[must_use]
     pub const fn step(&self) -> Option<Step> {
         Some(match self {
-            ShowEvent::Announced(_) => return None,
+            ShowEvent::Announced(_) | ShowEvent::Rain(_) => return None,
             ShowEvent::LobbyOpened => Step::OpenLobby,
             ShowEvent::QuestionOpened(_) => Step::OpenQuestion,
             ShowEvent::QuestionExtended { .. } => Step::ExtendQuestion,

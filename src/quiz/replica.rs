@@ -16,6 +16,7 @@
 
 mod answer;
 mod apply;
+mod rains;
 mod roster;
 pub mod snapshot;
 mod work;
@@ -36,6 +37,7 @@ use crate::quiz::event::{Reveal, Settlement};
 use crate::quiz::judge::Eligibility;
 use crate::quiz::phase::Phase;
 use crate::quiz::player::{Mark, Player};
+use crate::quiz::rain::RainTaps;
 use crate::quiz::report::{QuestionCounts, Tally};
 use crate::quiz::seal::Sealer;
 use crate::quiz::users::{UserPlace, Users};
@@ -92,6 +94,7 @@ pub struct ShowReplica {
     /// Who joined the open question after the `answer_by` that is known, and when: an extension
     /// may let them in.
     late_joins: Vec<(UserPlace, Time)>,
+    rains: RainTaps,
 }
 
 impl ShowReplica {
@@ -114,6 +117,7 @@ impl ShowReplica {
             settlement: None,
             reveal: None,
             late_joins: Vec::new(),
+            rains: RainTaps::default(),
         }
     }
 

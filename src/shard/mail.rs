@@ -13,6 +13,7 @@ use crate::base::time::Time;
 use crate::room::home::Backlog;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
 pub use crate::shard::chat::ChatMail;
+use crate::shard::money_mail::MoneyMail;
 use crate::shard::quiz_mail::QuizMail;
 
 /// Everything that one shard posts to another in one turn.
@@ -117,6 +118,8 @@ pub enum Mail {
     Chat(ChatMail),
     /// What only the quiz understands.
     Quiz(QuizMail),
+    /// What is about money.
+    Money(MoneyMail),
 }
 
 /// A home's answer to a shard that wants a room.

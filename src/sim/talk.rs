@@ -371,7 +371,16 @@ impl World {
             Some(Payload::ChatPublished(published)) => {
                 self.chat_acknowledged(link, asked.map(|it| it.0), published.stamp);
             }
-            Some(Payload::Published(_) | Payload::Liked(_)) | None => {}
+            Some(
+                Payload::Published(_)
+                | Payload::Liked(_)
+                | Payload::Grabbed(_)
+                | Payload::Withdrawal(_)
+                | Payload::Given(_)
+                | Payload::Redeemed(_)
+                | Payload::Purse(_),
+            )
+            | None => {}
             Some(Payload::AnswerReceived(received)) => {
                 let Some(answer) = answer_of(sequence) else { return };
                 self.reply_came(link, answer, Reply::Acknowledged);
@@ -476,7 +485,9 @@ impl World {
                 | Payload::RoomClosed(_)
                 | Payload::ShowState(_)
                 | Payload::Settled(_)
-                | Payload::QuestionExtended(_),
+                | Payload::QuestionExtended(_)
+                | Payload::Rain(_)
+                | Payload::GiftShown(_),
             )
             | None => {}
         }

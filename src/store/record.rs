@@ -5,6 +5,7 @@
 
 mod decode;
 mod encode;
+mod money;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,8 @@ pub fn key(record: &Record, placement: &Placement) -> Key {
         | Record::Joined { user, .. }
         | Record::Absent { user, .. }
         | Record::TicketIssued { user, .. }
-        | Record::CardGranted { user } => Key::Bucket(placement.bucket(*user)),
+        | Record::CardGranted { user }
+        | Record::Money { user, .. } => Key::Bucket(placement.bucket(*user)),
         Record::Event(event) => Key::Show(event.show),
         Record::Drained { show, .. } | Record::Reported { show, .. } => Key::Show(*show),
     }

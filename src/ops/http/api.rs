@@ -20,7 +20,7 @@ use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
 use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::listener::Peer;
 use crate::ops::http::port::{OperatorRefusal, OperatorReply, OperatorRequest};
-use crate::ops::http::{OperatorView, ReadyState, moderation, rooms, tokens};
+use crate::ops::http::{OperatorView, ReadyState, moderation, rains, rooms, tokens};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
 use crate::quiz::director::{Command, CommandKind};
@@ -43,6 +43,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/users/{id}/revoke", post(tokens::revoke_user))
         .route("/v1/tokens/{id}/revoke", post(tokens::revoke_token))
         .merge(moderation::routes())
+        .merge(rains::routes())
         .route("/v1/rooms/{id}/publish", post(rooms::publish).layer(rooms::body_limit()))
         .route("/v1/rooms/{id}/close", post(rooms::close))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));

@@ -12,6 +12,7 @@ mod api;
 mod listener;
 mod moderation;
 mod port;
+mod rains;
 mod rooms;
 mod tokens;
 

@@ -7,6 +7,8 @@ use tokio::sync::oneshot;
 use crate::auth::revocation::Revocation;
 use crate::base::ids::{RoomId, ShowId, UserId};
 use crate::quiz::director::Command;
+use crate::quiz::rain::RainCommand;
+use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::Mute;
 
@@ -39,6 +41,22 @@ pub enum OperatorRequest {
     GrantCard {
         /// Whom.
         user: UserId,
+    },
+    /// Order something about a show's red-packet rains: answered by the show.
+    Rain {
+        /// Which show.
+        show: ShowId,
+        /// What.
+        command: RainCommand,
+    },
+    /// A withdrawal was paid, or comes back: answered by an object that says so.
+    CloseWithdrawal {
+        /// Whose.
+        user: UserId,
+        /// Which one.
+        key: MoneyKey,
+        /// It was paid.
+        is_paid: bool,
     },
     /// Say something in a room, in the service's name: answered by an object with the place of
     /// each message in the room.

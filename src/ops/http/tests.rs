@@ -34,6 +34,12 @@ impl OperatorPort for Echo {
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
             OperatorRequest::CloseRoom { room } => Ok(json!({ "room": room.0, "closed": true })),
+            OperatorRequest::Rain { show, command } => {
+                Ok(json!({ "id": show.0, "rain": format!("{command:?}") }))
+            }
+            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
+                Ok(json!({ "user": user.0, "key": key.as_str(), "is_paid": is_paid }))
+            }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::Publish(ServiceMessages { room, lane, messages, .. }) => Ok(
                 json!({ "room": room.0, "lane": format!("{lane:?}"), "messages": messages.len() }),

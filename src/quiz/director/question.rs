@@ -131,6 +131,10 @@ impl Director {
     /// When [`Director::due`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
+        self.question_deadline().into_iter().chain(self.rains.deadline()).min()
+    }
+
+    fn question_deadline(&self) -> Option<Time> {
         let state = self.question.as_ref().filter(|_| self.phase == Phase::Open)?;
         Some(match state.coverage {
             Coverage::Awaited => state.show_by,
@@ -140,7 +144,8 @@ impl Director {
 
     /// Does what is due by `now`; earlier calls do nothing.
     pub fn due(&mut self, now: Time) {
-        while self.deadline().is_some_and(|deadline| deadline <= now) {
+        self.close_due_rains(now);
+        while self.question_deadline().is_some_and(|deadline| deadline <= now) {
             let state = self.question.as_ref().expect("a deadline has a question");
             match state.coverage {
                 Coverage::Awaited => self.extend(now),

@@ -37,6 +37,10 @@ impl Directed {
         self.director.deadline()
     }
 
+    pub(super) fn director_mut(&mut self) -> &mut Director {
+        &mut self.director
+    }
+
     fn note(&mut self, event: &NumberedEvent) {
         match &event.event {
             ShowEvent::QuestionOpened(opening) => self.questions.push(OpenedQuestion {
@@ -80,7 +84,8 @@ impl Directed {
             | ShowEvent::Settling
             | ShowEvent::Settled(_)
             | ShowEvent::Cancelled
-            | ShowEvent::Ended => {}
+            | ShowEvent::Ended
+            | ShowEvent::Rain(_) => {}
         }
     }
 
@@ -97,6 +102,8 @@ impl Directed {
             settlement: self.director.settlement().copied(),
             is_paid_out: self.is_paid_out,
             notices: self.notices.clone(),
+            rains: self.director.rains(),
+            rain_fund: self.director.rain_fund(),
         }
     }
 }
@@ -125,6 +132,10 @@ impl Shard {
                 Err(error) => Err(error),
             },
             OperatorRequest::Command { show, command } => self.command(show, command),
+            OperatorRequest::Rain { show, command } => self.rain_command(show, command),
+            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
+                self.close_withdrawal(user, &key, is_paid)
+            }
             OperatorRequest::Status { show } => self.status(show),
             OperatorRequest::Shows => {
                 let shows = self.quiz.directors.values().map(Directed::status);
@@ -250,6 +261,7 @@ impl Shard {
                 Report::Closed(summary) => directed.director.closed(now, summary),
                 Report::Frozen(summary) => directed.director.frozen(now, summary),
                 Report::Paid(summary) => directed.director.paid(summary),
+                Report::Rain(summary) => directed.director.rain_reported(now, summary),
             }
             self.post_decided(show);
         }
@@ -276,7 +288,7 @@ impl Shard {
     }
 
     /// What a director decided is journaled and, once durable, posted to every shard.
-    fn post_decided(&mut self, show: ShowId) {
+    pub(super) fn post_decided(&mut self, show: ShowId) {
         let Some(directed) = self.quiz.directors.get_mut(&show) else {
             return;
         };

@@ -8,6 +8,8 @@
 mod directing;
 mod inspecting;
 mod judging;
+mod money;
+mod rain;
 mod status;
 mod telling;
 
@@ -18,13 +20,16 @@ use std::time::Duration;
 
 pub use status::{OpenedQuestion, ShowStatus};
 
-use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
+use crate::base::ids::{
+    ConnId, EventNumber, QuestionIndex, RainIndex, RoomId, ShardId, ShowId, UserId,
+};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
 use crate::shard::quiz_bridge::directing::Directed;
+use crate::shard::quiz_bridge::money::GiftDesk;
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
 
@@ -66,6 +71,9 @@ pub(crate) struct QuizBridge {
     turn: Duration,
     tally_due: Option<Time>,
     has_work: bool,
+    /// When the bucket of taps at each rain that falls is full again.
+    tap_gates: BTreeMap<(ShowId, RainIndex), Time>,
+    gifts: GiftDesk,
 }
 
 impl QuizBridge {
@@ -88,6 +96,8 @@ impl QuizBridge {
             turn: Duration::ZERO,
             tally_due: None,
             has_work: false,
+            tap_gates: BTreeMap::new(),
+            gifts: GiftDesk::default(),
         }
     }
 
@@ -95,7 +105,7 @@ impl QuizBridge {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let directors = self.directors.values().filter_map(Directed::deadline);
         let work = self.has_work.then_some(Time::ZERO);
-        directors.chain(self.tally_due).chain(work).min()
+        directors.chain(self.tally_due).chain(work).chain(self.gifts.deadline()).min()
     }
 
     /// True while the arrival of an answer decides something on this shard.
@@ -111,6 +121,7 @@ impl QuizBridge {
         self.unqueued.remove(&show);
         self.queued.remove(&show);
         self.reserved.remove(&show);
+        self.tap_gates.retain(|(of, _), _| *of != show);
     }
 
     /// The last event of a show that was applied here.
@@ -252,5 +263,6 @@ impl Shard {
         self.direct_due();
         self.work_slice();
         self.post_tallies();
+        self.gifts_due();
     }
 }

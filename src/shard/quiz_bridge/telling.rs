@@ -29,6 +29,9 @@ const RETRY_AFTER_MIN_MS: u64 = 100;
 /// A retry has at least this long before its ticket expires.
 const RETRY_MARGIN: Duration = Duration::from_millis(500);
 
+/// Nothing that a player needs to know.
+pub(super) struct NotTold;
+
 impl Shard {
     /// At the room's home: everybody in the room learns of an event.
     pub(super) fn tell_room(&mut self, event: &NumberedEvent) {
@@ -61,6 +64,10 @@ impl Shard {
                     answer_by_ms: self.clock.unix_ms(*answer_by),
                 })
             }
+            ShowEvent::Rain(event) => match self.rain_notice(show, event) {
+                Ok(notice) => notice,
+                Err(NotTold) => return,
+            },
             ShowEvent::Revealed(reveal) => Notice::Reveal(revealed(&definition, reveal)),
             ShowEvent::QuestionVoided { question } => {
                 Notice::QuestionVoided(proto::QuestionVoided {
@@ -112,6 +119,7 @@ impl Shard {
             return;
         };
         self.tell_open_question(id, show);
+        self.tell_falling_rains(id, show);
         let (since, applied) = (self.now, self.quiz.applied(show));
         let home = self.placement.user_home(user);
         let mail = QuizMail::Joined { show, user, conn: id, since, applied };

@@ -248,7 +248,10 @@ impl World {
                 self.see_applied(host, Some((place, applied.0)));
                 self.model.joined(host, place, user, since, &mut self.races);
             }
-            Record::Absent { .. } | Record::TicketIssued { .. } | Record::Drained { .. } => {}
+            Record::Absent { .. }
+            | Record::TicketIssued { .. }
+            | Record::Drained { .. }
+            | Record::Money { .. } => {}
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user } => self.model.granted(user),
         }
@@ -358,7 +361,7 @@ impl World {
                 let (races, findings) = (&mut self.races, &mut self.findings);
                 self.model.closed(host, place, summary, actual, races, findings);
             }
-            Report::Frozen(_) => {}
+            Report::Frozen(_) | Report::Rain(_) => {}
             Report::Paid(summary) => {
                 self.model.paid(host, place, summary.paid, &mut self.findings);
             }
