@@ -97,6 +97,7 @@ fn show() -> Arc<ShowDefinition> {
             ticket_life: Duration::from_millis(300),
             stream_delay: Duration::ZERO,
             extension_max: Duration::from_secs(2),
+            early_push_max: Duration::from_secs(30),
         },
         questions: (0..2).map(question).collect(),
     })

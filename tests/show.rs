@@ -42,6 +42,7 @@ fn definition(question_count: usize) -> Arc<ShowDefinition> {
             ticket_life: Duration::from_millis(600),
             stream_delay: Duration::ZERO,
             extension_max: Duration::from_secs(2),
+            early_push_max: Duration::from_secs(30),
         },
         questions: (0..question_count).map(question).collect(),
     })

@@ -14,6 +14,9 @@ fn all_promises_hold_over_thirty_seeds_whatever_breaks() {
     for count in [races.resets, races.short_sends, races.pauses, races.repeats, races.replaced] {
         assert!(count > 0, "{races:?}");
     }
+    for count in [races.opened_by_key, races.keys_without_seal, races.pushes_expired] {
+        assert!(count > 0, "{races:?}");
+    }
     for count in [races.chats_acknowledged, races.chats_replaced, races.chats_discarded] {
         assert!(count > 0, "{races:?}");
     }
@@ -63,6 +66,8 @@ mod planted {
             (Bug::AcknowledgeUnqueued, Promise::Offers),
             (Bug::LoseCount, Promise::Sums),
             (Bug::ChatMisstamped, Promise::Chat),
+            (Bug::EarlyPushUnsealed, Promise::Secrecy),
+            (Bug::MissedSealForgotten, Promise::Offers),
         ] {
             let seed = caught(bug, promise);
             println!("{bug:?}: {promise:?} at seed {seed:?}");

@@ -29,11 +29,15 @@ pub enum Bug {
     LoseCount,
     /// A chat is acknowledged with the version of the next message.
     ChatMisstamped,
+    /// A question that is pushed early is not encrypted.
+    EarlyPushUnsealed,
+    /// Whoever did not get the sealed question in time is forgotten when its key comes.
+    MissedSealForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 11] = [
+    pub const ALL: [Bug; 13] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -45,6 +49,8 @@ impl Bug {
         Bug::AcknowledgeUnqueued,
         Bug::LoseCount,
         Bug::ChatMisstamped,
+        Bug::EarlyPushUnsealed,
+        Bug::MissedSealForgotten,
     ];
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
-use crate::base::ids::ShowId;
+use crate::base::ids::{RainIndex, ShowId};
 use crate::base::time::{DisplayClock, Time};
 use crate::ops::show_file::Pace;
 use crate::quiz::director::{Command, CommandKind, Notice};
 use crate::quiz::phase::Phase;
+use crate::quiz::rain::{RainCommand, RainPhase};
 use crate::runtime::clock::Clock;
 use crate::runtime::operator::{CallError, Caller};
 use crate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
@@ -24,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_SOON: Duration = Duration::from_millis(50);
 
 /// What an autopilot knows of a show beside what its director says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Course {
     /// Its pace.
     pub pace: Pace,
@@ -32,6 +33,8 @@ pub struct Course {
     pub starts_at: Time,
     /// Since when the show is in its present phase.
     pub phase_since: Time,
+    /// Behind the reveal of which question each of its rains starts.
+    pub rains: Vec<u16>,
 }
 
 /// What an autopilot does next.
@@ -39,6 +42,8 @@ pub struct Course {
 pub enum Action {
     /// Give this command now.
     Command(Command),
+    /// Let this rain fall now.
+    Rain(RainIndex),
     /// Look again after so long.
     Wait(Duration),
     /// Nothing any more: the show is over.
@@ -48,28 +53,42 @@ pub enum Action {
 /// What is to be done about a show now.
 #[must_use]
 pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
+    let wait_until = |due: Time| Action::Wait(due.since(now).min(LOOK_AGAIN));
     let after = |pause: Duration| {
         let due = course.phase_since + pause;
-        (now < due).then(|| Action::Wait(due.since(now).min(LOOK_AGAIN)))
+        (now < due).then(|| wait_until(due))
+    };
+    // Well within the time for which a question may lie with the clients.
+    let push_ahead = status.early_push_max / 4 * 3;
+    let may_push = status.allowed.contains(&CommandKind::PushEarly);
+    let until_published = |due: Time| {
+        let push_due = due - push_ahead;
+        if !may_push {
+            wait_until(due)
+        } else if now < push_due {
+            wait_until(push_due)
+        } else {
+            Action::Command(Command::PushEarly)
+        }
     };
     match status.live.phase {
         Phase::Announced => Action::Command(Command::OpenLobby),
         Phase::Lobby => {
             let due = (course.phase_since + course.pace.lobby).max(course.starts_at);
-            if now < due {
-                Action::Wait(due.since(now).min(LOOK_AGAIN))
-            } else {
-                Action::Command(Command::Publish)
-            }
+            if now < due { until_published(due) } else { Action::Command(Command::Publish) }
         }
         Phase::Open | Phase::Closing if needs_void(status) => Action::Command(Command::Void),
         Phase::Closed => {
             after(course.pace.reveal_pause).unwrap_or(Action::Command(Command::Reveal))
         }
+        Phase::Revealed if due_rain(status, course).is_some() => {
+            due_rain(status, course).map_or(Action::Wait(LOOK_SOON), Action::Rain)
+        }
         Phase::Revealed | Phase::Voided => {
             let question_left = status.allowed.contains(&CommandKind::Publish);
             let command = if question_left { Command::Publish } else { Command::Settle };
-            after(course.pace.next_pause).unwrap_or(Action::Command(command))
+            let due = course.phase_since + course.pace.next_pause;
+            if now < due { until_published(due) } else { Action::Command(command) }
         }
         Phase::Settled | Phase::Cancelled => Action::Command(Command::End),
         Phase::Open | Phase::Closing | Phase::Rejudging | Phase::Settling => {
@@ -81,6 +100,15 @@ pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
         | Phase::PausedInVoided => Action::Wait(LOOK_AGAIN),
         Phase::Ended => Action::Finished,
     }
+}
+
+/// The first rain that is planned behind this question or an earlier one.
+fn due_rain(status: &ShowStatus, course: &Course) -> Option<RainIndex> {
+    let question = status.live.question?;
+    let planned = status.rains.iter().zip(&course.rains);
+    let mut due =
+        planned.filter(|(rain, after)| rain.phase == RainPhase::Planned && **after <= question.0);
+    due.next().map(|(rain, _)| rain.rain)
 }
 
 /// Whether the present question can never be settled.
@@ -124,12 +152,12 @@ impl Autopilot {
     pub fn start(
         caller: Caller,
         clock: Clock,
-        shows: impl IntoIterator<Item = (ShowId, Pace, i64)>,
+        shows: impl IntoIterator<Item = (ShowId, Pace, i64, Vec<u16>)>,
     ) -> std::io::Result<Autopilot> {
         let now = clock.now();
-        let flight = |(show, pace, starts_at)| {
+        let flight = |(show, pace, starts_at, rains)| {
             let starts_at = start_time(starts_at, clock.display());
-            let course = Course { pace, starts_at, phase_since: now };
+            let course = Course { pace, starts_at, phase_since: now, rains };
             Flight { show, course, phase: Phase::Announced, due: now }
         };
         let flights = shows.into_iter().map(flight).collect();
@@ -183,18 +211,28 @@ impl Flight {
             Action::Wait(wait) => self.due = now + wait,
             Action::Command(command) => {
                 self.due = now + LOOK_SOON;
-                match caller.call(OperatorRequest::Command { show, command }) {
-                    Ok(_) => tracing::info!(%show, ?command, "autopilot"),
-                    Err(CallError::Refused(error)) => {
-                        tracing::debug!(%show, ?command, %error, "autopilot: not yet");
-                    }
-                    Err(CallError::NoAnswer(shard)) => {
-                        tracing::warn!(%show, ?command, %shard, "autopilot: no answer");
-                    }
-                }
+                order(caller, show, OperatorRequest::Command { show, command });
+            }
+            Action::Rain(rain) => {
+                self.due = now + LOOK_SOON;
+                let command = RainCommand::Start(rain);
+                order(caller, show, OperatorRequest::Rain { show, command });
             }
         }
         true
+    }
+}
+
+fn order(caller: &Caller, show: ShowId, request: OperatorRequest) {
+    let order = format!("{request:?}");
+    match caller.call(request) {
+        Ok(_) => tracing::info!(%show, order, "autopilot"),
+        Err(CallError::Refused(error)) => {
+            tracing::debug!(%show, order, %error, "autopilot: not yet");
+        }
+        Err(CallError::NoAnswer(shard)) => {
+            tracing::warn!(%show, order, %shard, "autopilot: no answer");
+        }
     }
 }
 
@@ -217,6 +255,8 @@ mod tests {
             title: String::new(),
             prize_pool: Cents(0),
             question_count: 2,
+            early_push_max: Duration::from_millis(400),
+            pushed: None,
             live: LiveFigures {
                 phase,
                 question: Some(QuestionIndex(0)),
@@ -244,7 +284,8 @@ mod tests {
     /// The phase began at 10 s; the show is planned for `starts_at`.
     fn course(starts_at_ms: u64) -> Course {
         let starts_at = Time::from_millis(starts_at_ms);
-        Course { pace: PACE, starts_at, phase_since: Time::from_millis(10_000) }
+        let phase_since = Time::from_millis(10_000);
+        Course { pace: PACE, starts_at, phase_since, rains: vec![0] }
     }
 
     #[test]

@@ -159,11 +159,14 @@ fn refusal(error: CallError) -> OperatorRefusal {
         CallError::Refused(OperatorError::Command(error)) => match error {
             CommandError::NotNow { .. }
             | CommandError::NoQuestionLeft
+            | CommandError::PushedAlready { .. }
+            | CommandError::NothingPushed
             | CommandError::QuestionsLeft { .. }
             | CommandError::TicketsOut { .. }
             | CommandError::RainsFall
             | CommandError::NotPaidOut => OperatorRefusal::NotNow { reason },
-            CommandError::NotLastRevealed { .. }
+            CommandError::NoEarlyPush
+            | CommandError::NotLastRevealed { .. }
             | CommandError::NoSuchOption { .. }
             | CommandError::SameOption { .. }
             | CommandError::TooManyRejudges { .. } => OperatorRefusal::Invalid { reason },

@@ -231,6 +231,7 @@ const TIMING_KEYS: &[&str] = &[
     "ticket_life_ms",
     "stream_delay_ms",
     "extension_max_ms",
+    "early_push_max_ms",
 ];
 const PACE_KEYS: &[&str] = &["lobby_ms", "reveal_pause_ms", "next_pause_ms"];
 
@@ -245,6 +246,7 @@ fn read_timing(root: &mut Table<'_, '_>, problems: &mut Problems) -> Timing {
         (&mut timing.ticket_life, 0),
         (&mut timing.stream_delay, 0),
         (&mut timing.extension_max, 0),
+        (&mut timing.early_push_max, 0),
     ];
     for (name, (place, least)) in TIMING_KEYS.iter().zip(places) {
         read_duration(&mut table, name, least..=DURATION_MS_MAX, place, problems);

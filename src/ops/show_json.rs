@@ -41,6 +41,8 @@ pub fn summary(status: &ShowStatus) -> Value {
 /// | `prize_pool_cents` | what the winners share |
 /// | `joined` | users who joined, spectators included |
 /// | `in_play` | players left, by all verdicts so far, unrevealed ones included |
+/// | `early_push_max_ms` | how long a question may lie with the clients, sealed; 0: it may not |
+/// | `pushed` | the question that lies there, or null |
 /// | `per_head_cents` | the share of each if the show were settled now |
 /// | `cards_used` | revive cards used in this show |
 /// | `live` | the running figures of `question`: see the function `live` |
@@ -55,6 +57,8 @@ pub fn summary(status: &ShowStatus) -> Value {
 pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
     let mut value = summary(status);
     let more = json!({
+        "early_push_max_ms": u64::try_from(status.early_push_max.as_millis()).unwrap_or(u64::MAX),
+        "pushed": status.pushed.map(|question| question.0),
         "per_head_cents": status.live.per_head.0,
         "cards_used": status.live.cards_used,
         "live": live(&status.live),
@@ -176,6 +180,7 @@ fn notice(notice: &Notice) -> Value {
         Notice::QuestionExtended { .. } => "question_extended",
         Notice::VoidNeeded { .. } => "void_needed",
         Notice::OfferedAfterAll { .. } => "offered_after_all",
+        Notice::PushExpired { .. } => "push_expired",
         Notice::PaidOut { .. } => "paid_out",
     };
     json!({ "kind": kind, "text": notice.to_string() })
@@ -226,6 +231,8 @@ mod tests {
             title: "A show".to_owned(),
             prize_pool: Cents(1_000),
             question_count: 2,
+            early_push_max: std::time::Duration::from_secs(8),
+            pushed: None,
             live: LiveFigures {
                 phase: Phase::PausedInRevealed,
                 question: Some(QuestionIndex(1)),
@@ -263,7 +270,7 @@ mod tests {
             notices: vec![Notice::PaidOut { paid: Cents(996), remainder: Cents(4) }],
         };
         let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });
-        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
+        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
             .assert_eq(&shown.to_string());
     }
 

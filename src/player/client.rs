@@ -296,7 +296,8 @@ impl Client {
         let mut target = "/".to_owned();
         if !Script::joins_by_frames(self.record.user()) {
             let token = (context.token)(self.record.user());
-            target = format!("/ws?token={token}&room={}", context.room);
+            let seals = u8::from(Script::opens_seals(self.record.user()));
+            target = format!("/ws?token={token}&room={}&seals={seals}", context.room);
             if let Some(position) = self.record.position() {
                 let [high, mid, low] = position.seen;
                 let epoch = position.epoch;

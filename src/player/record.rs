@@ -32,6 +32,8 @@ const LANES: [&str; 3] = ["high", "mid", "low"];
 pub struct QuestionSums {
     /// When each player that was shown the question had parsed it first.
     pub shown_at: Vec<Time>,
+    /// Players who had it early and opened it with its key.
+    pub opened_by_key: u64,
     /// Players in the game who sent an answer, in time or too late.
     pub answers_sent: u64,
     /// Of those, the ones that were acknowledged.
@@ -119,6 +121,8 @@ pub struct Record {
     card_used: bool,
     last_revealed: Option<QuestionIndex>,
     current: Option<Current>,
+    /// The question that came early, sealed.
+    sealed_question: Option<Box<proto::SealedQuestion>>,
     /// By question, as long as the player is in the game.
     verdicts: Vec<Verdict>,
     settled: bool,
@@ -147,6 +151,7 @@ impl Record {
             card_used: false,
             last_revealed: None,
             current: None,
+            sealed_question: None,
             verdicts: Vec::new(),
             settled: false,
             epoch: 0,

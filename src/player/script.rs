@@ -213,6 +213,12 @@ impl Script {
         user.0.is_multiple_of(5)
     }
 
+    /// Whether the user opens questions that come early, sealed; the others get them whole.
+    #[must_use]
+    pub fn opens_seals(user: UserId) -> bool {
+        !user.0.is_multiple_of(7)
+    }
+
     /// Whether the user authenticates and joins by frames instead of in the upgrade request.
     #[must_use]
     pub fn joins_by_frames(user: UserId) -> bool {

@@ -72,6 +72,9 @@ pub struct Timing {
     pub stream_delay: Duration,
     /// By how much a question may be extended in all when a shard had it late.
     pub extension_max: Duration,
+    /// How long before it opens the next question may lie with the clients, sealed, at most; zero:
+    /// questions are not pushed early.
+    pub early_push_max: Duration,
 }
 
 impl Default for Timing {
@@ -83,6 +86,7 @@ impl Default for Timing {
             ticket_life: Duration::from_millis(2_000),
             stream_delay: Duration::ZERO,
             extension_max: Duration::from_secs(10),
+            early_push_max: Duration::ZERO,
         }
     }
 }

@@ -11,6 +11,8 @@
 //!   everybody gets more time, again and again up to `extension_max` in all. After that the
 //!   question can only be voided (or the show cancelled): nobody who was offered nothing because
 //!   of us is ever out.
+//! - A question may be pushed early, sealed ([`Command::PushEarly`]): for `early_push_max` at most,
+//!   then it is taken back.
 //! - After `answer_by` + ticket life + stream delay the question closes; when every shard has
 //!   settled all its buckets, it is closed, and only then can it be revealed.
 //!
@@ -19,6 +21,7 @@
 //! Absent: how many are online (rooms know), durability, and who may command.
 
 mod command;
+mod early;
 mod figures;
 mod question;
 mod rains;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 pub use self::command::{Command, CommandError, CommandKind, CommandOutcome, RejudgePreview};
 pub use self::figures::LiveFigures;
 
+use self::early::Pushed;
 use self::question::QuestionState;
 use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId};
 use crate::base::limits::{OPTIONS_MAX, OPTIONS_MIN, PRIZE_POOL_CENTS_MAX, QUESTIONS_MAX};
@@ -66,6 +70,12 @@ pub enum Notice {
         /// Which question.
         question: QuestionIndex,
     },
+    /// The question lay with the clients, sealed, for as long as it may: it was taken back, and the
+    /// next publish sends it whole.
+    PushExpired {
+        /// Which question.
+        question: QuestionIndex,
+    },
     /// Every shard has paid: `paid + remainder = pool`, checked.
     PaidOut {
         /// What all shards paid together.
@@ -90,6 +100,11 @@ impl fmt::Display for Notice {
             Notice::OfferedAfterAll { question } => {
                 write!(formatter, "question {question} was offered everywhere in time after all")
             }
+            Notice::PushExpired { question } => write!(
+                formatter,
+                "question {question} was pushed early and not published in time: it is taken \
+                 back; publish sends it whole, or push it again"
+            ),
             Notice::PaidOut { paid, remainder } => {
                 write!(formatter, "{paid} cents paid, {remainder} to the remainder account")
             }
@@ -106,6 +121,8 @@ pub struct Director {
     last_event: EventNumber,
     events: Vec<NumberedEvent>,
     notices: Vec<Notice>,
+    /// The question that lies with the clients, sealed.
+    pushed: Option<Pushed>,
     /// The question that opened last, voided ones included.
     question: Option<QuestionState>,
     /// Whether each question that has been asked is void.
@@ -159,6 +176,7 @@ impl Director {
             last_event: EventNumber(0),
             events: Vec::new(),
             notices: Vec::new(),
+            pushed: None,
             question: None,
             voided: Vec::new(),
             tickets_until: Time::ZERO,

@@ -38,6 +38,14 @@ pub enum ShowEvent {
     Announced(Arc<ShowDefinition>),
     /// The audience may gather.
     LobbyOpened,
+    /// The next question goes out ahead of its time, sealed: nobody can read it yet.
+    QuestionPushed(QuestionPush),
+    /// The question that lies with the clients will not be opened by its key: the operator changed
+    /// their mind, or it lay there for too long. It may be pushed again, under other keys.
+    QuestionWithdrawn {
+        /// Which question.
+        question: QuestionIndex,
+    },
     /// A question takes answers.
     QuestionOpened(QuestionOpening),
     /// Some shard had the question too late: everybody gets more time.
@@ -109,6 +117,20 @@ pub enum ShowEvent {
     Rain(RainEvent),
 }
 
+/// What is fixed when a question is pushed early: it opens with these keys, or they are never used
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionPush {
+    /// Which question: the next one.
+    pub question: QuestionIndex,
+    /// Will seal the results of this question.
+    pub result_key: SecretKey,
+    /// Seals the question until it opens; independent of the result key.
+    pub question_key: SecretKey,
+    /// See [`crate::quiz::seal::commitment`].
+    pub commitment: [u8; 32],
+}
+
 /// How a question opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionOpening {
@@ -166,6 +188,8 @@ impl ShowEvent {
         Some(match self {
             ShowEvent::Announced(_) | ShowEvent::Rain(_) => return None,
             ShowEvent::LobbyOpened => Step::OpenLobby,
+            ShowEvent::QuestionPushed(_) => Step::PushQuestion,
+            ShowEvent::QuestionWithdrawn { .. } => Step::WithdrawQuestion,
             ShowEvent::QuestionOpened(_) => Step::OpenQuestion,
             ShowEvent::QuestionExtended { .. } => Step::ExtendQuestion,
             ShowEvent::QuestionClosing { .. } => Step::BeginClosing,

@@ -150,6 +150,27 @@ impl Invitations {
         true
     }
 
+    /// Whom a player has named, and whether that was accepted.
+    pub(crate) fn asked_by(&self, invitee: UserId) -> Option<(UserId, bool)> {
+        self.invited.get(&invitee).map(|known| (known.inviter, known.is_accepted))
+    }
+
+    /// Whom a player has invited.
+    pub(crate) fn invitees(&self, inviter: UserId) -> impl Iterator<Item = UserId> {
+        let pairs = (inviter, UserId(0))..=(inviter, UserId(u64::MAX));
+        self.accepted.range(pairs).map(|((_, invitee), ())| *invitee)
+    }
+
+    /// Takes in what [`Invitations::asked_by`] said.
+    pub(crate) fn adopt_asked(&mut self, invitee: UserId, inviter: UserId, is_accepted: bool) {
+        self.invited.insert(invitee, Invited { inviter, is_accepted });
+    }
+
+    /// Takes in one of those that [`Invitations::invitees`] named.
+    pub(crate) fn adopt_accepted(&mut self, inviter: UserId, invitee: UserId) {
+        self.accepted.insert((inviter, invitee), ());
+    }
+
     /// Who invited a player, once that is accepted.
     pub(crate) fn inviter(&self, invitee: UserId) -> Option<UserId> {
         self.invited.get(&invitee).filter(|known| known.is_accepted).map(|known| known.inviter)
@@ -157,8 +178,7 @@ impl Invitations {
 
     /// How many a player has invited.
     pub(crate) fn accepted_by(&self, inviter: UserId) -> usize {
-        let pairs = (inviter, UserId(0))..=(inviter, UserId(u64::MAX));
-        self.accepted.range(pairs).count()
+        self.invitees(inviter).count()
     }
 }
 
@@ -192,7 +212,8 @@ mod tests {
         let mut sides: Vec<Invitations> = (0..5).map(|_| Invitations::default()).collect();
         // From whom to whom, and what: nothing for a question.
         let mut mail: VecDeque<(usize, usize, Option<bool>)> = VecDeque::new();
-        let deliver = |sides: &mut Vec<Invitations>, mail: &mut VecDeque<_>| {
+        let deliver = |sides: &mut Vec<Invitations>,
+                       mail: &mut VecDeque<(usize, usize, Option<bool>)>| {
             let Some((from, to, what)) = mail.pop_front() else { return };
             match what {
                 None => {

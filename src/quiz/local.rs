@@ -20,9 +20,10 @@ use crate::quiz::money::Cents;
 use crate::quiz::phase::{Phase, Step};
 use crate::quiz::replica::snapshot::PlayerSnapshot;
 use crate::quiz::replica::{
-    AnswerInput, AnswerOutcome, Applied, ApplyError, ShardFull, ShowReplica, SliceProgress,
-    TicketStamp, Unsealed,
+    AnswerInput, AnswerOutcome, Applied, ApplyError, NoSuchStep, ShardFull, ShowReplica,
+    SliceProgress, TicketStamp, Unsealed, WorkStep,
 };
+use crate::quiz::report::Report;
 use crate::quiz::users::Users;
 
 /// Why a card could not be granted.
@@ -278,10 +279,79 @@ impl LocalQuiz {
         let Ok(place) = self.place(show) else { return };
         assert_eq!(self.shows[place].phase(), Phase::Ended, "only an ended show is forgotten");
         self.shows.remove(place);
+        self.note_ended(show);
+    }
+
+    fn note_ended(&mut self, show: ShowId) {
         if self.ended.len() == ENDED_SHOWS_MAX {
             self.ended.pop_front();
         }
         self.ended.push_back(show);
+    }
+
+    /// A user was given a card, in re-execution: whether it could be is decided already.
+    ///
+    /// # Errors
+    /// If this shard keeps as many users as it can.
+    pub fn redo_grant(&mut self, user: UserId) -> Result<(), ShardFull> {
+        let place = self.users.enter(user).ok_or(ShardFull)?;
+        let entry = self.users.entry_mut(place);
+        entry.cards = entry.cards.saturating_add(1);
+        Ok(())
+    }
+
+    /// See [`ShowReplica::redo_step`].
+    ///
+    /// # Errors
+    /// If there is no such work.
+    pub fn redo_step(&mut self, show: ShowId, step: WorkStep) -> Result<(), NoSuchStep> {
+        let place = self.place(show).map_err(|_| NoSuchStep(step))?;
+        self.shows[place].redo_step(step, &mut self.users)
+    }
+
+    /// See [`ShowReplica::redo_report`].
+    pub fn redo_report(&mut self, show: ShowId) -> Option<Report> {
+        let place = self.place(show).ok()?;
+        self.shows[place].redo_report(&mut self.users)
+    }
+
+    /// Makes a show known that has a history, without its players.
+    ///
+    /// # Errors
+    /// If the history has gaps or is impossible.
+    ///
+    /// # Panics
+    /// If it does not begin with the announcement, or the show is known.
+    pub fn restore_show(&mut self, history: &[NumberedEvent]) -> Result<(), ApplyError> {
+        let replica = ShowReplica::restored(history, &mut self.users)?;
+        let at = self.place(replica.definition().id).expect_err("the show is not known");
+        self.shows.insert(at, replica);
+        Ok(())
+    }
+
+    /// Remembers that a show has ended.
+    pub fn restore_ended(&mut self, show: ShowId) {
+        self.note_ended(show);
+    }
+
+    /// Shows that are remembered to have ended, oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = ShowId> {
+        self.ended.iter().copied()
+    }
+
+    /// The process has ended: nobody has a session any more.
+    pub fn end_sessions(&mut self, at: Time) {
+        for show in &mut self.shows {
+            show.end_sessions(at, &mut self.users);
+        }
+    }
+
+    pub(crate) fn users_mut(&mut self) -> &mut Users {
+        &mut self.users
+    }
+
+    pub(crate) fn show_mut(&mut self, show: ShowId) -> Option<&mut ShowReplica> {
+        self.place(show).ok().map(|place| &mut self.shows[place])
     }
 
     #[cfg(test)]

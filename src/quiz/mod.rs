@@ -21,6 +21,7 @@
 pub mod definition;
 pub mod director;
 pub mod event;
+pub mod image;
 pub mod invitation;
 pub mod judge;
 pub mod local;

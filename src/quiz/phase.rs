@@ -47,6 +47,10 @@ pub enum Phase {
 pub enum Step {
     /// The lobby opens.
     OpenLobby,
+    /// The next question goes out early, sealed.
+    PushQuestion,
+    /// The question that went out early is taken back.
+    WithdrawQuestion,
     /// The next question is published.
     OpenQuestion,
     /// The open question gets more time.
@@ -127,6 +131,18 @@ impl Phase {
             (Step::Pause, Phase::Revealed) => Phase::PausedInRevealed,
             (Step::BeginSettling, Phase::Revealed | Phase::Voided) => Phase::Settling,
             (Step::FinishSettling, Phase::Settling) => Phase::Settled,
+            // Where a question can lie with the clients: it lies there whatever the phase.
+            (Step::PushQuestion, Phase::Lobby | Phase::Revealed | Phase::Voided) => self,
+            (
+                Step::WithdrawQuestion,
+                Phase::Lobby
+                | Phase::Revealed
+                | Phase::Rejudging
+                | Phase::Voided
+                | Phase::PausedInLobby
+                | Phase::PausedInRevealed
+                | Phase::PausedInVoided,
+            ) => self,
             (Step::Cancel, phase) if phase.before_settled() => Phase::Cancelled,
             (Step::End, Phase::Settled | Phase::Cancelled) => Phase::Ended,
             _ => return None,
@@ -161,8 +177,10 @@ impl Phase {
 
 impl Step {
     /// All steps, in the order of a show.
-    pub const ALL: [Step; 15] = [
+    pub const ALL: [Step; 17] = [
         Step::OpenLobby,
+        Step::PushQuestion,
+        Step::WithdrawQuestion,
         Step::OpenQuestion,
         Step::ExtendQuestion,
         Step::BeginClosing,

@@ -6,6 +6,8 @@
 //! all the undo information there is, and it suffices because only the current question can be
 //! undone.
 
+mod stored;
+
 use crate::base::ids::{OptionIndex, QuestionIndex, ShardId};
 use crate::base::time::Time;
 use crate::quiz::users::{Slot, UserEntry};
@@ -243,6 +245,11 @@ impl Player {
             self.offered_at = offered_at;
             self.offered_shard = shard.0;
         }
+    }
+
+    /// What was offered is to be offered again.
+    pub(crate) fn withdraw_offer(&mut self) {
+        self.set(FLAG_OFFERED, false);
     }
 
     pub(crate) fn begin_session(&mut self, shard: ShardId, since: Time) {

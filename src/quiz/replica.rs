@@ -17,6 +17,7 @@
 mod answer;
 mod apply;
 mod rains;
+mod restore;
 mod roster;
 pub mod snapshot;
 mod work;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp, Unsealed};
 pub use self::apply::{Applied, ApplyError};
-pub use self::work::{PlayerResult, SliceProgress};
+pub use self::work::{NoSuchStep, PlayerResult, SliceProgress, WorkStep};
 
 use self::roster::Roster;
 use self::work::Work;
@@ -33,13 +34,13 @@ use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
 use crate::quiz::definition::{ReviveCoverage, ShowDefinition};
-use crate::quiz::event::{Reveal, Settlement};
+use crate::quiz::event::{QuestionPush, Reveal, Settlement};
 use crate::quiz::judge::Eligibility;
 use crate::quiz::phase::Phase;
 use crate::quiz::player::{Mark, Player};
 use crate::quiz::rain::RainTaps;
 use crate::quiz::report::{QuestionCounts, Tally};
-use crate::quiz::seal::Sealer;
+use crate::quiz::seal::{QuestionContent, SealedPlace, Sealer};
 use crate::quiz::users::{UserPlace, Users};
 
 /// The question that opened last, as a shard shows it to those who join.
@@ -57,6 +58,37 @@ pub struct OpenQuestion {
     pub commitment: [u8; 32],
     /// Whether this is the show's last question, where no card helps.
     pub last: bool,
+    /// Whether it lay with the clients before, sealed, and a key opens it there.
+    pub by_key: bool,
+}
+
+/// The question that lies with the clients, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Which question: the next one.
+    pub question: QuestionIndex,
+    /// See [`crate::quiz::seal::commitment`].
+    pub commitment: [u8; 32],
+    /// What the clients have: the same bytes for everybody.
+    pub sealed: Box<[u8]>,
+}
+
+impl Pushed {
+    fn new(definition: &ShowDefinition, push: &QuestionPush) -> Pushed {
+        let asked = &definition.questions[push.question.index()];
+        let place = SealedPlace {
+            show: definition.id,
+            question: push.question,
+            commitment: push.commitment,
+        };
+        let content = QuestionContent {
+            text: asked.text.clone(),
+            options: asked.options.clone(),
+            last: push.question.index() + 1 == definition.questions.len(),
+        };
+        let sealed = content.seal(&push.question_key, &place).into_boxed_slice();
+        Pushed { question: push.question, commitment: push.commitment, sealed }
+    }
 }
 
 /// The current question inside.
@@ -78,6 +110,8 @@ pub struct ShowReplica {
     phase: Phase,
     last_event: EventNumber,
     current: Option<Current>,
+    /// The question that lies with the clients, sealed.
+    pushed: Option<Pushed>,
     /// Whether each question that has been asked is void.
     voided: Vec<bool>,
     /// How many questions each shard has drained, voided ones included.
@@ -108,6 +142,7 @@ impl ShowReplica {
             phase: Phase::Announced,
             last_event: announced,
             current: None,
+            pushed: None,
             voided: Vec::new(),
             drained: vec![0; shard_count],
             roster: Roster::new(users.buckets().len()),
@@ -153,6 +188,12 @@ impl ShowReplica {
     #[must_use]
     pub fn current_question(&self) -> Option<&OpenQuestion> {
         self.current.as_ref().map(|current| &current.shown)
+    }
+
+    /// The question that lies with the clients, sealed.
+    #[must_use]
+    pub fn pushed(&self) -> Option<&Pushed> {
+        self.pushed.as_ref()
     }
 
     /// How the prize was split, once it is.

@@ -113,17 +113,28 @@ impl<T> Requests<T> {
         true
     }
 
+    /// A user's requests in the order in which they came, and whether each is open.
+    pub(crate) fn of(&self, user: UserId) -> Vec<(&MoneyKey, &T, bool)> {
+        let mut found: Vec<_> = self.entries_of(user).collect();
+        found.sort_unstable_by_key(|(_, entry)| entry.number);
+        found.into_iter().map(|(key, entry)| (key, &entry.request, entry.is_open)).collect()
+    }
+
     /// The requests that are not done, by user and key.
     pub(crate) fn open_ones(&self) -> impl Iterator<Item = (UserId, &MoneyKey, &T)> {
         let open = self.entries.iter().filter(|(_, entry)| entry.is_open);
         open.map(|((user, key), entry)| (*user, key, &entry.request))
     }
 
-    fn count_and_oldest_closed(&self, user: UserId) -> (usize, Option<MoneyKey>) {
+    fn entries_of(&self, user: UserId) -> impl Iterator<Item = (&MoneyKey, &Entry<T>)> {
         let first = (user, MoneyKey("".into()));
-        let of_user = self.entries.range(first..).take_while(|((of, _), _)| *of == user);
+        let from_user = self.entries.range(first..);
+        from_user.take_while(move |((of, _), _)| *of == user).map(|((_, key), entry)| (key, entry))
+    }
+
+    fn count_and_oldest_closed(&self, user: UserId) -> (usize, Option<MoneyKey>) {
         let (mut count, mut oldest) = (0, None);
-        for ((_, key), entry) in of_user {
+        for (key, entry) in self.entries_of(user) {
             count += 1;
             let is_older = oldest.as_ref().is_none_or(|(number, _)| entry.number < *number);
             if !entry.is_open && is_older {

@@ -10,12 +10,17 @@
 //!   again is the same bytes.
 //! - **Additional data**: show, 8 bytes ‖ question, 2 bytes ‖ user, 8 bytes, big-endian.
 //! - **Plaintext**: a [`VerdictRecord`], always 16 bytes, whatever it says.
+//! - **A question** that is pushed early is sealed with a key of its own: [`QuestionContent`].
 //! - **Commitment**: SHA-256(result key ‖ correct option, 1 byte ‖ show, 8 bytes ‖ question,
 //!   2 bytes), big-endian, published with the question.
 //!
 //! Absent: where keys come from (an [`Entropy`]) and who keeps them (the director's events).
 
+mod content;
+
 use std::fmt;
+
+pub use self::content::{CONTENT_PADDING_BYTES, ContentError, QuestionContent, SealedPlace};
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};

@@ -47,7 +47,7 @@ fn opened(world: &World, user: UserId, reveal: &Reveal) -> Option<Vec<Verdict>> 
 }
 
 /// Every verdict, card, cent and count of a finished show.
-fn check(world: &World) {
+pub(crate) fn check(world: &World) {
     let model = expected(&world.setup);
     let reveals = reveals(world);
     let counts = |question: &QuestionIndex| !world.setup.voids.contains_key(&question.index());

@@ -93,6 +93,18 @@ impl Users {
         &self.ids
     }
 
+    /// The place of a bucket among [`Users::buckets`]; nothing for one that lives elsewhere.
+    #[must_use]
+    pub fn place_of(&self, bucket: BucketId) -> Option<usize> {
+        self.ids.binary_search(&bucket).ok()
+    }
+
+    /// How many users are known in the bucket at `place`: their slots go up to it.
+    #[must_use]
+    pub fn count_in(&self, place: usize) -> u32 {
+        u32::try_from(self.buckets[place].entries.len()).expect("slots are numbered in 32 bits")
+    }
+
     /// How many users are known.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -60,16 +60,28 @@ impl Conn {
     }
 }
 
-/// How messages to and from a connection are written, in one byte: bit 0 the encoding, bits 4 to 7
-/// the window in which messages to it may be compressed, in bits; 0: messages are not compressed.
+/// How messages to and from a connection are written, in one byte: bit 0 the encoding, bit 1 whether
+/// the client opens sealed questions, bits 4 to 7 the window in which messages to it may be compressed, in bits; 0: messages are not compressed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ConnForm(u8);
+
+const OPENS_SEALS: u8 = 1 << 1;
 
 impl ConnForm {
     /// What was negotiated.
     pub(crate) fn new(encoding: Encoding, deflate: Option<DeflateTerms>) -> ConnForm {
         let window_bits = deflate.map_or(0, |terms| terms.window_bits);
         ConnForm(window_bits << 4 | u8::from(encoding == Encoding::Json))
+    }
+
+    /// The client says that it opens sealed questions, or says nothing of it.
+    pub(crate) fn note_seals(&mut self, opens: bool) {
+        self.0 |= if opens { OPENS_SEALS } else { 0 };
+    }
+
+    /// Whether a key is enough for the client where a question was pushed early.
+    pub(crate) fn opens_seals(self) -> bool {
+        self.0 & OPENS_SEALS != 0
     }
 
     pub(crate) fn encoding(self) -> Encoding {

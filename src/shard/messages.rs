@@ -83,6 +83,9 @@ pub(crate) fn notification(
         Payload::QuestionExtended(_) => proto::BusinessType::QuestionExtended,
         Payload::QuestionVoided(_) => proto::BusinessType::QuestionVoided,
         Payload::Rejudged(_) => proto::BusinessType::Rejudged,
+        Payload::SealedQuestion(_) => proto::BusinessType::SealedQuestion,
+        Payload::QuestionKey(_) => proto::BusinessType::QuestionKey,
+        Payload::QuestionWithdrawn(_) => proto::BusinessType::QuestionWithdrawn,
         Payload::Rain(_) => proto::BusinessType::Rain,
         Payload::GiftShown(_) => proto::BusinessType::GiftShown,
     };

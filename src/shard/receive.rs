@@ -105,6 +105,7 @@ impl Shard {
         conn.state = conn.state.next(Event::Upgrade).unwrap_or(conn.state);
         conn.clock_ms = now_ms;
         conn.form = ConnForm::new(request.encoding, request.deflate);
+        conn.form.note_seals(request.opens_seals);
         self.reply(id, |out| out.extend_from_slice(&upgrade::accept_response(request)));
         if let Some(token) = &request.token {
             let join = request.room.map(|room| JoinWish {
@@ -344,9 +345,10 @@ impl Shard {
         let resume = (join.epoch != 0)
             .then(|| Position { epoch: join.epoch, seen: messages::seen(&join.positions) });
         let wish = JoinWish { room: RoomId(join.room_id), resume, sequence };
-        let Some(conn) = self.conns.get(id) else {
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
+        conn.form.note_seals(join.opens_seals);
         if conn.state == State::Confirming {
             // A client need not wait for the answer to its token: the wish waits for it.
             self.drop_wish(id);

@@ -614,7 +614,7 @@ impl Shard {
         }
         let room = self.rooms.local(index);
         self.rooms.lanes_bytes += room.storage_bytes() - before;
-        self.quiz_queued(mail.after);
+        self.quiz_queued(mail.after, mail.lane, mail.span.first);
     }
 
     /// A connection missed versions for good: it is told, and goes on with the oldest that is
@@ -641,9 +641,10 @@ impl Shard {
             let info = messages::room_info(room, state);
             self.notify(id, proto::notification::Payload::RoomInfo(info));
         }
-        if lane == Lane::High {
-            let room = self.rooms.id(index);
-            self.quiz_missed(id, user, room);
+        match lane {
+            Lane::High => self.quiz_missed(id, user, room),
+            Lane::Mid => self.quiz_skipped_mid(id, room, wanted..oldest),
+            Lane::Low => {}
         }
     }
 

@@ -381,7 +381,7 @@ fn a_join_that_a_newer_one_replaces_is_answered() {
     };
     let mut bytes = encoded(&authenticate);
     for (sequence, room_id) in [("one", 3), ("two", 4)] {
-        let join = proto::Join { room_id, epoch: 0, positions: Vec::new() };
+        let join = proto::Join { room_id, ..proto::Join::default() };
         bytes.extend(request(sequence, proto::request::Payload::Join(join)));
     }
     stage.receive(conn, bytes);
@@ -470,7 +470,7 @@ fn whatever_rooms_clients_enter_a_show_has_its_place() {
     let first_room = RoomId(100);
     let members = crate::base::limits::ROOMS_MAX as u64 + 10;
     for room in first_room.0..first_room.0 + members {
-        let join = proto::Join { room_id: room, epoch: 0, positions: Vec::new() };
+        let join = proto::Join { room_id: room, ..proto::Join::default() };
         stage.receive(wanderer, request("j", proto::request::Payload::Join(join)));
         stage.send();
         stage.sent.clear();

@@ -249,11 +249,11 @@ impl Shard {
         Some(stamp)
     }
 
-    /// Encodes a notification once per encoding and posts it once per shard. The room's epoch and
-    /// the message's version come back.
+    /// Encodes a notification once per encoding and posts it once per shard, behind what waits in its
+    /// lane for a tick. The room's epoch and the message's version come back.
     ///
     /// # Panics
-    /// If messages wait in the lane: only those of the high lane go out at once.
+    /// If messages wait in the lane after they were sent out.
     pub(crate) fn publish_to_room(
         &mut self,
         room: RoomId,
@@ -261,6 +261,7 @@ impl Shard {
         payload: Payload,
         after: Option<(ShowId, EventNumber)>,
     ) -> Option<(u64, u64)> {
+        self.merge(room, lane);
         let home = self.home_room(room)?;
         let (epoch, version) = (home.room.epoch(), home.next_version(lane));
         assert_eq!(version, home.room.next_version(lane), "messages wait in {lane:?}");

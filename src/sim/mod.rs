@@ -17,6 +17,7 @@
 mod chatter;
 mod checkers;
 mod dice;
+mod early;
 mod host;
 mod network;
 mod operator;

@@ -83,7 +83,7 @@ impl World {
         self.wake(host, self.now);
     }
 
-    fn command(&mut self, show: usize, command: Command) {
+    pub(crate) fn command(&mut self, show: usize, command: Command) {
         let id = self.setup.shows[show].id;
         self.order(show, COMMAND, OperatorRequest::Command { show: id, command });
     }
@@ -101,6 +101,8 @@ impl World {
             // The phase may have changed since the robot looked.
             Err(OperatorError::Command(
                 CommandError::NotNow { .. }
+                | CommandError::PushedAlready { .. }
+                | CommandError::NothingPushed
                 | CommandError::TicketsOut { .. }
                 | CommandError::NotPaidOut,
             )) => {}
@@ -130,6 +132,8 @@ impl World {
         match phase {
             Phase::Announced if wait(100) => self.command(show, Command::OpenLobby),
             Phase::Lobby if is_whim => self.command(show, Command::Pause),
+            Phase::Lobby | Phase::Revealed | Phase::Voided
+                if self.operator_pushes(show, status) => {}
             Phase::Lobby if wait(1_500) => self.command(show, Command::Publish),
             Phase::Open | Phase::Closing if self.operators[show].void_needed && wait(300) => {
                 self.command(show, Command::Void);
@@ -195,6 +199,7 @@ impl World {
                     self.operators[show].void_needed = true;
                 }
                 Notice::OfferedAfterAll { .. } => self.operators[show].void_needed = false,
+                Notice::PushExpired { .. } => self.races.pushes_expired += 1,
                 Notice::PaidOut { .. } => {}
             }
         }

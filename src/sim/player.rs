@@ -14,6 +14,7 @@ use crate::sim::setup::{LOUNGE, Setup};
 use crate::sim::truth::Reply;
 use crate::sim::world::{CLOCK, Event, World};
 use crate::wire::codec::Encoding;
+use crate::wire::proto;
 
 /// How often an answer without a reply is given again.
 const REPEATS_MAX: u8 = 3;
@@ -53,6 +54,8 @@ pub(crate) struct Knowledge {
     /// The questions that it has made plans about.
     planned: Option<u32>,
     pub(crate) is_out: bool,
+    /// The question that came early, sealed.
+    pub(crate) sealed: Option<proto::SealedQuestion>,
     /// The connection and shard of the last answer, by question.
     pub(crate) sent: BTreeMap<u16, (usize, usize)>,
 }
@@ -63,6 +66,8 @@ pub(crate) struct Player {
     pub(crate) token: String,
     pub(crate) dice: Dice,
     pub(crate) encoding: Encoding,
+    /// A key is enough for it where a question came early.
+    pub(crate) opens_seals: bool,
     drift_ms: i64,
     pub(crate) room: RoomId,
     home_room: RoomId,
@@ -88,6 +93,7 @@ impl Player {
             user: UserId(place as u64 + 1),
             token,
             encoding: if is_json { Encoding::Json } else { Encoding::Proto },
+            opens_seals: Dice::new(setup.seed, 20_000 + place as u64).permille(700),
             drift_ms: drift - i64::try_from(drift_max).unwrap_or(0),
             room: home_room,
             home_room,

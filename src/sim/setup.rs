@@ -101,7 +101,9 @@ impl Setup {
             _ => dice.between(8, 50),
         };
         let show_count = 1 + usize::from(dice.below(3) == 0);
-        let shows: Vec<_> = (0..show_count).map(|place| show(&mut dice, place)).collect();
+        let mut early = Dice::new(seed, 10);
+        let shows: Vec<_> =
+            (0..show_count).map(|place| show(&mut dice, &mut early, place)).collect();
         let known = shows.iter().map(|show| show.questions.iter().map(|it| it.correct).collect());
         let known = known.collect();
         let faults = faults(&mut dice, calm);
@@ -185,13 +187,13 @@ fn chat(dice: &mut Dice) -> ChatSettings {
     }
 }
 
-fn show(dice: &mut Dice, place: usize) -> Arc<ShowDefinition> {
+fn show(dice: &mut Dice, early: &mut Dice, place: usize) -> Arc<ShowDefinition> {
     let number = place as u64 + 1;
     let question_count = dice.between(1, 4);
-    let question = |number: u64, dice: &mut Dice| {
+    let question = |asked: u64, dice: &mut Dice| {
         let option_count = dice.between(2, 6);
         QuestionDefinition {
-            text: format!("Question {number}"),
+            text: format!("Question {asked} of show {number}"),
             options: (0..option_count).map(|option| format!("option {option}")).collect(),
             correct: OptionIndex(u8::try_from(dice.below(option_count)).unwrap_or(0)),
         }
@@ -215,6 +217,7 @@ fn show(dice: &mut Dice, place: usize) -> Arc<ShowDefinition> {
             ticket_life: dice.millis(0, 1_600),
             stream_delay: Duration::from_millis(dice.pick(&[0, 0, 150])),
             extension_max: Duration::from_millis(dice.pick(&[0, 800, 5_000, 20_000])),
+            early_push_max: Duration::from_millis(early.pick(&[0, 0, 150, 1_500, 4_000])),
         },
         questions: (0..question_count).map(|number| question(number, dice)).collect(),
     })

@@ -50,6 +50,7 @@ impl World {
         let mut wish = None;
         if in_target {
             target = format!("/?token={}&room={room}", it.token);
+            target += if it.opens_seals { "&seals=1" } else { "" };
             if let Some((epoch, seen, _)) = position {
                 target += &format!("&epoch={epoch}&high={}", seen[0]);
                 if with_low {
@@ -143,7 +144,8 @@ impl World {
         });
         let epoch = position.map_or(0, |(epoch, ..)| epoch);
         let versions = position.map(|(_, seen, _)| seen.map(Some));
-        let join = proto::Join { room_id: room, epoch, positions };
+        let opens_seals = player.opens_seals;
+        let join = proto::Join { room_id: room, epoch, positions, opens_seals };
         let sequence = self.sequence(link);
         let payload = proto::request::Payload::Join(join);
         self.request(link, sequence, Asked::Join { epoch, versions }, payload, None);
@@ -459,6 +461,9 @@ impl World {
                 self.note_position(link);
             }
             Some(Payload::Question(question)) => self.hear_question(link, &question),
+            Some(Payload::SealedQuestion(sealed)) => self.hear_sealed(link, sealed),
+            Some(Payload::QuestionKey(key)) => self.hear_key(link, &key),
+            Some(Payload::QuestionWithdrawn(_)) => self.races.withdrawals_heard += 1,
             Some(Payload::Snapshot(snapshot)) => {
                 if let Some(reveal) = &snapshot.last_reveal {
                     self.hear_reveal(reveal);
@@ -493,11 +498,11 @@ impl World {
         }
     }
 
-    fn show_place(&self, show: u64) -> Option<usize> {
+    pub(crate) fn show_place(&self, show: u64) -> Option<usize> {
         self.setup.shows.iter().position(|it| it.id == ShowId(show))
     }
 
-    fn hear_question(&mut self, link: usize, question: &proto::Question) {
+    pub(crate) fn hear_question(&mut self, link: usize, question: &proto::Question) {
         let Some(show) = self.show_place(question.show_id) else { return };
         let known = self.commitments.entry((show, question.question));
         let known = known.or_insert_with(|| question.commitment.to_vec());

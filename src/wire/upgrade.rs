@@ -84,6 +84,8 @@ pub struct UpgradeRequest {
     pub room: Option<RoomId>,
     /// Where in that room to continue.
     pub resume: Option<Resume>,
+    /// The client opens sealed questions: a key is enough for it.
+    pub opens_seals: bool,
     /// `Sec-WebSocket-Key`: base64 of 16 bytes.
     pub key: String,
     /// How messages may be compressed, if the client offers it. Whoever does not want that takes
@@ -225,6 +227,7 @@ fn read_request(
         token,
         room: query.room,
         resume: query.resume,
+        opens_seals: query.opens_seals,
         key: key.to_owned(),
         deflate: DeflateTerms::negotiate(headers),
     })

@@ -79,6 +79,15 @@ impl Lines {
         lines
     }
 
+    /// A question that came sealed and was opened here.
+    pub(super) fn question(&self, question: &proto::Question) -> String {
+        if self.json {
+            json!({ "event": "question", "question": question }).to_string()
+        } else {
+            question_line(question)
+        }
+    }
+
     /// A result, as soon as its key is known.
     fn opened(&self, opened: &Opened) -> String {
         let Opened { show, question, outcome } = opened;
@@ -171,6 +180,9 @@ fn notice_line(payload: &Notice) -> Option<String> {
             gap.lane().as_str_name().trim_start_matches("LANE_").to_lowercase()
         ),
         Notice::Question(question) => question_line(question),
+        Notice::SealedQuestion(it) => format!("* question {} is here, sealed", it.question),
+        Notice::QuestionKey(it) => format!("* the key of question {}", it.question),
+        Notice::QuestionWithdrawn(it) => format!("* question {} was taken back", it.question),
         Notice::QuestionExtended(it) => format!("* question {}: more time", it.question),
         Notice::QuestionVoided(it) => format!("* question {} counts for nobody", it.question),
         Notice::Reveal(reveal) => {

@@ -24,6 +24,7 @@ use crate::ops::commands::{Surroundings, signed};
 use crate::ops::connect::lines::Lines;
 use crate::ops::connect::link::{Address, Heard, Link, LinkError};
 use crate::ops::connect::words::{HELP, Words};
+use crate::player::early::opened;
 use crate::runtime::clock::Clock;
 use crate::wire::close::{CloseReason, Reconnect};
 use crate::wire::codec::{TYPE_BUSINESS, TYPE_HEARTBEAT};
@@ -77,6 +78,8 @@ struct Client<'c, 'w> {
     place: Option<Place>,
     heartbeat_ms: u32,
     question: Option<proto::Question>,
+    /// The question that came early, sealed.
+    sealed: Option<proto::SealedQuestion>,
     /// The answer of which no reply has come.
     unanswered: Option<proto::Answer>,
     sequence: u64,
@@ -129,6 +132,7 @@ pub fn connect(
         place: None,
         heartbeat_ms: 0,
         question: None,
+        sealed: None,
         unanswered: None,
         sequence: 0,
         typed: VecDeque::new(),
@@ -241,7 +245,8 @@ impl Client<'_, '_> {
                 self.room = Some(room);
                 self.place = None;
                 self.is_joined = false;
-                let join = proto::Join { room_id: room.0, ..proto::Join::default() };
+                let join =
+                    proto::Join { room_id: room.0, opens_seals: true, ..proto::Join::default() };
                 self.ask(Request::Join(join));
             }
             Ok(Words::Leave) => {
@@ -376,6 +381,9 @@ impl Client<'_, '_> {
             Some(Payload::Snapshot(snapshot)) if snapshot.open_question.is_some() => {
                 self.question.clone_from(&snapshot.open_question);
             }
+            Some(Payload::SealedQuestion(sealed)) => self.sealed = Some(sealed.clone()),
+            Some(Payload::QuestionKey(key)) => self.open(key),
+            Some(Payload::QuestionWithdrawn(_)) => self.sealed = None,
             Some(Payload::RoomClosed(_)) => self.place = None,
             Some(Payload::Gap(gap)) => self.saw(gap.epoch, gap.lane, gap.last_missing),
             _ => {}
@@ -383,6 +391,15 @@ impl Client<'_, '_> {
         // A batch stands for several versions.
         if let (Some(stamp), Some((_, last))) = (&notification.stamp, notification.span()) {
             self.saw(stamp.epoch, stamp.lane, last);
+        }
+    }
+
+    /// The key of a question came: where it opens nothing that is here, the question comes whole.
+    fn open(&mut self, key: &proto::QuestionKey) {
+        let opened = self.sealed.take().and_then(|sealed| opened(&sealed, key).ok());
+        if let Some(question) = opened {
+            self.print(&self.lines.question(&question));
+            self.question = Some(question);
         }
     }
 
@@ -418,7 +435,7 @@ impl Client<'_, '_> {
     }
 
     fn query(&self) -> String {
-        let mut query = format!("token={}", percent_encoded(&self.token));
+        let mut query = format!("token={}&seals=1", percent_encoded(&self.token));
         if let Some(room) = self.room {
             query += &format!("&room={room}");
             if let Some(Place { epoch, seen }) = &self.place {

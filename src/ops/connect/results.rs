@@ -48,6 +48,7 @@ impl Results {
             },
             Some(Business::Notification(notification)) => match &notification.payload {
                 Some(Notice::Question(question)) => Some(self.asked(question)),
+                Some(Notice::SealedQuestion(sealed)) => Some(self.promised(sealed)),
                 Some(Notice::Result(sealed)) => Some(self.sealed(user, sealed)),
                 Some(Notice::Reveal(reveal)) => Some(self.revealed(user, reveal)),
                 Some(Notice::Snapshot(snapshot)) => {
@@ -74,6 +75,12 @@ impl Results {
     fn asked(&mut self, question: &proto::Question) -> Option<Opened> {
         let (_, _, known) = self.known(question.show_id, question.question)?;
         known.commitment = Some(question.commitment.to_vec());
+        None
+    }
+
+    fn promised(&mut self, sealed: &proto::SealedQuestion) -> Option<Opened> {
+        let (_, _, known) = self.known(sealed.show_id, sealed.question)?;
+        known.commitment = Some(sealed.commitment.to_vec());
         None
     }
 

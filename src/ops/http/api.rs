@@ -291,6 +291,8 @@ fn show_command(kind: CommandKind, body: &[u8]) -> Result<Command, ApiError> {
         CommandKind::Reveal => Command::Reveal,
         CommandKind::Pause => Command::Pause,
         CommandKind::Resume => Command::Resume,
+        CommandKind::PushEarly => Command::PushEarly,
+        CommandKind::Withdraw => Command::Withdraw,
         CommandKind::Void => Command::Void,
         CommandKind::Settle => Command::Settle,
         CommandKind::Cancel => Command::Cancel,

@@ -39,6 +39,13 @@ pub fn orders(rains: &[FiledRain]) -> Vec<RainCommand> {
     fund.into_iter().chain(plans).collect()
 }
 
+/// Behind which question each rain starts by itself, in a show whose last question is `last`.
+#[must_use]
+pub fn after_questions(rains: &[FiledRain], last: usize) -> Vec<u16> {
+    let last = u16::try_from(last).unwrap_or(u16::MAX);
+    rains.iter().map(|rain| rain.after_question.map_or(last, |it| it.min(last))).collect()
+}
+
 pub(super) fn read(root: &mut Table<'_, '_>, problems: &mut Problems) -> Vec<FiledRain> {
     let mut rains: Vec<FiledRain> = Vec::new();
     for (index, table) in root.tables("rains", problems).into_iter().enumerate() {

@@ -22,7 +22,7 @@ fn check(text: &str, expected: &Expect) {
 #[test]
 fn the_least_show_has_defaults() {
     let show = parse("show.toml", GOOD).expect("a show");
-    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(7), title: "A show", starts_at_unix_ms: 0, prize_pool: Cents(100), remainder_account: "remainder", revive: ReviveCoverage { wrong: true, late: false, unreachable: false }, timing: Timing { lead: 200ms, display_slack: 1s, countdown: 10s, ticket_life: 2s, stream_delay: 0ns, extension_max: 10s }, questions: [QuestionDefinition { text: "Which?", options: ["this", "that"], correct: OptionIndex(1) }] }, pace: None }"#]].assert_eq(&format!("{show:?}"));
+    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(7), title: "A show", starts_at_unix_ms: 0, prize_pool: Cents(100), remainder_account: "remainder", revive: ReviveCoverage { wrong: true, late: false, unreachable: false }, timing: Timing { lead: 200ms, display_slack: 1s, countdown: 10s, ticket_life: 2s, stream_delay: 0ns, extension_max: 10s, early_push_max: 0ns }, questions: [QuestionDefinition { text: "Which?", options: ["this", "that"], correct: OptionIndex(1) }] }, pace: None }"#]].assert_eq(&format!("{show:?}"));
 }
 
 #[test]
@@ -44,6 +44,7 @@ countdown_ms = 300
 ticket_life_ms = 4
 stream_delay_ms = 5
 extension_max_ms = 6
+early_push_max_ms = 7_000
 [pace]
 lobby_ms = 7
 reveal_pause_ms = 8
@@ -55,7 +56,7 @@ correct = 5
 "#,
     )
     .expect("a show");
-    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }) }"#]].assert_eq(&format!("{show:?}"));
+    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms, early_push_max: 7s }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }) }"#]].assert_eq(&format!("{show:?}"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::{Alarm, Asked, COME_BACK, Client, Context, Order, REQUESTS_MAX, Request, Stage};
 use crate::base::ids::{OptionIndex, QuestionIndex};
 use crate::player::record::Answered;
-use crate::player::script::{Act, Garbage, Intent, MARGIN, Moment};
+use crate::player::script::{Act, Garbage, Intent, MARGIN, Moment, Script};
 use crate::wire::close::CloseReason;
 use crate::wire::codec::{Encoding, TYPE_BUSINESS};
 use crate::wire::frame::{Data, OpCode, encode_masked_frame};
@@ -198,7 +198,8 @@ impl Client {
     }
 
     pub(super) fn ask_for_room(&mut self, context: &mut Context<'_>) {
-        let mut join = proto::Join { room_id: context.room.0, ..Default::default() };
+        let opens_seals = Script::opens_seals(self.record.user());
+        let mut join = proto::Join { room_id: context.room.0, opens_seals, ..Default::default() };
         if let Some(position) = self.record.position() {
             join.epoch = position.epoch;
             let lanes = [proto::Lane::High, proto::Lane::Mid, proto::Lane::Low];

@@ -216,15 +216,18 @@ impl Client {
         }
         match notification.payload {
             Some(Notice::Question(question)) => {
-                let shown = Shown {
-                    at: context.now,
-                    server_ms: self.server_ms(context),
-                    stamped: notification.stamp.is_some() && self.stage == Stage::InRoom,
-                };
-                if self.record.question(&question, shown, context.checks) {
-                    self.begin_question(&question, context);
+                let stamped = notification.stamp.is_some();
+                self.shown(&question, stamped, context);
+            }
+            Some(Notice::SealedQuestion(sealed)) => self.record.sealed_question(sealed),
+            Some(Notice::QuestionKey(key)) => {
+                let stamped = notification.stamp.is_some();
+                // Without the sealed question it comes whole.
+                if let Some(question) = self.record.opened(&key, context.checks) {
+                    self.shown(&question, stamped, context);
                 }
             }
+            Some(Notice::QuestionWithdrawn(_)) => self.record.withdrawn(),
             Some(Notice::QuestionExtended(extended)) => self.record.extended(&extended),
             Some(Notice::Reveal(reveal)) => {
                 self.check_all_answered(reveal.question, context);
@@ -257,6 +260,18 @@ impl Client {
                 let user = self.record.user();
                 context.checks.violations.note(|| format!("user {user}: nobody ordered {other:?}"));
             }
+        }
+    }
+
+    /// A question is here, whole or by its key.
+    fn shown(&mut self, question: &proto::Question, stamped: bool, context: &mut Context<'_>) {
+        let shown = Shown {
+            at: context.now,
+            server_ms: self.server_ms(context),
+            stamped: stamped && self.stage == Stage::InRoom,
+        };
+        if self.record.question(question, shown, context.checks) {
+            self.begin_question(question, context);
         }
     }
 

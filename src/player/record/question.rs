@@ -3,6 +3,8 @@
 use super::{Checks, Record, option_index};
 use crate::base::ids::{OptionIndex, QuestionIndex, UserId};
 use crate::base::time::Time;
+use crate::player::early::opened;
+use crate::player::script::Script;
 use crate::quiz::definition::ReviveCoverage;
 use crate::quiz::seal::{KEY_BYTES, SealedResult, SecretKey, commitment};
 use crate::quiz::verdict::{Failing, Verdict};
@@ -89,6 +91,45 @@ impl Record {
         });
         checks.sums(index).shown_at.push(shown.at);
         true
+    }
+
+    /// The next question came, sealed.
+    pub fn sealed_question(&mut self, sealed: proto::SealedQuestion) {
+        if Script::opens_seals(self.user) {
+            self.sealed_question = Some(Box::new(sealed));
+        }
+    }
+
+    /// The sealed question will not be opened.
+    pub fn withdrawn(&mut self) {
+        self.sealed_question = None;
+    }
+
+    /// The key of a question came: what it opens, if the sealed question is here.
+    pub fn opened(
+        &mut self,
+        key: &proto::QuestionKey,
+        checks: &mut Checks,
+    ) -> Option<proto::Question> {
+        let user = self.user;
+        let sealed = self.sealed_question.take()?;
+        if sealed.show_id != key.show_id || sealed.question != key.question {
+            return None;
+        }
+        match opened(&sealed, key) {
+            Ok(question) => {
+                if let Some(index) = checks.index(question.question) {
+                    checks.sums(index).opened_by_key += 1;
+                }
+                Some(question)
+            }
+            Err(error) => {
+                checks
+                    .violations
+                    .note(|| format!("user {user}, question {}: {error}", key.question));
+                None
+            }
+        }
     }
 
     /// Everybody gets more time.

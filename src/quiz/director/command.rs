@@ -16,6 +16,10 @@ use crate::quiz::phase::{Phase, Step};
 pub enum Command {
     /// Let the audience in.
     OpenLobby,
+    /// Send the next question out early, sealed: publish opens it with a key.
+    PushEarly,
+    /// Take back the question that was pushed early: publish sends it whole.
+    Withdraw,
     /// Publish the next question.
     Publish,
     /// Release the result key of the closed question.
@@ -48,6 +52,10 @@ pub enum Command {
 pub enum CommandKind {
     /// [`Command::OpenLobby`].
     OpenLobby,
+    /// [`Command::PushEarly`].
+    PushEarly,
+    /// [`Command::Withdraw`].
+    Withdraw,
     /// [`Command::Publish`].
     Publish,
     /// [`Command::Reveal`].
@@ -116,6 +124,20 @@ pub enum CommandError {
     /// All questions have been asked.
     #[error("the show has no question left: settle it")]
     NoQuestionLeft,
+    /// The show's definition does not allow it.
+    #[error(
+        "questions of this show are not pushed early: set timing.early_push_max_ms in its file"
+    )]
+    NoEarlyPush,
+    /// One question at a time lies with the clients.
+    #[error("question {question} is pushed already: publish it, or withdraw it")]
+    PushedAlready {
+        /// Which question.
+        question: QuestionIndex,
+    },
+    /// There is nothing to take back.
+    #[error("no question is pushed early now")]
+    NothingPushed,
     /// Settlement needs all questions asked.
     #[error("question {next} has not been asked: publish it, or cancel the show")]
     QuestionsLeft {
@@ -187,8 +209,10 @@ impl fmt::Display for Allowed<'_> {
 
 impl CommandKind {
     /// All commands.
-    pub const ALL: [CommandKind; 10] = [
+    pub const ALL: [CommandKind; 12] = [
         CommandKind::OpenLobby,
+        CommandKind::PushEarly,
+        CommandKind::Withdraw,
         CommandKind::Publish,
         CommandKind::Reveal,
         CommandKind::Pause,
@@ -205,6 +229,8 @@ impl CommandKind {
     pub const fn word(self) -> &'static str {
         match self {
             CommandKind::OpenLobby => "open-lobby",
+            CommandKind::PushEarly => "push-early",
+            CommandKind::Withdraw => "withdraw",
             CommandKind::Publish => "publish",
             CommandKind::Reveal => "reveal",
             CommandKind::Pause => "pause",
@@ -220,6 +246,8 @@ impl CommandKind {
     const fn step(self) -> Step {
         match self {
             CommandKind::OpenLobby => Step::OpenLobby,
+            CommandKind::PushEarly => Step::PushQuestion,
+            CommandKind::Withdraw => Step::WithdrawQuestion,
             CommandKind::Publish => Step::OpenQuestion,
             CommandKind::Reveal => Step::Reveal,
             CommandKind::Pause => Step::Pause,
@@ -245,6 +273,8 @@ impl Command {
     pub const fn kind(&self) -> CommandKind {
         match self {
             Command::OpenLobby => CommandKind::OpenLobby,
+            Command::PushEarly => CommandKind::PushEarly,
+            Command::Withdraw => CommandKind::Withdraw,
             Command::Publish => CommandKind::Publish,
             Command::Reveal => CommandKind::Reveal,
             Command::Pause => CommandKind::Pause,
@@ -267,6 +297,8 @@ impl Director {
             .into_iter()
             .filter(|kind| self.phase.after(kind.step()).is_some())
             .filter(|kind| match kind {
+                CommandKind::PushEarly => self.may_push().is_ok(),
+                CommandKind::Withdraw => self.pushed.is_some(),
                 CommandKind::Publish => !asked,
                 CommandKind::Settle => asked,
                 CommandKind::OpenLobby
@@ -298,6 +330,8 @@ impl Director {
         }
         let event = match command {
             Command::OpenLobby => ShowEvent::LobbyOpened,
+            Command::PushEarly => self.push_early(now, entropy)?,
+            Command::Withdraw => self.withdraw()?,
             Command::Publish => self.publish(now, entropy)?,
             Command::Reveal => self.reveal(),
             Command::Pause => ShowEvent::Paused,
@@ -316,6 +350,7 @@ impl Director {
             }
             Command::Cancel => {
                 self.close_all_rains(now);
+                self.pushed = None;
                 ShowEvent::Cancelled
             }
             Command::End => {

@@ -4,10 +4,10 @@ use super::{CommandError, Director, Notice};
 use crate::base::entropy::Entropy;
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId};
 use crate::base::time::Time;
-use crate::quiz::event::{QuestionOpening, ShowEvent};
+use crate::quiz::event::{QuestionOpening, QuestionPush, ShowEvent};
 use crate::quiz::phase::Phase;
 use crate::quiz::report::{ClosedSummary, QuestionCounts};
-use crate::quiz::seal::{SecretKey, commitment};
+use crate::quiz::seal::SecretKey;
 
 /// How far the shards have the question.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,8 +71,8 @@ impl Director {
         let show_by = show_at + timing.display_slack;
         let answer_by = show_by + timing.countdown;
         let correct = self.definition.questions[index.index()].correct;
-        let result_key = SecretKey::generate(entropy);
-        let question_key = SecretKey::generate(entropy);
+        let QuestionPush { result_key, question_key, commitment, .. } =
+            self.take_push(index, entropy);
         let shards = usize::from(self.shard_count);
         self.voided.push(false);
         self.question = Some(QuestionState {
@@ -96,7 +96,7 @@ impl Director {
             show_at,
             show_by,
             answer_by,
-            commitment: commitment(&result_key, correct, self.definition.id, index),
+            commitment,
             result_key,
             question_key,
         }))
@@ -131,7 +131,8 @@ impl Director {
     /// When [`Director::due`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.question_deadline().into_iter().chain(self.rains.deadline()).min()
+        let question = self.question_deadline().into_iter().chain(self.push_deadline());
+        question.chain(self.rains.deadline()).min()
     }
 
     fn question_deadline(&self) -> Option<Time> {
@@ -145,6 +146,7 @@ impl Director {
     /// Does what is due by `now`; earlier calls do nothing.
     pub fn due(&mut self, now: Time) {
         self.close_due_rains(now);
+        self.expire_push(now);
         while self.question_deadline().is_some_and(|deadline| deadline <= now) {
             let state = self.question.as_ref().expect("a deadline has a question");
             match state.coverage {

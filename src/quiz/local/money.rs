@@ -9,6 +9,7 @@ use crate::base::limits::{PRIZE_POOL_CENTS_MAX, REVIVE_CARDS_MAX};
 use crate::quiz::invitation::{Accepted, Asked, InvitationError, Invitations};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{Grab, GrabRefusal, RainSettings, RainSummary};
+use crate::quiz::replica::ShowReplica;
 use crate::quiz::requests::{MoneyKey, NoPlace, Requests};
 
 /// Where a withdrawal stands.
@@ -84,13 +85,21 @@ pub enum MoneyError {
 
 /// What few users need.
 #[derive(Default)]
-pub(super) struct Money {
-    withdrawals: Requests<Withdrawal>,
-    gifts: Requests<Gift>,
-    invitations: Invitations,
+pub(crate) struct Money {
+    pub(crate) withdrawals: Requests<Withdrawal>,
+    pub(crate) gifts: Requests<Gift>,
+    pub(crate) invitations: Invitations,
 }
 
 impl LocalQuiz {
+    pub(crate) fn money(&self) -> &Money {
+        &self.money
+    }
+
+    pub(crate) fn money_mut(&mut self) -> &mut Money {
+        &mut self.money
+    }
+
     /// A user taps at a rain. A packet is in the balance at once.
     pub fn grab(&mut self, show: ShowId, user: UserId, rain: RainIndex, slot: u8) -> Grab {
         match self.place(show) {
@@ -121,6 +130,22 @@ impl LocalQuiz {
         for show in &mut self.shows {
             show.rains_mut().drop_grants();
         }
+    }
+
+    /// Rains that fall no longer, and whose end this shard has not heard of: what was grabbed here is
+    /// to be reported, once more if the process ended meanwhile.
+    #[must_use]
+    pub fn rains_to_report(&self) -> Vec<(ShowId, RainSummary)> {
+        let shard = self.users.shard();
+        let of_show = |show: &ShowReplica| {
+            let id = show.definition().id;
+            show.rains()
+                .to_report(shard)
+                .into_iter()
+                .map(|summary| (id, summary))
+                .collect::<Vec<_>>()
+        };
+        self.shows.iter().flat_map(of_show).collect()
     }
 
     /// True if the director is to be asked for more packets; asked once until they come.

@@ -15,17 +15,17 @@ fn every_pair_of_phase_and_step() {
     }
     expect![[r#"
         Announced: OpenLobby -> Lobby, Cancel -> Cancelled
-        Lobby: OpenQuestion -> Open, Pause -> PausedInLobby, Cancel -> Cancelled
+        Lobby: PushQuestion -> Lobby, WithdrawQuestion -> Lobby, OpenQuestion -> Open, Pause -> PausedInLobby, Cancel -> Cancelled
         Open: ExtendQuestion -> Open, BeginClosing -> Closing, Void -> Voided, Cancel -> Cancelled
         Closing: CloseQuestion -> Closed, Void -> Voided, Cancel -> Cancelled
         Closed: Reveal -> Revealed, Void -> Voided, Pause -> PausedInClosed, Cancel -> Cancelled
-        Revealed: OpenQuestion -> Open, Void -> Voided, BeginRejudging -> Rejudging, Pause -> PausedInRevealed, BeginSettling -> Settling, Cancel -> Cancelled
-        Rejudging: Void -> Voided, FinishRejudging -> Revealed, Cancel -> Cancelled
-        Voided: OpenQuestion -> Open, Pause -> PausedInVoided, BeginSettling -> Settling, Cancel -> Cancelled
-        PausedInLobby: Resume -> Lobby, Cancel -> Cancelled
+        Revealed: PushQuestion -> Revealed, WithdrawQuestion -> Revealed, OpenQuestion -> Open, Void -> Voided, BeginRejudging -> Rejudging, Pause -> PausedInRevealed, BeginSettling -> Settling, Cancel -> Cancelled
+        Rejudging: WithdrawQuestion -> Rejudging, Void -> Voided, FinishRejudging -> Revealed, Cancel -> Cancelled
+        Voided: PushQuestion -> Voided, WithdrawQuestion -> Voided, OpenQuestion -> Open, Pause -> PausedInVoided, BeginSettling -> Settling, Cancel -> Cancelled
+        PausedInLobby: WithdrawQuestion -> PausedInLobby, Resume -> Lobby, Cancel -> Cancelled
         PausedInClosed: Void -> PausedInVoided, Resume -> Closed, Cancel -> Cancelled
-        PausedInRevealed: Void -> PausedInVoided, Resume -> Revealed, Cancel -> Cancelled
-        PausedInVoided: Resume -> Voided, Cancel -> Cancelled
+        PausedInRevealed: WithdrawQuestion -> PausedInRevealed, Void -> PausedInVoided, Resume -> Revealed, Cancel -> Cancelled
+        PausedInVoided: WithdrawQuestion -> PausedInVoided, Resume -> Voided, Cancel -> Cancelled
         Settling: FinishSettling -> Settled, Cancel -> Cancelled
         Settled: End -> Ended
         Ended: 

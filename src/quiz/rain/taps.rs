@@ -57,7 +57,8 @@ pub enum GrabRefusal {
 enum Phase {
     Planned,
     Falling,
-    Over,
+    Closing,
+    Ended,
 }
 
 struct LocalRain {
@@ -118,11 +119,8 @@ impl RainTaps {
                     local.is_asked = false;
                 }
             }
-            RainEvent::Closing { rain } | RainEvent::Ended { rain, .. } => {
-                let local = self.rain_mut(*rain);
-                local.phase = Phase::Over;
-                local.granted = VecDeque::new();
-            }
+            RainEvent::Closing { rain } => self.rain_mut(*rain).stop(Phase::Closing),
+            RainEvent::Ended { rain, .. } => self.rain_mut(*rain).stop(Phase::Ended),
         }
     }
 
@@ -142,7 +140,7 @@ impl RainTaps {
         }
         let most = local.plan.settings().show_packets_max;
         let is_full = most > 0 && self.won.get(&user).is_some_and(|won| *won >= most);
-        if is_full || !local.plan.wins(user, slot) || local.phase == Phase::Over {
+        if is_full || !local.plan.wins(user, slot) || local.phase != Phase::Falling {
             return Grab::Nothing;
         }
         match local.take() {
@@ -199,9 +197,42 @@ impl RainTaps {
 
     /// What was grabbed here of a rain that falls no longer.
     pub(crate) fn summary(&self, rain: RainIndex, shard: ShardId) -> Option<RainSummary> {
-        let local = self.rains.get(&rain).filter(|local| local.phase == Phase::Over)?;
+        let local = self.rains.get(&rain).filter(|local| local.phase == Phase::Closing)?;
         let packets = u32::try_from(local.wins.len()).unwrap_or(u32::MAX);
         Some(RainSummary { shard, rain, packets, paid: local.paid })
+    }
+
+    /// The summaries of all rains that are closing.
+    pub(crate) fn to_report(&self, shard: ShardId) -> Vec<RainSummary> {
+        self.rains.keys().filter_map(|rain| self.summary(*rain, shard)).collect()
+    }
+
+    /// A user's packets.
+    pub(crate) fn wins_of(
+        &self,
+        user: UserId,
+    ) -> impl Iterator<Item = (RainIndex, u8, u32, Cents)> {
+        self.rains.iter().flat_map(move |(rain, local)| {
+            let wins = local.wins.range((user, 0)..=(user, u8::MAX));
+            wins.map(|((_, slot), (number, cents))| (*rain, *slot, *number, *cents))
+        })
+    }
+
+    /// Takes in one of those that [`RainTaps::wins_of`] named, whose balance has it already. False
+    /// if the rain is not known.
+    pub(crate) fn adopt(
+        &mut self,
+        user: UserId,
+        rain: RainIndex,
+        slot: u8,
+        number: u32,
+        cents: Cents,
+    ) -> bool {
+        let is_known = self.rains.contains_key(&rain);
+        if is_known {
+            self.enter(user, rain, slot, number, cents);
+        }
+        is_known
     }
 
     /// The rains that fall, and when each ends.
@@ -228,6 +259,11 @@ impl RainTaps {
 }
 
 impl LocalRain {
+    /// No more numbers are handed out.
+    fn stop(&mut self, phase: Phase) {
+        (self.phase, self.granted) = (phase, VecDeque::new());
+    }
+
     fn left(&self) -> u32 {
         self.granted.iter().map(|(first, end)| end - first).sum()
     }

@@ -91,6 +91,14 @@ pub struct AnswerRecord {
     pub revision: u8,
 }
 
+impl Unsealed {
+    /// What it says.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.record.verdict
+    }
+}
+
 impl<R> AnswerOutcome<R> {
     /// The same with another result.
     pub(crate) fn map<S>(self, seal: impl FnOnce(R) -> S) -> AnswerOutcome<S> {
@@ -144,6 +152,7 @@ impl ShowReplica {
             return AnswerOutcome::Ahead;
         }
         let entry = users.entry_mut(place);
+        let before = (*player, *entry);
         player.turn_to(input.question, entry);
         let may_answer = may_answer(self.phase, &self.voided, current, player, input);
         if let Some(repeated) = current.repeat(player, input, may_answer.is_ok()) {
@@ -151,7 +160,11 @@ impl ShowReplica {
         }
         match may_answer {
             Ok(()) => current.first_answer(player, input, entry),
-            Err(refusal) => AnswerOutcome::Refused(refusal),
+            Err(refusal) => {
+                // A refusal is not on record, so nothing may have changed.
+                (*player, *entry) = before;
+                AnswerOutcome::Refused(refusal)
+            }
         }
     }
 

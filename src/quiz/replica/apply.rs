@@ -1,10 +1,10 @@
 //! Applying the director's events: strictly in order, each at most once.
 
 use super::work::Work;
-use super::{Current, OpenQuestion, ShowReplica, eligibility, u16_of};
+use super::{Current, OpenQuestion, Pushed, ShowReplica, eligibility, u16_of};
 use crate::base::ids::{EventNumber, QuestionIndex, ShowId};
 use crate::base::time::Time;
-use crate::quiz::event::{NumberedEvent, QuestionOpening, ShowEvent};
+use crate::quiz::event::{NumberedEvent, QuestionOpening, QuestionPush, ShowEvent};
 use crate::quiz::judge::Eligibility;
 use crate::quiz::phase::{Phase, Step};
 use crate::quiz::player::Mark;
@@ -106,6 +106,10 @@ impl ShowReplica {
             ShowEvent::QuestionOpened(opening) => {
                 (opening.question.index(), Some(self.voided.len()))
             }
+            ShowEvent::QuestionPushed(QuestionPush { question, .. })
+            | ShowEvent::QuestionWithdrawn { question } => {
+                (question.index(), Some(self.voided.len()))
+            }
             ShowEvent::QuestionExtended { question, .. }
             | ShowEvent::QuestionClosing { question, .. }
             | ShowEvent::QuestionClosed { question, .. }
@@ -136,7 +140,14 @@ impl ShowReplica {
 
     /// Does what an event says; that it may is checked.
     fn enact(&mut self, numbered: &NumberedEvent, before: Phase, users: &mut Users) {
+        if numbered.event == ShowEvent::Cancelled {
+            self.pushed = None;
+        }
         match &numbered.event {
+            ShowEvent::QuestionPushed(push) => {
+                self.pushed = Some(Pushed::new(&self.definition, push));
+            }
+            ShowEvent::QuestionWithdrawn { .. } => self.pushed = None,
             ShowEvent::QuestionOpened(opening) => self.open(opening, numbered.decided_at),
             ShowEvent::QuestionExtended { show_by, answer_by, .. } => {
                 let shown = &mut self.current_mut().shown;
@@ -146,7 +157,7 @@ impl ShowReplica {
             }
             ShowEvent::QuestionClosing { answer_by, .. } => {
                 self.current_mut().shown.answer_by = *answer_by;
-                self.work = Some(Work::silence());
+                self.work = Some(Work::silence(self.roster.bucket_count()));
                 self.admit_late_joins();
                 self.late_joins = Vec::new();
             }
@@ -165,13 +176,13 @@ impl ShowReplica {
                 let current = self.current_mut();
                 current.correct = *correct;
                 current.revision = *revision;
-                self.work = Some(Work::rejudge());
+                self.work = Some(Work::rejudge(self.roster.bucket_count()));
             }
-            ShowEvent::Settling => self.work = Some(Work::freeze()),
+            ShowEvent::Settling => self.work = Some(Work::freeze(self.roster.bucket_count())),
             ShowEvent::Settled(settlement) => {
                 assert!(self.work.is_none(), "settled before this shard had frozen");
                 self.settlement = Some(*settlement);
-                self.work = Some(Work::pay());
+                self.work = Some(Work::pay(self.roster.bucket_count()));
             }
             ShowEvent::Cancelled if before.hides_verdicts() => {
                 if let Some(last) = self.voided.last_mut() {
@@ -196,6 +207,7 @@ impl ShowReplica {
         let eliminated = self.current.as_ref().map_or(0, |current| current.counts.eliminated);
         self.in_play_before -= eliminated;
         let place = opening.question.index();
+        let by_key = self.pushed.take().is_some();
         let definition = &self.definition.questions[place];
         self.current = Some(Current {
             shown: OpenQuestion {
@@ -205,6 +217,7 @@ impl ShowReplica {
                 answer_by: opening.answer_by,
                 commitment: opening.commitment,
                 last: place + 1 == self.definition.questions.len(),
+                by_key,
             },
             opened_at: decided_at,
             sealer: Sealer::new(&opening.result_key, self.definition.id, opening.question),

@@ -31,9 +31,20 @@ pub struct PlayerResult {
     pub sealed: SealedResult,
 }
 
+/// How far a piece of work has come in a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkStep {
+    /// Which bucket.
+    pub bucket: BucketId,
+    /// So many of its players are done, in the order in which they joined.
+    pub until: u32,
+}
+
 /// What a slice did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SliceProgress {
+    /// How far it came, by bucket.
+    pub steps: Vec<WorkStep>,
     /// Results to push.
     pub results: Vec<PlayerResult>,
     /// The work is complete: to be posted to the director.
@@ -41,6 +52,11 @@ pub struct SliceProgress {
     /// There is more to do now. False also while the barrier is not passed.
     pub more: bool,
 }
+
+/// A step on record that re-execution cannot do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bucket {}: no work under way reaches player {}", .0.bucket.0, .0.until)]
+pub struct NoSuchStep(pub WorkStep);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Task {
@@ -55,33 +71,33 @@ pub(super) struct Work {
     task: Task,
     /// The bucket to take next, by its place.
     next: usize,
-    /// The player of that bucket to take next.
-    next_player: usize,
+    /// How many players of each bucket are done.
+    done: Vec<usize>,
     frozen: Vec<FrozenBucket>,
     winners: u64,
     paid: Cents,
 }
 
 impl Work {
-    fn new(task: Task) -> Work {
-        let frozen = Vec::new();
-        Work { task, next: 0, next_player: 0, frozen, winners: 0, paid: Cents::ZERO }
+    fn new(task: Task, bucket_count: usize) -> Work {
+        let done = vec![0; bucket_count];
+        Work { task, next: 0, done, frozen: Vec::new(), winners: 0, paid: Cents::ZERO }
     }
 
-    pub(super) fn silence() -> Work {
-        Work::new(Task::Silence)
+    pub(super) fn silence(bucket_count: usize) -> Work {
+        Work::new(Task::Silence, bucket_count)
     }
 
-    pub(super) fn rejudge() -> Work {
-        Work::new(Task::Rejudge)
+    pub(super) fn rejudge(bucket_count: usize) -> Work {
+        Work::new(Task::Rejudge, bucket_count)
     }
 
-    pub(super) fn freeze() -> Work {
-        Work::new(Task::Freeze)
+    pub(super) fn freeze(bucket_count: usize) -> Work {
+        Work::new(Task::Freeze, bucket_count)
     }
 
-    pub(super) fn pay() -> Work {
-        Work::new(Task::Pay)
+    pub(super) fn pay(bucket_count: usize) -> Work {
+        Work::new(Task::Pay, bucket_count)
     }
 }
 
@@ -105,19 +121,15 @@ impl ShowReplica {
         let mut left = players_max.max(1);
         while work.next < self.roster.bucket_count() && left > 0 {
             let bucket = work.next;
-            let count = self.roster.count(bucket);
-            let start = work.next_player;
+            let (start, count) = (work.done[bucket], self.roster.count(bucket));
             let end = if work.task == Task::Freeze { count } else { count.min(start + left) };
-            let players = start..end;
-            left = left.saturating_sub(players.len());
-            match work.task {
-                Task::Silence => self.settle_silence(bucket, players, users, &mut progress.results),
-                Task::Rejudge => self.rejudge(bucket, players, users, &mut progress.results),
-                Task::Freeze => work.frozen.push(self.freeze(bucket, users)),
-                Task::Pay => self.pay(bucket, players, users, &mut work),
+            left = left.saturating_sub(end - start);
+            self.work_on(&mut work, bucket, start..end, users, &mut progress.results);
+            if end > start {
+                let until = u32::try_from(end).expect("users are numbered in 32 bits");
+                progress.steps.push(WorkStep { bucket: users.buckets()[bucket], until });
             }
-            (work.next, work.next_player) =
-                if end < count { (bucket, end) } else { (bucket + 1, 0) };
+            work.next += usize::from(end == count);
         }
         if work.next == self.roster.bucket_count() {
             progress.report = Some(self.report(work));
@@ -128,9 +140,106 @@ impl ShowReplica {
         progress
     }
 
+    fn work_on(
+        &mut self,
+        work: &mut Work,
+        bucket: usize,
+        players: Range<usize>,
+        users: &mut Users,
+        results: &mut Vec<PlayerResult>,
+    ) {
+        work.done[bucket] = players.end;
+        match work.task {
+            Task::Silence => self.settle_silence(bucket, players, users, results),
+            Task::Rejudge => self.rejudge(bucket, players, users, results),
+            Task::Freeze => work.frozen.push(self.freeze(bucket, users)),
+            Task::Pay => self.pay(bucket, players, users, work),
+        }
+    }
+
+    /// Does again what a slice did, in re-execution: up to where a step on record says. Results
+    /// were told when it was done first.
+    ///
+    /// # Errors
+    /// If there is no such work here, or not so many players: the records are not this shard's.
+    pub fn redo_step(&mut self, step: WorkStep, users: &mut Users) -> Result<(), NoSuchStep> {
+        let place = users.place_of(step.bucket);
+        let (Some(bucket), Some(mut work)) = (place, self.work.take()) else {
+            return Err(NoSuchStep(step));
+        };
+        let players = work.done[bucket]..step.until as usize;
+        if players.is_empty() || players.end > self.roster.count(bucket) {
+            return Err(NoSuchStep(step));
+        }
+        self.work_on(&mut work, bucket, players, users, &mut Vec::new());
+        self.work = Some(work);
+        Ok(())
+    }
+
+    /// The report of the work under way, in re-execution: a report is on record, so all of it was
+    /// done. Nothing if there is no work.
+    pub fn redo_report(&mut self, users: &mut Users) -> Option<Report> {
+        let mut work = self.work.take()?;
+        if self.restart_sums(&mut work) {
+            for bucket in 0..self.roster.bucket_count() {
+                let players = 0..self.roster.count(bucket);
+                self.work_on(&mut work, bucket, players, users, &mut Vec::new());
+            }
+        }
+        Some(self.report(work))
+    }
+
+    /// How many players of a bucket are done with the work of this phase: all, if it is complete.
+    pub(crate) fn done_in(&self, bucket: usize) -> usize {
+        self.work.as_ref().map_or_else(|| self.roster.count(bucket), |work| work.done[bucket])
+    }
+
+    /// The work of this phase, as if it had not begun; its report may be lost. What was done of it
+    /// is said by [`ShowReplica::adopt_done`].
+    pub(super) fn begin_work_again(&mut self) {
+        let buckets = self.roster.bucket_count();
+        self.work = match self.phase {
+            Phase::Closing => Some(Work::silence(buckets)),
+            Phase::Rejudging => Some(Work::rejudge(buckets)),
+            Phase::Settling => Some(Work::freeze(buckets)),
+            Phase::Settled => Some(Work::pay(buckets)),
+            Phase::Announced
+            | Phase::Lobby
+            | Phase::Open
+            | Phase::Closed
+            | Phase::Revealed
+            | Phase::Voided
+            | Phase::PausedInLobby
+            | Phase::PausedInClosed
+            | Phase::PausedInRevealed
+            | Phase::PausedInVoided
+            | Phase::Ended
+            | Phase::Cancelled => None,
+        };
+    }
+
+    /// So many players of a bucket are done already. Freezing and paying change nothing the second
+    /// time and begin at the first player, because they sum up.
+    pub(crate) fn adopt_done(&mut self, bucket: usize, players: usize) {
+        let once = |work: &&mut Work| matches!(work.task, Task::Silence | Task::Rejudge);
+        if let Some(work) = self.work.as_mut().filter(once) {
+            work.done[bucket] = players;
+        }
+    }
+
+    /// What freezing and paying sum up is to be summed up from the beginning: doing them twice
+    /// changes no player. False for work that sums up nothing.
+    fn restart_sums(&self, work: &mut Work) -> bool {
+        let sums = matches!(work.task, Task::Freeze | Task::Pay);
+        if sums {
+            *work = Work::new(work.task, self.roster.bucket_count());
+        }
+        sums
+    }
+
     /// Whether silence in the bucket at `place` is settled at the current question, or begun to be.
     pub(super) fn bucket_is_settled(&self, place: usize) -> bool {
-        let reached = |work: &Work| (place, 0) < (work.next, work.next_player);
+        let reached = |work: &Work| place < work.next || work.done[place] > 0;
         self.phase == Phase::Closing && self.work.as_ref().is_none_or(reached)
     }
 
@@ -262,7 +371,12 @@ impl ShowReplica {
         let per_head = self.settlement.as_ref().expect("the prize is split").per_head;
         for index in players {
             let player = self.roster.at(bucket, index);
-            if !self.is_winner(player) || player.is_paid() {
+            if !self.is_winner(player) {
+                continue;
+            }
+            work.paid = work.paid.checked_add(per_head).expect("payouts are at most the pool");
+            work.winners += 1;
+            if player.is_paid() {
                 continue;
             }
             let player = self.roster.at_mut(bucket, index);
@@ -270,8 +384,6 @@ impl ShowReplica {
             let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
             // A pool is at most `PRIZE_POOL_CENTS_MAX`: nobody wins that often.
             entry.balance = entry.balance.checked_add(per_head).expect("a balance fits in 64 bits");
-            work.paid = work.paid.checked_add(per_head).expect("payouts are at most the pool");
-            work.winners += 1;
         }
     }
 

@@ -85,6 +85,7 @@ impl Setup {
                 ticket_life: Duration::from_millis(500),
                 stream_delay: Duration::from_millis(100),
                 extension_max: Duration::from_millis(2_000),
+                early_push_max: Duration::ZERO,
             },
             questions: (0..self.question_count).map(question).collect(),
         }
@@ -189,7 +190,11 @@ pub(crate) struct World {
     links: BTreeMap<(ShardId, ShardId), Time>,
     held: BTreeMap<UserId, AnswerInput>,
     /// Question, receiver, sender of each drained mark that arrived.
-    drained: BTreeSet<(QuestionIndex, ShardId, ShardId)>,
+    pub(crate) drained: BTreeSet<(QuestionIndex, ShardId, ShardId)>,
+    /// What happens after each delivery.
+    pub(crate) between: fn(&mut World),
+    /// How often `between` did something.
+    pub(crate) interrupted: u64,
     /// Per shard: whether it drained the question that is closing.
     posted_drained: Vec<Option<QuestionIndex>>,
 }
@@ -220,6 +225,8 @@ impl World {
             links: BTreeMap::new(),
             held: BTreeMap::new(),
             drained: BTreeSet::new(),
+            between: |_| (),
+            interrupted: 0,
             posted_drained: vec![None; shards],
             setup,
         }
@@ -334,6 +341,7 @@ impl World {
             if mail == Some(next) {
                 let (_, (shard, mail)) = self.mail.pop_first().unwrap();
                 self.deliver(shard, mail);
+                (self.between)(self);
             } else {
                 self.director.due(self.now);
             }
@@ -368,6 +376,7 @@ impl World {
                 Report::Closed(summary) => self.director.closed(now, summary),
                 Report::Frozen(summary) => self.director.frozen(now, summary),
                 Report::Paid(summary) => self.director.paid(summary),
+                Report::Rain(summary) => self.director.rain_reported(now, summary),
             },
             Mail::Tap(user, place, option, ticket, retry) => {
                 self.tap(shard, user, place, option, ticket, retry);
@@ -401,6 +410,10 @@ impl World {
             }
         }
         self.at(now, shard, Mail::Work);
+    }
+
+    pub(crate) fn look_for_work(&mut self, shard: ShardId) {
+        self.at(self.now, shard, Mail::Work);
     }
 
     /// A tap reaches the connection's shard.

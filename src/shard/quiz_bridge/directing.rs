@@ -76,6 +76,8 @@ impl Directed {
             }
             ShowEvent::Announced(_)
             | ShowEvent::LobbyOpened
+            | ShowEvent::QuestionPushed(_)
+            | ShowEvent::QuestionWithdrawn { .. }
             | ShowEvent::QuestionClosing { .. }
             | ShowEvent::Revealed(_)
             | ShowEvent::Rejudging { .. }
@@ -96,6 +98,8 @@ impl Directed {
             title: definition.title.clone(),
             prize_pool: definition.prize_pool,
             question_count: definition.questions.len(),
+            early_push_max: definition.timing.early_push_max,
+            pushed: self.director.pushed_question(),
             live: self.director.live(),
             allowed: self.director.allowed(),
             questions: self.questions.clone(),

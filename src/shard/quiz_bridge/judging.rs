@@ -11,6 +11,7 @@ use crate::quiz::judge::RefusalReason;
 use crate::quiz::local::JoinError;
 use crate::quiz::phase::Phase;
 use crate::quiz::replica::{AnswerInput, AnswerOutcome, Applied, PlayerResult};
+use crate::room::lane::Lane;
 use crate::shard::Shard;
 use crate::shard::held::Post;
 use crate::shard::mail::Mail;
@@ -54,6 +55,10 @@ impl Shard {
             ShowEvent::QuestionVoided { .. } | ShowEvent::Cancelled => {
                 self.quiz.draining.remove(&show);
                 self.quiz.unqueued.remove(&show);
+                self.quiz.early.forget(show);
+            }
+            ShowEvent::QuestionPushed(_) | ShowEvent::QuestionWithdrawn { .. } => {
+                self.quiz.early.forget(show);
             }
             ShowEvent::LobbyOpened
             | ShowEvent::QuestionOpened(_)
@@ -118,13 +123,31 @@ impl Shard {
     }
 
     /// A message of a room, which tells of a show event, is queued for everybody who is in it.
-    pub(crate) fn quiz_queued(&mut self, after: Option<(ShowId, EventNumber)>) {
+    pub(crate) fn quiz_queued(
+        &mut self,
+        after: Option<(ShowId, EventNumber)>,
+        lane: Lane,
+        version: u64,
+    ) {
         let Some((show, number)) = after else { return };
-        self.quiz.queued.insert(show, number);
-        if self.quiz.unqueued.get(&show).is_some_and(|opened| *opened <= number) {
-            self.quiz.unqueued.remove(&show);
-            self.acknowledge(show);
+        if lane == Lane::Mid {
+            return self.quiz.early.queued(show, version);
         }
+        self.quiz.queued.insert(show, number);
+        if self.quiz.unqueued.get(&show).is_none_or(|opened| *opened > number) {
+            return;
+        }
+        if self.opens_by_key(show) {
+            // Who does not have what the key opens gets the question whole first.
+            return self.quiz.early.begin_handing_out(show);
+        }
+        self.quiz_offered(show);
+    }
+
+    /// The open question is queued for everybody who was in the room when it came.
+    pub(super) fn quiz_offered(&mut self, show: ShowId) {
+        self.quiz.unqueued.remove(&show);
+        self.acknowledge(show);
     }
 
     /// Every byte that reached the host before `until` has been taken in.

@@ -3,9 +3,10 @@
 //! Three roles meet on every shard: the *director's home* numbers and journals what the operator
 //! decides; the *users' home* judges, and holds back what its event has not come for; the
 //! *connection's shard* stamps, admits and tells. [`directing`] has the first, [`judging`] the
-//! second, [`telling`] the third.
+//! second, [`telling`] the third; [`early`] what goes out before its time.
 
 mod directing;
+mod early;
 mod inspecting;
 mod judging;
 mod money;
@@ -29,6 +30,7 @@ use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
 use crate::shard::quiz_bridge::directing::Directed;
+use crate::shard::quiz_bridge::early::Early;
 use crate::shard::quiz_bridge::money::GiftDesk;
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
@@ -66,6 +68,8 @@ pub(crate) struct QuizBridge {
     /// received everything.
     draining: BTreeMap<ShowId, Time>,
     received_all: Time,
+    /// Questions that are pushed early.
+    early: Early,
     /// How far behind each shard was with its mail when it last said so, and when that was.
     lags: Vec<(Duration, Time)>,
     turn: Duration,
@@ -92,6 +96,7 @@ impl QuizBridge {
             reserved: BTreeMap::new(),
             draining: BTreeMap::new(),
             received_all: Time::ZERO,
+            early: Early::default(),
             lags: vec![(Duration::ZERO, Time::ZERO); shard_count],
             turn: Duration::ZERO,
             tally_due: None,
@@ -104,7 +109,7 @@ impl QuizBridge {
     /// When [`Shard::quiz_tick`] has something to do; work that is left is due at once.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let directors = self.directors.values().filter_map(Directed::deadline);
-        let work = self.has_work.then_some(Time::ZERO);
+        let work = (self.has_work || self.early.has_work()).then_some(Time::ZERO);
         directors.chain(self.tally_due).chain(work).chain(self.gifts.deadline()).min()
     }
 
@@ -120,6 +125,7 @@ impl QuizBridge {
         self.draining.remove(&show);
         self.unqueued.remove(&show);
         self.queued.remove(&show);
+        self.early.forget(show);
         self.reserved.remove(&show);
         self.tap_gates.retain(|(of, _), _| *of != show);
     }
@@ -261,6 +267,7 @@ impl Shard {
     /// What is due: directors' deadlines, slices of work, tallies.
     pub(crate) fn quiz_tick(&mut self) {
         self.direct_due();
+        self.hand_out_slice();
         self.work_slice();
         self.post_tallies();
         self.gifts_due();

@@ -242,6 +242,23 @@ impl Shard {
         }
     }
 
+    /// To be called when all records were read back: what was on its way between shards is put on
+    /// its way again. What clients had asked for they ask again.
+    pub fn resume_money(&mut self) {
+        self.quiz.local.drop_rain_grants();
+        for (show, summary) in self.quiz.local.rains_to_report() {
+            self.report_rain(show, summary);
+        }
+        let on_the_way = self.quiz.local.gifts_on_the_way();
+        let gifts: Vec<_> =
+            on_the_way.map(|(user, key, gift)| (user, key.clone(), *gift)).collect();
+        for (user, key, gift) in gifts {
+            let home = self.placement.room_home(gift.room);
+            let mail = Mail::Money(MoneyMail::Gift { user, key, gift });
+            self.post_when_durable(Post::Mail(home, mail));
+        }
+    }
+
     fn redeem(&mut self, user: UserId, inviter: UserId, reply_to: ReplyTo) {
         match self.quiz.local.ask_to_be_invited(user, inviter) {
             Ok(Asked::Fresh) => {

@@ -61,7 +61,7 @@ impl Shard {
         }
     }
 
-    fn report_rain(&mut self, show: ShowId, summary: RainSummary) {
+    pub(super) fn report_rain(&mut self, show: ShowId, summary: RainSummary) {
         let report = Box::new(Report::Rain(summary));
         let home = self.placement.show_home(show);
         let mail = QuizMail::Reported { show, report: report.clone() };

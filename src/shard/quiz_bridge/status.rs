@@ -1,5 +1,7 @@
 //! How a show stands, for operators.
 
+use std::time::Duration;
+
 use crate::base::ids::{QuestionIndex, ShowId};
 use crate::base::time::Time;
 use crate::quiz::director::{CommandKind, LiveFigures, Notice};
@@ -19,6 +21,10 @@ pub struct ShowStatus {
     pub prize_pool: Cents,
     /// Number of questions of the show.
     pub question_count: usize,
+    /// How long a question may lie with the clients, sealed, before it opens.
+    pub early_push_max: Duration,
+    /// The question that lies there.
+    pub pushed: Option<QuestionIndex>,
     /// As of the last tallies.
     pub live: LiveFigures,
     /// What can be ordered now.

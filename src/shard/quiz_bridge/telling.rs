@@ -18,6 +18,7 @@ use crate::shard::Shard;
 use crate::shard::conn::NO_ROOM;
 use crate::shard::mail::Mail;
 use crate::shard::messages;
+use crate::shard::quiz_bridge::early::{question_withdrawn, sealed_question};
 use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
 use crate::shard::session::State;
 use crate::wire::proto;
@@ -45,11 +46,26 @@ impl Shard {
             return;
         }
         let phase = replica.phase();
+        let mut lane = Lane::High;
         let notice = match &event.event {
             // Internal: nothing that a player may know has changed.
             ShowEvent::QuestionClosing { .. }
             | ShowEvent::QuestionClosed { .. }
             | ShowEvent::Rejudging { .. } => return,
+            ShowEvent::QuestionPushed(_) => {
+                let Some(pushed) = replica.pushed() else {
+                    return;
+                };
+                // It has time: questions, keys and gifts go first, and the budget paces it.
+                lane = Lane::Mid;
+                Notice::SealedQuestion(sealed_question(show, pushed))
+            }
+            ShowEvent::QuestionWithdrawn { question } => {
+                Notice::QuestionWithdrawn(question_withdrawn(show, *question))
+            }
+            ShowEvent::QuestionOpened(opening) if self.opens_by_key(show) => {
+                Notice::QuestionKey(self.question_key(show, opening))
+            }
             ShowEvent::QuestionOpened(_) => {
                 let Some(open) = replica.open_question().copied() else {
                     return;
@@ -98,7 +114,7 @@ impl Shard {
             | ShowEvent::Cancelled
             | ShowEvent::Ended => Notice::ShowState(show_state(&definition, phase)),
         };
-        let told = self.publish_to_room(room, Lane::High, notice, Some((show, event.number)));
+        let told = self.publish_to_room(room, lane, notice, Some((show, event.number)));
         assert!(told.is_some(), "a show's room always has a place");
     }
 
@@ -120,6 +136,7 @@ impl Shard {
         };
         self.tell_open_question(id, show);
         self.tell_falling_rains(id, show);
+        self.tell_pushed_question(id, show);
         let (since, applied) = (self.now, self.quiz.applied(show));
         let home = self.placement.user_home(user);
         let mail = QuizMail::Joined { show, user, conn: id, since, applied };
@@ -141,7 +158,7 @@ impl Shard {
         self.quiz_joined_room(id, user, room);
     }
 
-    fn tell_open_question(&mut self, id: ConnId, show: ShowId) {
+    pub(super) fn tell_open_question(&mut self, id: ConnId, show: ShowId) {
         let Some(replica) = self.quiz.local.show(show) else {
             return;
         };

@@ -34,7 +34,7 @@ fn authenticate(token: &str) -> Vec<u8> {
 }
 
 fn join(sequence: &str, room_id: u64) -> Vec<u8> {
-    let join = proto::Join { room_id, epoch: 0, positions: Vec::new() };
+    let join = proto::Join { room_id, ..proto::Join::default() };
     request(sequence, proto::request::Payload::Join(join))
 }
 

@@ -75,6 +75,17 @@ impl World {
                 self.findings.check(!forgotten, Promise::Offers, || {
                     format!("user {user} read on link {link}, question {question} was forgotten")
                 });
+                // Whoever cannot use the key gets the question whole before the shard says that it
+                // offered it: it is on its way by now, or was never made.
+                let keyed = self.watch.keyed.contains(&(show, question.0.into(), player, link));
+                let it = &self.links[link];
+                let shard = &self.hosts[it.host].shard;
+                let idle = it.conn.is_some_and(|conn| shard.has_sent_replies(conn));
+                self.findings.check(!(keyed && idle), Promise::Offers, || {
+                    format!(
+                        "user {user} has a key of question {question} and nothing that it opens"
+                    )
+                });
             }
         }
     }

@@ -42,6 +42,8 @@ pub(crate) struct Watch {
     pub(crate) queued_at: BTreeMap<(usize, u16), Vec<Option<Time>>>,
     /// By show, question and player: on which connections the question was heard, and when first.
     pub(crate) heard: BTreeMap<(usize, u32, usize), Vec<(usize, Time)>>,
+    /// By show, question and player: on which connections its key was heard.
+    pub(crate) keyed: BTreeSet<(usize, u32, usize, usize)>,
     /// Replies that came to an older connection than the one that asked.
     stale: Vec<(usize, usize, Time)>,
 }
@@ -394,6 +396,8 @@ impl World {
                 self.check_in_time(show, *question);
                 self.check_offered_everywhere(show, *question);
             }
+            ShowEvent::QuestionPushed(_) => self.races.pushes += 1,
+            ShowEvent::QuestionWithdrawn { .. } => self.races.withdrawals += 1,
             ShowEvent::QuestionVoided { .. } => self.races.voided += 1,
             ShowEvent::Rejudging { .. } => self.races.rejudged += 1,
             ShowEvent::Cancelled => self.races.cancelled += 1,

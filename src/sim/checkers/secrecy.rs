@@ -100,6 +100,12 @@ fn mask(frame: &mut proto::ServerFrame) {
         Some(proto::business::Body::Notification(notification)) => {
             match &mut notification.payload {
                 Some(Notice::Question(question)) => question.commitment.clear(),
+                Some(Notice::SealedQuestion(sealed)) => {
+                    // The commitment is bound into the tag; what is encrypted must be the same.
+                    sealed.commitment.clear();
+                    let tag_from = sealed.ciphertext.len().saturating_sub(16);
+                    sealed.ciphertext.truncate(tag_from);
+                }
                 Some(Notice::Result(result)) => result.ciphertext.clear(),
                 Some(Notice::Snapshot(snapshot)) => {
                     if let Some(question) = &mut snapshot.open_question {

@@ -12,7 +12,9 @@ use crate::base::ids::{
 use crate::base::limits::OPTIONS_MAX;
 use crate::base::time::Time;
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
-use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
+use crate::quiz::event::{
+    NumberedEvent, QuestionOpening, QuestionPush, Reveal, Settlement, ShowEvent,
+};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::RainSummary;
 use crate::quiz::replica::{AnswerInput, TicketStamp};
@@ -103,6 +105,15 @@ fn show_event(show: ShowId, it: proto::ShowEvent) -> Decoded<NumberedEvent> {
     let event = match it.body.ok_or(RecordError::Unknown("event"))? {
         EventBody::Announced(it) => ShowEvent::Announced(Arc::new(definition(show, it)?)),
         EventBody::LobbyOpened(_) => ShowEvent::LobbyOpened,
+        EventBody::QuestionPushed(it) => ShowEvent::QuestionPushed(QuestionPush {
+            question: question(it.question)?,
+            result_key: SecretKey::from_bytes(array(&it.result_key, "result key")?),
+            question_key: SecretKey::from_bytes(array(&it.question_key, "question key")?),
+            commitment: array(&it.commitment, "commitment")?,
+        }),
+        EventBody::QuestionWithdrawn(it) => {
+            ShowEvent::QuestionWithdrawn { question: question(it.question)? }
+        }
         EventBody::QuestionOpened(it) => ShowEvent::QuestionOpened(opening(&it)?),
         EventBody::QuestionExtended(it) => ShowEvent::QuestionExtended {
             question: question(it.question)?,
@@ -181,6 +192,7 @@ fn definition(id: ShowId, it: proto::Definition) -> Decoded<ShowDefinition> {
             ticket_life: Duration::from_nanos(it.ticket_life),
             stream_delay: Duration::from_nanos(it.stream_delay),
             extension_max: Duration::from_nanos(it.extension_max),
+            early_push_max: Duration::from_nanos(it.early_push_max),
         },
         questions: questions.collect::<Decoded<_>>()?,
     })

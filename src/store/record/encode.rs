@@ -76,6 +76,16 @@ fn show_event(event: &NumberedEvent) -> proto::ShowEvent {
     let body = match &event.event {
         ShowEvent::Announced(it) => EventBody::Announced(definition(it)),
         ShowEvent::LobbyOpened => EventBody::LobbyOpened(proto::Empty {}),
+        ShowEvent::QuestionPushed(it) => EventBody::QuestionPushed(proto::QuestionPushed {
+            question: u32::from(it.question.0),
+            result_key: it.result_key.expose().to_vec().into(),
+            question_key: it.question_key.expose().to_vec().into(),
+            commitment: it.commitment.to_vec().into(),
+        }),
+        ShowEvent::QuestionWithdrawn { question } => {
+            let question = u32::from(question.0);
+            EventBody::QuestionWithdrawn(proto::QuestionWithdrawn { question })
+        }
         ShowEvent::QuestionOpened(it) => EventBody::QuestionOpened(opening(it)),
         ShowEvent::QuestionExtended { question, show_by, answer_by } => {
             EventBody::QuestionExtended(proto::QuestionExtended {
@@ -150,6 +160,7 @@ fn definition(it: &ShowDefinition) -> proto::Definition {
         stream_delay: nanoseconds(it.timing.stream_delay),
         extension_max: nanoseconds(it.timing.extension_max),
         questions: questions.collect(),
+        early_push_max: nanoseconds(it.timing.early_push_max),
     }
 }
 

@@ -10,7 +10,9 @@ use crate::base::ids::{
 };
 use crate::base::time::Time;
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
-use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
+use crate::quiz::event::{
+    NumberedEvent, QuestionOpening, QuestionPush, Reveal, Settlement, ShowEvent,
+};
 use crate::quiz::local::Gift;
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
@@ -55,7 +57,11 @@ fn definition() -> ShowDefinition {
         prize_pool: Cents(1_000_000),
         remainder_account: "remainder".to_string(),
         revive: ReviveCoverage { wrong: true, late: false, unreachable: true },
-        timing: Timing { stream_delay: Duration::from_nanos(7), ..Timing::default() },
+        timing: Timing {
+            stream_delay: Duration::from_nanos(7),
+            early_push_max: Duration::from_secs(8),
+            ..Timing::default()
+        },
         questions: vec![QuestionDefinition {
             text: "1 + 1?".to_string(),
             options: vec!["1".to_string(), "2".to_string()],
@@ -70,6 +76,13 @@ fn events() -> Vec<ShowEvent> {
     vec![
         ShowEvent::Announced(Arc::new(definition())),
         ShowEvent::LobbyOpened,
+        ShowEvent::QuestionPushed(QuestionPush {
+            question,
+            result_key: SecretKey::from_bytes([6; 32]),
+            question_key: SecretKey::from_bytes([7; 32]),
+            commitment: [8; 32],
+        }),
+        ShowEvent::QuestionWithdrawn { question },
         ShowEvent::QuestionOpened(QuestionOpening {
             question,
             show_at,

@@ -32,6 +32,8 @@ pub(super) struct Query {
     pub(super) token: Option<String>,
     pub(super) room: Option<RoomId>,
     pub(super) resume: Option<Resume>,
+    /// The client opens sealed questions.
+    pub(super) opens_seals: bool,
 }
 
 /// The names in the query that are ours, with their values.
@@ -43,6 +45,7 @@ struct Fields {
     high: Option<u64>,
     mid: Option<u64>,
     low: Option<u64>,
+    seals: Option<u64>,
 }
 
 impl<'a> Target<'a> {
@@ -75,6 +78,7 @@ impl<'a> Target<'a> {
                 "high" => set("high", &mut fields.high, number("high", value)?)?,
                 "mid" => set("mid", &mut fields.mid, number("mid", value)?)?,
                 "low" => set("low", &mut fields.low, number("low", value)?)?,
+                "seals" => set("seals", &mut fields.seals, number("seals", value)?)?,
                 _ => {}
             }
         }
@@ -84,7 +88,7 @@ impl<'a> Target<'a> {
 
 impl Fields {
     fn query(self) -> Result<Query, UpgradeError> {
-        let Fields { token, room, epoch, high, mid, low } = self;
+        let Fields { token, room, epoch, high, mid, low, seals } = self;
         if room == Some(0) {
             return Err(UpgradeError::QueryNumber("room"));
         }
@@ -98,7 +102,8 @@ impl Fields {
             });
         }
         let resume = epoch.map(|epoch| Resume { epoch, high, mid, low });
-        Ok(Query { token, room: room.map(RoomId), resume })
+        let opens_seals = seals.is_some_and(|seals| seals > 0);
+        Ok(Query { token, room: room.map(RoomId), resume, opens_seals })
     }
 }
 

@@ -291,6 +291,7 @@ fn what_a_request_says() {
         offered: true,
         token: Some("a.b-c".to_owned()),
         room: Some(RoomId(42)),
+        opens_seals: false,
         resume: Some(Resume { epoch: 7, high: Some(9), mid: None, low: Some(0) }),
         key: KEY.to_owned(),
         deflate: None,
