@@ -165,7 +165,10 @@ async fn money_leaves_a_balance_once_and_comes_back_once() {
     player.request("1", withdraw("a", has + 1)).await;
     assert_eq!(until_answer(&mut player, "1").await.unwrap_err()["reason"], "REASON_NOT_ENOUGH");
     player.request("2", withdraw("a", -1)).await;
-    assert_eq!(until_answer(&mut player, "2").await.unwrap_err()["reason"], "REASON_AMOUNT_INVALID");
+    assert_eq!(
+        until_answer(&mut player, "2").await.unwrap_err()["reason"],
+        "REASON_AMOUNT_INVALID"
+    );
     let first = ask(&mut player, "3", withdraw("a", has)).await;
     assert_eq!(first["withdrawal"]["state"], "WITHDRAWAL_STATE_REQUESTED");
     let again = ask(&mut player, "4", withdraw("a", has)).await;

@@ -81,11 +81,9 @@ impl Post {
     /// The room in which it speaks.
     fn room(self) -> Option<RoomId> {
         match self {
-            Post::Answers
-            | Post::Grabs
-            | Post::Withdrawals
-            | Post::Invitations
-            | Post::Purse => None,
+            Post::Answers | Post::Grabs | Post::Withdrawals | Post::Invitations | Post::Purse => {
+                None
+            }
             Post::Chat(room) | Post::Likes(room) | Post::Publish(room) | Post::Gifts(room) => {
                 Some(room)
             }

@@ -23,6 +23,7 @@ mod network;
 mod operator;
 mod player;
 mod races;
+mod rain;
 mod setup;
 mod talk;
 mod truth;

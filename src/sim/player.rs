@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Switch { room: RoomId },
     Leave,
     Garbage { show: usize, question: u32 },
+    Tap { show: u64, rain: u32, slot: u32 },
+    Spend,
 }
 
 /// An answer that a player wants to give.
@@ -142,6 +144,8 @@ impl World {
                     self.say_leave(link);
                 }
             }
+            Act::Tap { show, rain, slot } => self.tap(player, (show, rain, slot)),
+            Act::Spend => self.spend(player),
             Act::Garbage { show, question } => {
                 if let Some(link) = self.usable_link(player) {
                     self.races.answers_garbage += 1;

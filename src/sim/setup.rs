@@ -8,8 +8,10 @@ use crate::chat::settings::ChatSettings;
 use crate::chat::words::{Action, WordList};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::money::Cents;
+use crate::quiz::rain::RainSettings;
 use crate::shard::config::{Admission, Downlink};
 use crate::sim::dice::Dice;
+use crate::sim::rain;
 
 /// A room that carries no show.
 pub(crate) const LOUNGE: RoomId = RoomId(900);
@@ -87,6 +89,8 @@ pub(crate) struct Setup {
     pub(crate) whim_permille: u32,
     /// The question whose key differs in the second run, by show and place.
     pub(crate) twin: Option<(usize, usize)>,
+    /// The red-packet rains of each show, if there are any.
+    pub(crate) rain: Option<RainSettings>,
 }
 
 impl Setup {
@@ -151,6 +155,7 @@ impl Setup {
             early_rooms: dice.below(3) == 0,
             whim_permille: if dice.below(2) == 0 { 0 } else { 120 },
             twin,
+            rain: rain::draw(&mut Dice::new(seed, 11)),
         }
     }
 

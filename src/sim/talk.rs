@@ -376,13 +376,13 @@ impl World {
             Some(
                 Payload::Published(_)
                 | Payload::Liked(_)
-                | Payload::Grabbed(_)
                 | Payload::Withdrawal(_)
                 | Payload::Given(_)
                 | Payload::Redeemed(_)
                 | Payload::Purse(_),
             )
             | None => {}
+            Some(Payload::Grabbed(grabbed)) => self.hear_grabbed(link, &grabbed),
             Some(Payload::AnswerReceived(received)) => {
                 let Some(answer) = answer_of(sequence) else { return };
                 self.reply_came(link, answer, Reply::Acknowledged);
@@ -475,6 +475,7 @@ impl World {
                     self.hear_result(link, result);
                 }
             }
+            Some(Payload::Rain(rain)) => self.hear_rain(link, &rain),
             Some(Payload::Result(result)) => self.hear_result(link, &result),
             Some(Payload::Reveal(reveal)) => self.hear_reveal(&reveal),
             Some(Payload::QuestionVoided(_) | Payload::Rejudged(_)) => {
@@ -491,7 +492,6 @@ impl World {
                 | Payload::ShowState(_)
                 | Payload::Settled(_)
                 | Payload::QuestionExtended(_)
-                | Payload::Rain(_)
                 | Payload::GiftShown(_),
             )
             | None => {}

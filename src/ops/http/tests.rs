@@ -197,6 +197,28 @@ fn cards() {
 }
 
 #[test]
+fn rains_and_withdrawals() {
+    let server = server(None);
+    for (line, body, expected) in [
+        ("POST /v1/shows/1/rain-fund", r#"{"cents":500}"#, expect![[""]]),
+        (
+            "POST /v1/shows/1/rains",
+            r#"{"pool_cents":500,"packets":50,"duration_ms":3000,"taps_max":2}"#,
+            expect![[""]],
+        ),
+        ("POST /v1/shows/1/rains", r#"{"pool_cents":500}"#, expect![[""]]),
+        ("POST /v1/shows/1/rains/0/start", "", expect![[""]]),
+        ("POST /v1/shows/1/rains/-1/end", "", expect![[""]]),
+        ("POST /v1/shows/1/rains/0/stop", "", expect![[""]]),
+        ("POST /v1/users/7/withdrawals/w-1/reversed", "", expect![[""]]),
+        ("POST /v1/users/7/withdrawals/w%201/paid", "", expect![[""]]),
+    ] {
+        server.check(line, body, &expected);
+    }
+    server.http.stop();
+}
+
+#[test]
 fn moderation() {
     let server = server(None);
     for (line, body, expected) in [

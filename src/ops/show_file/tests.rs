@@ -66,6 +66,22 @@ fn a_datetime_without_quotes_is_one_too() {
     assert_eq!(show.definition.starts_at_unix_ms, 1_896_116_400_000);
 }
 
+#[test]
+fn rains() {
+    let rain = "[[rains]]\npool_cents = 500\npackets = 50\nduration_ms = 3_000\n";
+    let show = parse("show.toml", &format!("{GOOD}{rain}after_question = 0\n")).expect("a show");
+    expect![[""]].assert_eq(&format!("{:?}", show.rains));
+    for (from, to, expected) in [
+        ("packets = 50", "packets = 501", expect![[""]]),
+        ("packets = 50", "", expect![[""]]),
+        ("pool_cents = 500", "pool_cents = -1", expect![[""]]),
+        ("duration_ms = 3_000", "duration_ms = 600_001", expect![[""]]),
+        ("packets = 50", "packets = 50\ntaps = 4", expect![[""]]),
+    ] {
+        check(&format!("{GOOD}{}", rain.replace(from, to)), &expected);
+    }
+}
+
 /// The good show with one line of it replaced.
 fn check_line(line: &str, replacement: &str, expected: &Expect) {
     assert!(GOOD.contains(line), "{line}");

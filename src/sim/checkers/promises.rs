@@ -250,10 +250,8 @@ impl World {
                 self.see_applied(host, Some((place, applied.0)));
                 self.model.joined(host, place, user, since, &mut self.races);
             }
-            Record::Absent { .. }
-            | Record::TicketIssued { .. }
-            | Record::Drained { .. }
-            | Record::Money { .. } => {}
+            Record::Absent { .. } | Record::TicketIssued { .. } | Record::Drained { .. } => {}
+            Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user } => self.model.granted(user),
         }
@@ -396,6 +394,7 @@ impl World {
                 self.check_in_time(show, *question);
                 self.check_offered_everywhere(show, *question);
             }
+            ShowEvent::Rain(rain) => self.see_rain(event.show, rain),
             ShowEvent::QuestionPushed(_) => self.races.pushes += 1,
             ShowEvent::QuestionWithdrawn { .. } => self.races.withdrawals += 1,
             ShowEvent::QuestionVoided { .. } => self.races.voided += 1,
@@ -490,6 +489,7 @@ impl World {
             return;
         }
         self.check_replies();
+        self.check_gifts();
         for (place, host) in self.hosts.iter().enumerate() {
             self.heard[place].check(place, &host.shard, &mut self.findings);
         }
