@@ -137,11 +137,12 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     use request::Payload;
     let empty = ClientFrame::default();
     let heartbeat = |heartbeat| ClientFrame { r#type: -1, heartbeat, ..ClientFrame::default() };
-    let join = Join { room_id: 42, epoch: 0, positions: vec![] };
+    let join = Join { room_id: 42, ..Join::default() };
     let resume = Join {
         room_id: u64::MAX,
         epoch: 7,
         positions: vec![lane(Lane::High, 9), lane(Lane::Mid, 0), lane(Lane::Low, u64::MAX)],
+        ..Join::default()
     };
     let chat = Chat { text: "hallo 世界 👋".to_owned() };
     let publish = Publish { lane: Lane::Low.into(), data: (0..=255).collect() };

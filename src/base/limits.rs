@@ -175,5 +175,5 @@ const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);
 const _: () =
     assert!(SERVICE_MESSAGES_MAX * (SERVICE_MESSAGE_BYTES_MAX / 3 * 4 + 512) <= LANE_BYTES_MAX / 2);
 // Two shows full of rains fit into a balance, and a packet's number fits into the 32 bits of a draw.
-const _: () = assert!(PRIZE_POOL_CENTS_MAX <= i64::MAX / (2 * RAINS_MAX as i64));
+const _: () = assert!(RAINS_MAX <= 64 && PRIZE_POOL_CENTS_MAX <= i64::MAX / (2 * 64));
 const _: () = assert!(RAIN_TAPS_DEFAULT <= RAIN_TAPS_MAX);

@@ -242,6 +242,7 @@ mod tests {
     use crate::base::ids::QuestionIndex;
     use crate::quiz::director::LiveFigures;
     use crate::quiz::money::Cents;
+    use crate::quiz::rain::{RainSettings, RainStatus};
 
     const PACE: Pace = Pace {
         lobby: Duration::from_millis(500),
@@ -286,6 +287,34 @@ mod tests {
         let starts_at = Time::from_millis(starts_at_ms);
         let phase_since = Time::from_millis(10_000);
         Course { pace: PACE, starts_at, phase_since, rains: vec![0] }
+    }
+
+    #[test]
+    fn a_rain_starts_behind_its_question_and_once() {
+        let settings = RainSettings::new(Cents(10), 10, Duration::from_secs(1));
+        let rain = |phase| RainStatus {
+            rain: RainIndex(0),
+            settings,
+            phase,
+            granted: 0,
+            grabbed: 0,
+            paid: Cents::ZERO,
+            returned: Cents::ZERO,
+        };
+        let action = |phase, question, rain_phase| {
+            let mut status = status(phase, &[CommandKind::Settle]);
+            status.live.question = Some(QuestionIndex(question));
+            status.rains = vec![rain(rain_phase)];
+            let course = Course { rains: vec![1], ..course(0) };
+            next(&status, &course, Time::from_millis(10_300))
+        };
+        let starts = Action::Rain(RainIndex(0));
+        let goes_on = Action::Command(Command::Settle);
+        assert_eq!(action(Phase::Revealed, 1, RainPhase::Planned), starts);
+        assert_eq!(action(Phase::Revealed, 2, RainPhase::Planned), starts);
+        assert_eq!(action(Phase::Revealed, 0, RainPhase::Planned), goes_on);
+        assert_eq!(action(Phase::Revealed, 1, RainPhase::Falling), goes_on);
+        assert_ne!(action(Phase::Closed, 1, RainPhase::Planned), starts);
     }
 
     #[test]

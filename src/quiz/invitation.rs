@@ -240,7 +240,9 @@ mod tests {
             deliver(&mut sides, &mut mail);
         }
         let inviter = |place: usize| sides[place].inviter(user(place));
-        (0..5).map(|place| inviter(place).map(|user| user.0 as usize - 1)).collect()
+        (0..5)
+            .map(|place| inviter(place).map(|user| usize::try_from(user.0).unwrap() - 1))
+            .collect()
     }
 
     proptest! {

@@ -33,6 +33,7 @@ mod quiz_bridge;
 pub mod quiz_mail;
 mod receive;
 pub mod record;
+pub mod redo;
 mod registry;
 mod rooms;
 pub mod session;

@@ -218,7 +218,7 @@ mod tests {
             }
             local.close_withdrawal(user, &keys[0], true).unwrap();
             local.close_withdrawal(user, &keys[1], false).unwrap();
-            let gift = Gift { room: RoomId(9), kind: 3, cents: Cents(user.0 as i64 % 2) };
+            let gift = Gift { room: RoomId(9), kind: 3, cents: Cents(user.0.cast_signed() % 2) };
             local.give(user, &keys[0], gift).unwrap();
             local.give(user, &keys[1], gift).unwrap();
             local.gift_shown(user, &keys[1]);
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(images(&new), images(&old));
         for user in USERS.map(UserId) {
             let key = MoneyKey::new("c").unwrap();
-            let cents = Cents(user.0 as i64);
+            let cents = Cents(user.0.cast_signed());
             let mut old = rich();
             assert_eq!(new.balance(user), old.balance(user));
             assert_eq!(new.withdraw(user, &key, cents), old.withdraw(user, &key, cents));

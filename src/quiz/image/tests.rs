@@ -95,7 +95,10 @@ fn shards_that_are_made_anew_again_and_again_play_the_same_show() {
         let rejudges = if seed % 2 == 0 { vec![1] } else { Vec::new() };
         let mut voids = BTreeMap::new();
         if seed % 3 == 0 {
-            voids.insert(2, [Phase::Open, Phase::Closed, Phase::Revealed][seed as usize / 3]);
+            voids.insert(
+                2,
+                [Phase::Open, Phase::Closed, Phase::Revealed][usize::try_from(seed / 3).unwrap()],
+            );
         }
         let mut world = World::new(Setup { rejudges, voids, ..Setup::new(seed, 3) });
         world.between = restart;

@@ -333,3 +333,6 @@ impl LocalQuiz {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,13 @@ fn step() -> impl Strategy<Value = Step> {
 const SHARDS: u16 = 3;
 const RAIN: RainIndex = RainIndex(0);
 
+/// Who won with which slot, which number, what, and behind how many events.
+type Win = (UserId, u8, u32, Cents, usize);
+
+fn shard_id(place: usize) -> ShardId {
+    ShardId(u16::try_from(place).unwrap())
+}
+
 /// A director and three shards, with events that take any time and records that survive.
 struct World {
     desk: RainDesk,
@@ -124,8 +131,8 @@ struct World {
     events: Vec<RainEvent>,
     heard: Vec<usize>,
     wanted: Vec<ShardId>,
-    /// Of each shard: who won what with which slot, behind how many events.
-    records: Vec<Vec<(UserId, u8, u32, Cents, usize)>>,
+    /// Of each shard.
+    records: Vec<Vec<Win>>,
     /// What users were told.
     told: BTreeMap<(UserId, u8), Cents>,
 }
@@ -177,13 +184,13 @@ impl World {
 
     fn deliver(&mut self, shard: usize) {
         if let Some(event) = self.events.get(self.heard[shard]) {
-            self.taps[shard].apply(event, ShardId(shard as u16));
+            self.taps[shard].apply(event, shard_id(shard));
             self.heard[shard] += 1;
         }
     }
 
     fn tap(&mut self, user: UserId, slot: u8) {
-        let shard = (user.0 % u64::from(SHARDS)) as usize;
+        let shard = usize::try_from(user.0 % u64::from(SHARDS)).unwrap();
         let cents = match self.taps[shard].grab(user, RAIN, slot) {
             Grab::Won { number, cents } => {
                 self.records[shard].push((user, slot, number, cents, self.heard[shard]));
@@ -197,7 +204,7 @@ impl World {
             assert_eq!(*self.told.entry((user, slot)).or_insert(cents), cents, "the same outcome");
         }
         if self.taps[shard].must_ask(RAIN) {
-            self.wanted.push(ShardId(shard as u16));
+            self.wanted.push(shard_id(shard));
         }
     }
 
@@ -215,7 +222,7 @@ impl World {
                 {
                     assert!(taps.grab_again(*user, RAIN, *slot, *number, *cents));
                 }
-                taps.apply(event, ShardId(shard as u16));
+                taps.apply(event, shard_id(shard));
             }
             for (user, slot, number, cents, _) in records {
                 assert!(taps.grab_again(*user, RAIN, *slot, *number, *cents));

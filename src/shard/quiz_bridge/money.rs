@@ -26,6 +26,9 @@ use crate::wire::proto;
 use crate::wire::proto::notification::Payload as Notice;
 use crate::wire::proto::response::Payload as Response;
 
+/// Gifts of users that are admitted in a second, over all rooms, where `egress.gift_rate_max` is not
+/// set: each is a frame for everybody in its room.
+const GIFTS_PER_S_DEFAULT: u32 = 50;
 /// How often gifts that wait at their room's home are tried again.
 const GIFT_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -196,7 +199,8 @@ impl Shard {
         key: &MoneyKey,
         gift: Gift,
     ) -> Result<Response, proto::Failure> {
-        let rate = self.config.downlink.gift_rate_max;
+        let set = self.config.downlink.gift_rate_max;
+        let rate = if set == 0 { GIFTS_PER_S_DEFAULT } else { set };
         let pace = Pace::share(rate, self.placement.shard_count());
         let then = pace.take(self.quiz.gifts.full_at, self.now, 1).map_err(too_fast)?;
         match self.quiz.local.give(user, key, gift).map_err(|error| money_refused(&error))? {

@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use super::telling::NotTold;
 use crate::base::ids::{ConnId, EventNumber, RainIndex, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::chat::pace::Pace;
@@ -72,10 +71,12 @@ impl Shard {
     pub(crate) fn quiz_grab(&mut self, id: ConnId, sequence: String, grab: &proto::Grab) {
         self.counters.taps_received += 1;
         let show = ShowId(grab.show_id);
-        let (Ok(rain), Ok(slot)) = (u16::try_from(grab.rain), u8::try_from(grab.slot)) else {
+        let Ok(rain) = u16::try_from(grab.rain).map(RainIndex) else {
             return self.refuse(id, &sequence, grab_refused(GrabRefusal::NoSuchRain));
         };
-        let rain = RainIndex(rain);
+        let Ok(slot) = u8::try_from(grab.slot) else {
+            return self.refuse(id, &sequence, grab_refused(GrabRefusal::NoSuchSlot));
+        };
         if let Err(failure) = self.admit_tap(show, rain) {
             self.counters.taps_thinned += 1;
             return self.refuse(id, &sequence, failure);
@@ -137,19 +138,19 @@ impl Shard {
         }
     }
 
-    /// What the room is told of a decision about a rain.
-    pub(super) fn rain_notice(&self, show: ShowId, event: &RainEvent) -> Result<Notice, NotTold> {
+    /// What the room is told of a decision about a rain, if anything.
+    pub(super) fn rain_notice(&self, show: ShowId, event: &RainEvent) -> Option<Notice> {
         let (rain, phase) = match event {
             RainEvent::Planned { rain, .. } => (*rain, proto::RainPhase::Announced),
             RainEvent::Started { rain, .. } => (*rain, proto::RainPhase::Falling),
             RainEvent::Closing { rain } => (*rain, proto::RainPhase::Closing),
             RainEvent::Ended { rain, .. } => (*rain, proto::RainPhase::Ended),
             RainEvent::Granted { .. } | RainEvent::Funded { .. } | RainEvent::FundClosed { .. } => {
-                return Err(NotTold);
+                return None;
             }
         };
-        let replica = self.quiz.local.show(show).ok_or(NotTold)?;
-        let settings = self.quiz.local.rain_settings(show, rain).ok_or(NotTold)?;
+        let replica = self.quiz.local.show(show)?;
+        let settings = self.quiz.local.rain_settings(show, rain)?;
         let mut told = rain_told(show, rain, settings);
         told.phase = phase.into();
         match event {
@@ -167,7 +168,7 @@ impl Shard {
             | RainEvent::Funded { .. }
             | RainEvent::FundClosed { .. } => {}
         }
-        Ok(Notice::Rain(told))
+        Some(Notice::Rain(told))
     }
 
     /// Whoever enters a show's room while a rain falls learns of it at once.

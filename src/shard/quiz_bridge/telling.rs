@@ -30,9 +30,6 @@ const RETRY_AFTER_MIN_MS: u64 = 100;
 /// A retry has at least this long before its ticket expires.
 const RETRY_MARGIN: Duration = Duration::from_millis(500);
 
-/// Nothing that a player needs to know.
-pub(super) struct NotTold;
-
 impl Shard {
     /// At the room's home: everybody in the room learns of an event.
     pub(super) fn tell_room(&mut self, event: &NumberedEvent) {
@@ -40,22 +37,27 @@ impl Shard {
         let Some(replica) = self.quiz.local.show(show) else {
             return;
         };
-        let definition = replica.definition().clone();
-        let room = definition.room;
+        let room = replica.definition().room;
         if self.placement.room_home(room) != self.config.me {
             return;
         }
-        let phase = replica.phase();
+        let Some((lane, notice)) = self.told(show, &event.event) else { return };
+        let told = self.publish_to_room(room, lane, notice, Some((show, event.number)));
+        assert!(told.is_some(), "a show's room always has a place");
+    }
+
+    /// What the room is told of an event, and in which lane; nothing if it is internal.
+    fn told(&self, show: ShowId, event: &ShowEvent) -> Option<(Lane, Notice)> {
+        let replica = self.quiz.local.show(show)?;
+        let definition = replica.definition();
         let mut lane = Lane::High;
-        let notice = match &event.event {
+        let notice = match event {
             // Internal: nothing that a player may know has changed.
             ShowEvent::QuestionClosing { .. }
             | ShowEvent::QuestionClosed { .. }
-            | ShowEvent::Rejudging { .. } => return,
+            | ShowEvent::Rejudging { .. } => return None,
             ShowEvent::QuestionPushed(_) => {
-                let Some(pushed) = replica.pushed() else {
-                    return;
-                };
+                let pushed = replica.pushed()?;
                 // It has time: questions, keys and gifts go first, and the budget paces it.
                 lane = Lane::Mid;
                 Notice::SealedQuestion(sealed_question(show, pushed))
@@ -67,10 +69,8 @@ impl Shard {
                 Notice::QuestionKey(self.question_key(show, opening))
             }
             ShowEvent::QuestionOpened(_) => {
-                let Some(open) = replica.open_question().copied() else {
-                    return;
-                };
-                Notice::Question(self.question(&definition, &open))
+                let open = replica.open_question()?;
+                Notice::Question(self.question(definition, open))
             }
             ShowEvent::QuestionExtended { question, show_by, answer_by } => {
                 Notice::QuestionExtended(proto::QuestionExtended {
@@ -80,11 +80,8 @@ impl Shard {
                     answer_by_ms: self.clock.unix_ms(*answer_by),
                 })
             }
-            ShowEvent::Rain(event) => match self.rain_notice(show, event) {
-                Ok(notice) => notice,
-                Err(NotTold) => return,
-            },
-            ShowEvent::Revealed(reveal) => Notice::Reveal(revealed(&definition, reveal)),
+            ShowEvent::Rain(event) => self.rain_notice(show, event)?,
+            ShowEvent::Revealed(reveal) => Notice::Reveal(revealed(definition, reveal)),
             ShowEvent::QuestionVoided { question } => {
                 Notice::QuestionVoided(proto::QuestionVoided {
                     show_id: show.0,
@@ -112,10 +109,9 @@ impl Shard {
             | ShowEvent::Resumed
             | ShowEvent::Settling
             | ShowEvent::Cancelled
-            | ShowEvent::Ended => Notice::ShowState(show_state(&definition, phase)),
+            | ShowEvent::Ended => Notice::ShowState(show_state(definition, replica.phase())),
         };
-        let told = self.publish_to_room(room, lane, notice, Some((show, event.number)));
-        assert!(told.is_some(), "a show's room always has a place");
+        Some((lane, notice))
     }
 
     /// True if the room carries a show that has not ended.
