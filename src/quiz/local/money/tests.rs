@@ -55,7 +55,7 @@ fn perform(local: &mut LocalQuiz, ask: Ask) -> Option<i64> {
     match ask {
         Ask::Withdraw { user, key: number, cents } => {
             let outcome = local.withdraw(UserId(user), &key(number), Cents(cents));
-            matches!(outcome, Ok(Requested::Fresh(_))).then_some(-cents)
+            matches!(outcome, Ok(Requested::Fresh(_))).then(|| -cents)
         }
         Ask::Close { user, key: number, is_paid } => {
             let outcome = local.close_withdrawal(UserId(user), &key(number), is_paid);
@@ -67,7 +67,7 @@ fn perform(local: &mut LocalQuiz, ask: Ask) -> Option<i64> {
         Ask::Give { user, key: number, cents } => {
             let gift = Gift { room: RoomId(1), kind: 2, cents: Cents(cents) };
             let outcome = local.give(UserId(user), &key(number), gift);
-            matches!(outcome, Ok(Requested::Fresh(_))).then_some(-cents)
+            matches!(outcome, Ok(Requested::Fresh(_))).then(|| -cents)
         }
     }
 }
