@@ -18,6 +18,7 @@ fn demo(shards: u16, force_retry: u8) -> DemoOutcome {
         seed: 11,
         force_retry,
         show: None,
+        data: None,
         json: true,
     };
     let short = Duration::from_millis(100);

@@ -47,6 +47,15 @@ impl Placement {
         Placement { key, bucket_count, shard_count }
     }
 
+    /// The same deployment on another number of shards.
+    ///
+    /// # Panics
+    /// If that is 0.
+    #[must_use]
+    pub fn with_shards(self, shard_count: u16) -> Placement {
+        Placement::new(self.key, self.bucket_count, shard_count)
+    }
+
     /// Number of buckets of the deployment.
     #[must_use]
     pub fn bucket_count(&self) -> u16 {

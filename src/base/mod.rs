@@ -8,6 +8,7 @@ pub mod bugs;
 pub mod chunked;
 pub mod entropy;
 pub mod hash;
+pub mod hex;
 pub mod ids;
 pub mod limits;
 pub mod metrics;

@@ -51,6 +51,9 @@ pub struct ServeArguments {
     /// Shards, in place of the key `shards`; 0 means one per core
     #[arg(long, value_name = "N")]
     pub shards: Option<String>,
+    /// Folder of the deployment, in place of the key `data_dir`: what is acknowledged is kept there
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
     /// Send every data message back and nothing else: for WebSocket conformance suites
     #[arg(long, hide = true)]
     pub echo: bool,
@@ -83,6 +86,9 @@ pub struct DemoArguments {
     /// Show file (TOML) to play in place of the bundled one
     #[arg(long, value_name = "FILE")]
     pub show: Option<PathBuf>,
+    /// Folder in which the show is kept, made if there is none; it must not have been used before
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Print one JSON object as the last line, and no progress
     #[arg(long)]
     pub json: bool,
@@ -193,10 +199,14 @@ impl ServeArguments {
     /// Its flags as settings of keys: (flag, key, value).
     #[must_use]
     pub fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
-        [("--listen", "listen", &self.listen), ("--shards", "shards", &self.shards)]
-            .into_iter()
-            .filter_map(|(flag, key, value)| Some((flag, key, value.clone()?)))
-            .collect()
+        [
+            ("--listen", "listen", &self.listen),
+            ("--shards", "shards", &self.shards),
+            ("--data", "data_dir", &self.data),
+        ]
+        .into_iter()
+        .filter_map(|(flag, key, value)| Some((flag, key, value.clone()?)))
+        .collect()
     }
 }
 
@@ -261,6 +271,7 @@ mod tests {
             seed: 1,
             force_retry: 0,
             show: None,
+            data: None,
             json: false,
         };
         assert_eq!(parse("demo"), Ok(Command::Demo(expected)));
@@ -276,6 +287,7 @@ mod tests {
             seed: 9,
             force_retry: 20,
             show: Some(PathBuf::from("x.toml")),
+            data: None,
             json: true,
         };
         let line = "demo --players 15000 --questions 5 --countdown-ms 4000 --shards 4 --seed 9 \

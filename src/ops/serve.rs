@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use flume::Receiver;
 use thiserror::Error;
 
 use crate::base::entropy::SystemEntropy;
+use crate::base::hash::Placement;
 use crate::base::ids::ShowId;
 use crate::ops::autopilot::Autopilot;
 use crate::ops::cli::{ExitStatus, ServeArguments};
@@ -27,10 +29,12 @@ use crate::ops::watch::Watch;
 use crate::ops::watch::pressure::PressureLimits;
 use crate::ops::watch::tls_files::{TlsFiles, TlsFilesError};
 use crate::ops::words::{WordsFile, WordsKeeper};
+use crate::quiz::money::Cents;
 use crate::runtime::clock::Clock;
+use crate::runtime::data::{DataError, DataFolder, RecoveryReport, TornTail};
 use crate::runtime::fatal::end_process_on_panic;
 use crate::runtime::gateway::{CallError, Gateway, StartError};
-use crate::shard::operator::OperatorRequest;
+use crate::shard::operator::{OperatorError, OperatorRequest};
 
 /// Why serving did not begin.
 #[derive(Debug, Error)]
@@ -50,6 +54,20 @@ pub enum ServeError {
     /// The operator's HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The deployment's folder.
+    #[error("the deployment cannot go on: {0}")]
+    Data(#[from] DataError),
+    /// Money without a journal.
+    #[error(
+        "show {show} has a prize of {prize_pool} cents and nothing to keep it in: set data_dir, or \
+         give --data DIR"
+    )]
+    PrizeWithoutData {
+        /// Which show.
+        show: ShowId,
+        /// In cents.
+        prize_pool: Cents,
+    },
     /// A show was refused.
     #[error("show {show} cannot be announced: {error}")]
     Announce {
@@ -87,7 +105,10 @@ impl ServeError {
     #[must_use]
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            ServeError::Settings(_) | ServeError::Tls(_) => ExitStatus::Settings,
+            ServeError::Settings(_)
+            | ServeError::Tls(_)
+            | ServeError::PrizeWithoutData { .. }
+            | ServeError::Data(DataError::Contradiction { .. }) => ExitStatus::Settings,
             // Threads and descriptors are limits of the host, too.
             ServeError::Host(_)
             | ServeError::Gateway(
@@ -104,6 +125,7 @@ impl ServeError {
             | ServeError::Watch(_)
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
+            | ServeError::Data(_)
             | ServeError::Gateway(StartError::Bind(_))
             | ServeError::Http(HttpError::Bind { .. } | HttpError::Listener { .. })
             | ServeError::Announce { .. } => ExitStatus::Failed,
@@ -130,8 +152,12 @@ pub fn serve(
     log::start(config.log.level, config.log.format, config.log.filter.as_deref())?;
     end_process_on_panic();
     let stop = signals::watch().map_err(ServeError::Signals)?;
+    if config.data_dir.is_none() {
+        refuse_prizes(&shows)?;
+    }
     let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
-    let gateway = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    // The folder stays locked until the shards have ended.
+    let (gateway, _folder) = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
     let watch = watch(&config, &gateway, tls);
     let operations = if arguments.echo { None } else { Some(operate(&config, &gateway, &shows)) };
     let (operations, watch) = match (operations.transpose(), watch) {
@@ -171,8 +197,13 @@ fn start_gateway(
     config: &mut Config,
     echo: bool,
     tls: Option<&mut TlsFiles>,
-) -> Result<Gateway, ServeError> {
+) -> Result<(Gateway, Option<DataFolder>), ServeError> {
     let files = host::raise_file_limit()?;
+    let folder = config.data_dir.as_ref().filter(|_| !echo);
+    let folder = folder.map(|path| DataFolder::open(Path::new(path))).transpose()?;
+    if let Some(folder) = &folder {
+        adopt_deployment(config, folder)?;
+    }
     // An echo needs no secrets, so nobody has to know that they are missing.
     for note in config.make_missing_secrets(&mut SystemEntropy).iter().filter(|_| !echo) {
         tracing::warn!("{note}");
@@ -186,7 +217,16 @@ fn start_gateway(
     for warning in host::inspect(settings.shards, &settings.plane, config.limits.connections_max)? {
         tracing::warn!("{warning}");
     }
-    let gateway = Gateway::start(&settings, Clock::start())?;
+    let gateway = match &folder {
+        None => Gateway::start(&settings, Clock::start())?,
+        Some(folder) => {
+            let placement =
+                Placement::new(settings.placement_key, settings.buckets, settings.shards);
+            let recovered = folder.begin_run(placement)?;
+            log_recovery(&recovered.report);
+            Gateway::start_recovered(&settings, recovered)?
+        }
+    };
     tracing::info!(
         address = %gateway.local_address(),
         shards = settings.shards,
@@ -197,7 +237,52 @@ fn start_gateway(
         echo,
         "listening for clients"
     );
-    Ok(gateway)
+    Ok((gateway, folder))
+}
+
+/// A show with a prize needs a journal.
+fn refuse_prizes(shows: &[ShowFile]) -> Result<(), ServeError> {
+    let prize = |show: &&ShowFile| show.definition.prize_pool > Cents::ZERO;
+    match shows.iter().find(prize) {
+        None => Ok(()),
+        Some(ShowFile { definition, .. }) => {
+            let (show, prize_pool) = (definition.id, definition.prize_pool);
+            Err(ServeError::PrizeWithoutData { show, prize_pool })
+        }
+    }
+}
+
+/// The secrets of the deployment, which may begin now.
+fn adopt_deployment(config: &mut Config, folder: &DataFolder) -> Result<(), DataError> {
+    if let Some(stored) = folder.deployment()? {
+        return config.adopt(&stored, &folder.deployment_file());
+    }
+    config.make_missing_deployment_keys(&mut SystemEntropy);
+    folder.begin_deployment(&config.deployment())
+}
+
+fn log_recovery(report: &RecoveryReport) {
+    for TornTail { shard, segment, offset, until } in &report.torn {
+        tracing::warn!(
+            %shard, segment, offset, until,
+            "the journal ends within a group: what was in it may have been acknowledged or not"
+        );
+    }
+    let RecoveryReport {
+        run, shards_before, ended_in_order, records, redone, shows, users, ..
+    } = report;
+    let outage_ms = u64::try_from(report.outage.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        run,
+        shards_before,
+        ended_in_order,
+        records,
+        redone,
+        shows,
+        users,
+        outage_ms,
+        "the deployment goes on from its journal"
+    );
 }
 
 /// What runs beside the gateway, off its cores.
@@ -217,9 +302,14 @@ fn operate(
 ) -> Result<Operations, ServeError> {
     for ShowFile { definition, pace, rains } in shows {
         let show = definition.id;
-        gateway
-            .call(OperatorRequest::Announce(Arc::new(definition.clone())))
-            .map_err(|error| ServeError::Announce { show, error })?;
+        match gateway.call(OperatorRequest::Announce(Arc::new(definition.clone()))) {
+            Ok(_) => {}
+            Err(CallError::Refused(OperatorError::ShowExists(_))) if config.data_dir.is_some() => {
+                tracing::info!(%show, "the show goes on as it was announced before");
+                continue;
+            }
+            Err(error) => return Err(ServeError::Announce { show, error }),
+        }
         for command in rains::orders(rains) {
             gateway
                 .call(OperatorRequest::Rain { show, command })

@@ -6,6 +6,7 @@
 
 use serde_json::{Value, json};
 
+use crate::base::hex;
 use crate::base::time::DisplayClock;
 use crate::quiz::director::{LiveFigures, Notice, RejudgePreview};
 use crate::quiz::event::Settlement;
@@ -156,7 +157,7 @@ fn settlement(settlement: &Settlement) -> Value {
         "pool_cents": settlement.pool.0,
         "per_head_cents": settlement.per_head.0,
         "remainder_cents": settlement.remainder.0,
-        "game_hash": hexadecimal(&settlement.game_hash),
+        "game_hash": hex::encode(&settlement.game_hash),
     })
 }
 
@@ -181,6 +182,7 @@ fn notice(notice: &Notice) -> Value {
         Notice::VoidNeeded { .. } => "void_needed",
         Notice::OfferedAfterAll { .. } => "offered_after_all",
         Notice::PushExpired { .. } => "push_expired",
+        Notice::ResumedAfterRestart { .. } => "resumed_after_restart",
         Notice::PaidOut { .. } => "paid_out",
     };
     json!({ "kind": kind, "text": notice.to_string() })
@@ -209,10 +211,6 @@ pub fn phase_word(phase: Phase) -> &'static str {
         Phase::Ended => "ended",
         Phase::Cancelled => "cancelled",
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod early;
 mod figures;
 mod question;
 mod rains;
+mod restore;
 mod settlement;
 
 use std::fmt;
@@ -76,6 +77,13 @@ pub enum Notice {
         /// Which question.
         question: QuestionIndex,
     },
+    /// The process began again while a question was open: everybody gets its whole time once more.
+    ResumedAfterRestart {
+        /// Which question.
+        question: QuestionIndex,
+        /// The new latest display.
+        show_by: Time,
+    },
     /// Every shard has paid: `paid + remainder = pool`, checked.
     PaidOut {
         /// What all shards paid together.
@@ -104,6 +112,11 @@ impl fmt::Display for Notice {
                 formatter,
                 "question {question} was pushed early and not published in time: it is taken \
                  back; publish sends it whole, or push it again"
+            ),
+            Notice::ResumedAfterRestart { question, show_by } => write!(
+                formatter,
+                "question {question} was open when the gateway began again: it is extended, show \
+                 by {show_by}"
             ),
             Notice::PaidOut { paid, remainder } => {
                 write!(formatter, "{paid} cents paid, {remainder} to the remainder account")

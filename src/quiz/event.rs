@@ -66,6 +66,9 @@ pub enum ShowEvent {
         answer_by: Time,
         /// After this no ticket is valid and the slowest stream has passed the countdown.
         close_after: Time,
+        /// Every shard had the question by its latest display. A question of which that is not
+        /// known waits for the proof, or to be voided.
+        is_offered: bool,
     },
     /// Every bucket of every shard has settled the question. For operators only.
     QuestionClosed {
@@ -100,6 +103,8 @@ pub enum ShowEvent {
         correct: OptionIndex,
         /// Players still in the game after it.
         in_play: u64,
+        /// Sums over all shards, as they are now.
+        counts: QuestionCounts,
     },
     /// A pause begins.
     Paused,

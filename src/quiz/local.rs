@@ -170,9 +170,22 @@ impl LocalQuiz {
     /// Takes a player's answer: judges it and seals the result.
     pub fn answer(&mut self, show: ShowId, user: UserId, input: &AnswerInput) -> AnswerOutcome {
         let judged = self.judge(show, user, input);
+        self.seal(show, user, judged)
+    }
+
+    /// The second half of [`LocalQuiz::answer`].
+    ///
+    /// # Panics
+    /// If it was not judged here.
+    pub fn seal(
+        &self,
+        show: ShowId,
+        user: UserId,
+        judged: AnswerOutcome<Unsealed>,
+    ) -> AnswerOutcome {
         judged.map(|result| {
-            let place = self.place(show).expect("it was judged in this show");
-            self.shows[place].seal(user, result)
+            let replica = self.show(show).expect("it was judged in this show");
+            replica.seal(user, result)
         })
     }
 

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::{DisplayClock, Time};
 
-/// Reads the host's monotonic clock, counted from the moment the process began.
+/// Reads the host's monotonic clock, counted from the moment the process began, or from where an
+/// earlier process of the same deployment stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    zero: Instant,
+    began: Instant,
+    /// The moment at which the process began.
+    began_at: Time,
     display: DisplayClock,
 }
 
@@ -19,15 +22,29 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn start() -> Clock {
-        Clock { zero: Instant::now(), display: DisplayClock { zero_unix_ms: unix_ms() } }
+        let display = DisplayClock { zero_unix_ms: unix_ms() };
+        Clock { began: Instant::now(), began_at: Time::ZERO, display }
+    }
+
+    /// A clock that goes on: so much later than its zero as the wall clock says, which was
+    /// `zero_unix_ms` then, and in any case at `at` or later. Without a zero it begins.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub fn resume(at: Time, zero_unix_ms: Option<i64>) -> Clock {
+        let now_unix_ms = unix_ms();
+        let passed_ms = zero_unix_ms.map_or(0, |zero| now_unix_ms.saturating_sub(zero));
+        let by_wall_clock = Time::from_millis(u64::try_from(passed_ms).unwrap_or(0));
+        let began_at = at.max(by_wall_clock);
+        let passed_ms = i64::try_from(began_at.as_millis()).unwrap_or(i64::MAX);
+        let display = DisplayClock { zero_unix_ms: now_unix_ms.saturating_sub(passed_ms) };
+        Clock { began: Instant::now(), began_at, display }
     }
 
     /// The moment.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn now(&self) -> Time {
-        let elapsed = Instant::now().duration_since(self.zero);
-        Time(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+        self.began_at + Instant::now().duration_since(self.began)
     }
 
     /// How monotonic time is displayed.

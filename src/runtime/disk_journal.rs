@@ -6,6 +6,7 @@
 //! full may be emptied, and until then nothing is acknowledged and nothing is lost.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,12 @@ impl DiskJournal {
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.shared.borrow().writer.failures()
+    }
+
+    /// Where every key is in its sequence.
+    #[must_use]
+    pub fn sequences(&self) -> BTreeMap<Key, u64> {
+        self.shared.borrow().writer.sequences().clone()
     }
 
     /// Ends in order: the task writes what is there and the mark of the end, and returns.

@@ -25,9 +25,13 @@ use crate::net::{
     BindError, ListenSettings, Listener, Plane, PlaneError, PlaneSettings, Waker, new_eventfd,
 };
 use crate::runtime::clock::Clock;
+use crate::runtime::data::{Recovered, ShardStart};
+use crate::runtime::disk_journal::{self, DiskJournal};
 use crate::runtime::edge::gate::Gate;
 use crate::runtime::edge::{Edge, EdgeSettings};
 use crate::runtime::fatal;
+use crate::runtime::images::Images;
+use crate::runtime::journal::{Journal, MemoryJournal, StoredJournal};
 use crate::runtime::mailbox::{Address, Posts, mailbox};
 use crate::runtime::meter::Meter;
 use crate::runtime::operator::Call;
@@ -39,6 +43,7 @@ use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
 use crate::shard::{Secrets, Shard};
+use crate::store::writer::{Continuation, SEGMENT_BYTES_DEFAULT, Writer};
 use crate::tls::TlsConfig;
 use crate::wire::message::{Decoder, Role};
 
@@ -203,6 +208,8 @@ struct Beginning {
     gate: Arc<Gate>,
     snapshot: Arc<ShardSnapshot>,
     stop: Arc<Stop>,
+    /// What outlived the process before, where there is a folder for it.
+    start: Option<ShardStart>,
     /// The thread's waker, or why there is none.
     ready: Sender<Result<Waker, StartError>>,
     /// The addresses of all shards, once all have begun.
@@ -215,6 +222,32 @@ impl Gateway {
     /// # Errors
     /// The first step that failed; whatever had begun is stopped.
     pub fn start(settings: &GatewaySettings, clock: Clock) -> Result<Gateway, StartError> {
+        Gateway::start_with(settings, clock, Vec::new())
+    }
+
+    /// Like [`Gateway::start`], going on with what outlived the process before; from now on
+    /// everything that is promised is durable.
+    ///
+    /// # Errors
+    /// Like [`Gateway::start`].
+    ///
+    /// # Panics
+    /// If it was recovered for another number of shards.
+    pub fn start_recovered(
+        settings: &GatewaySettings,
+        recovered: Recovered,
+    ) -> Result<Gateway, StartError> {
+        let Recovered { clock, shards, .. } = recovered;
+        assert_eq!(shards.len(), usize::from(settings.shards), "recovered for these shards");
+        Gateway::start_with(settings, clock, shards)
+    }
+
+    fn start_with(
+        settings: &GatewaySettings,
+        clock: Clock,
+        starts: Vec<ShardStart>,
+    ) -> Result<Gateway, StartError> {
+        let mut starts = starts.into_iter();
         let shards = usize::from(settings.shards);
         let cores = core_affinity::get_core_ids().filter(|cores| !cores.is_empty());
         let cores = cores.ok_or(StartError::Cores)?;
@@ -243,6 +276,7 @@ impl Gateway {
                 gate: gate.clone(),
                 snapshot: snapshots[me.index()].clone(),
                 stop: stop.clone(),
+                start: starts.next(),
                 ready: ready_sender,
                 addresses,
             };
@@ -258,7 +292,7 @@ impl Gateway {
             });
         }
         let wakers = begun.iter().map(Begun::waker).collect::<Result<Vec<_>, _>>()?;
-        let placement = Placement::new(settings.placement_key, settings.buckets, settings.shards);
+        let placement = placement(settings);
         let addresses = begun.iter().zip(&wakers);
         let addresses =
             addresses.map(|(begun, waker)| Address::new(begun.call_sender.clone(), waker.clone()));
@@ -438,9 +472,25 @@ async fn live(beginning: Beginning) {
     let (Ok(()), Ok(addresses)) = (told, addresses.recv()) else {
         return;
     };
+    let mut shard = make_shard(me, &settings, clock);
+    let placement = placement(&settings);
+    let (mut journal, mut images, mut writing) =
+        (Journal::Memory(MemoryJournal::default()), None, None);
+    if let Some(start) = beginning.start {
+        let ShardStart { beginning, folder, run, sequences } = start;
+        shard.begin_with(beginning);
+        let from = Continuation { sequences, ..Continuation::default() };
+        let disk = DiskJournal::new(Writer::new(me.0, run, SEGMENT_BYTES_DEFAULT, from));
+        let task = disk_journal::run(disk.clone(), folder.clone(), clock, plane.waker());
+        writing = Some((disk.clone(), glommio::spawn_local(task)));
+        journal = Journal::Disk(StoredJournal::new(disk, placement, me));
+        images = Some(Images::new(folder, placement, me));
+    }
     let pump = Pump {
         me,
-        shard: make_shard(me, &settings, clock),
+        shard,
+        journal,
+        images,
         plane,
         clock,
         mailbox: beginning.mailbox,
@@ -453,6 +503,10 @@ async fn live(beginning: Beginning) {
     };
     // On the heap: a shard's whole state is in it.
     Box::pin(run(pump, park, cycle)).await;
+    if let Some((disk, task)) = writing {
+        disk.close();
+        task.await;
+    }
 }
 
 fn make_plane(
@@ -468,8 +522,12 @@ fn make_plane(
     Ok((plane, park, cycle))
 }
 
+fn placement(settings: &GatewaySettings) -> Placement {
+    Placement::new(settings.placement_key, settings.buckets, settings.shards)
+}
+
 fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
-    let placement = Placement::new(settings.placement_key, settings.buckets, settings.shards);
+    let placement = placement(settings);
     let entropy: Box<dyn Entropy> = match settings.entropy {
         EntropySource::System => Box::new(SystemEntropy),
         EntropySource::Seed(seed) => Box::new(SeededEntropy::new(seed, u64::from(me.0))),

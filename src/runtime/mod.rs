@@ -5,11 +5,13 @@
 //! a shard ends the process.
 
 pub mod clock;
+pub mod data;
 pub mod disk_journal;
 pub mod edge;
 pub mod fatal;
 pub mod gateway;
-pub mod journal;
+mod images;
+mod journal;
 pub mod mailbox;
 mod meter;
 pub mod operator;

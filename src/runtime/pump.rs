@@ -19,7 +19,8 @@ use crate::base::time::Time;
 use crate::net::{Event, Plane, SendOutcome, SendRequest};
 use crate::runtime::clock::Clock;
 use crate::runtime::edge::Edge;
-use crate::runtime::journal::MemoryJournal;
+use crate::runtime::images::Images;
+use crate::runtime::journal::Journal;
 use crate::runtime::mailbox::Posts;
 use crate::runtime::meter::Meter;
 use crate::runtime::operator::{Answer, Call};
@@ -70,6 +71,9 @@ pub(crate) struct Pump {
     pub(crate) stop: Arc<Stop>,
     pub(crate) edge: Edge,
     pub(crate) orders: Receiver<Order>,
+    pub(crate) journal: Journal,
+    /// Of the state, where there is a folder for them.
+    pub(crate) images: Option<Images>,
 }
 
 /// What the process tells a shard's pump, beside stopping.
@@ -120,7 +124,6 @@ struct Way {
 
 struct Running {
     pump: Pump,
-    journal: MemoryJournal,
     way: Way,
     callers: BTreeMap<u64, flume::Sender<Answer>>,
     next_ticket: u64,
@@ -134,13 +137,13 @@ struct Running {
     done: bool,
 }
 
-/// Runs the shard until all shards were asked to stop and have done so.
+/// Runs the shard until all shards were asked to stop and have done so. What was given to the
+/// journal last may not be durable then.
 pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
     let shard_count = usize::from(pump.posts.shard_count());
     let way = Way { posts: vec![Vec::new(); shard_count], ..Way::default() };
     let mut running = Running {
         pump,
-        journal: MemoryJournal::default(),
         way,
         callers: BTreeMap::new(),
         next_ticket: 0,
@@ -152,6 +155,7 @@ pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
         done: false,
     };
     let mut last_work = running.pump.clock.now();
+    running.pump.shard.step(last_work, Input::Resume);
     let mut last_cycle = last_work;
     while !running.is_over(shard_count) {
         let begun = running.pump.clock.now();
@@ -169,7 +173,7 @@ pub(crate) async fn run(pump: Pump, park: Park, mut cycle: Cycle) {
             continue;
         }
         let interval =
-            if running.journal.is_writing() { CYCLE_INTERVAL } else { CYCLE_INTERVAL_IDLE };
+            if running.pump.journal.is_writing() { CYCLE_INTERVAL } else { CYCLE_INTERVAL_IDLE };
         if now.since(last_cycle) >= interval {
             running.note_wake(cycle.complete().await);
             last_cycle = running.pump.clock.now();
@@ -195,6 +199,7 @@ impl Running {
         let now = self.pump.clock.now();
         if now >= self.status_due {
             self.publish_status(now);
+            self.take_image(now);
         }
         worked
     }
@@ -293,15 +298,16 @@ impl Running {
     fn carry_out(&mut self) -> bool {
         let mut worked = false;
         loop {
-            for effect in self.pump.shard.effects() {
+            let Pump { shard, plane, journal, .. } = &mut self.pump;
+            for effect in shard.effects() {
                 worked = true;
                 match effect {
                     Effect::Close { conn, last } => self.way.closes.push((conn, last)),
                     Effect::ReadOut { conn } => {
-                        self.pump.plane.read_out(conn);
+                        plane.read_out(conn);
                     }
                     Effect::Post { to, mail } => self.way.posts[to.index()].push(mail),
-                    Effect::Journal { number, record } => self.journal.append(number, &record),
+                    Effect::Journal { number, record } => journal.append(number, &record),
                     Effect::Answer { ticket, answer } => self.way.answers.push((ticket, answer)),
                 }
             }
@@ -311,9 +317,12 @@ impl Running {
                     let _ = caller.try_send(answer);
                 }
             }
-            let Some(record) = self.journal.newly_durable() else {
+            let Some(record) = self.pump.journal.newly_durable() else {
                 return worked;
             };
+            if let Some(images) = &mut self.pump.images {
+                images.durable(record);
+            }
             self.pump.shard.step(self.pump.clock.now(), Input::Durable { record });
         }
     }
@@ -391,6 +400,13 @@ impl Running {
         }
     }
 
+    fn take_image(&mut self, now: Time) {
+        let Pump { images, shard, journal, .. } = &mut self.pump;
+        if let (Some(images), Some(journal)) = (images, journal.stored()) {
+            images.take_if_due(now, shard, journal);
+        }
+    }
+
     fn publish_status(&mut self, now: Time) {
         let Pump { me, meter, clock, shard, plane, mailbox, edge, .. } = &mut self.pump;
         // Time that decides something is monotonic: a step is worth knowing, and moves nothing.
@@ -417,7 +433,7 @@ impl Running {
         let alone = mailbox.is_empty() && calls.is_empty() && orders.is_empty();
         if idle && alone && !self.has_news_of_stopping() {
             let guard = if awake.is_some() { SLEEP_GUARD_OPEN } else { SLEEP_GUARD };
-            if self.journal.is_writing() || !self.pump.plane.nap(NAP) {
+            if self.pump.journal.is_writing() || !self.pump.plane.nap(NAP) {
                 // Not before each nap: a shard with a little to do naps ten thousand times a second.
                 self.publish_status(self.pump.clock.now());
                 let wake = park.sleep(guard).await;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crate::base::ids::{RecordNumber, ShardId, UserId};
 use crate::base::limits::HELD_EFFECTS_MAX;
 use crate::shard::mail::Mail;
+use crate::shard::operator::{OperatorAnswer, OperatorError};
 use crate::shard::quiz_mail::AnswerReply;
 
 /// What leaves once a record is durable.
@@ -15,6 +16,8 @@ use crate::shard::quiz_mail::AnswerReply;
 pub(crate) enum Post {
     /// Mail for a shard.
     Mail(ShardId, Mail),
+    /// An operator's answer.
+    Answer(u64, Box<Result<OperatorAnswer, OperatorError>>),
     /// A reply for whatever session the user has by then.
     ToSession(UserId, Box<AnswerReply>),
 }
@@ -31,6 +34,11 @@ impl Held {
     /// The number of a record that is about to go to the journal.
     pub(crate) fn next_record(&mut self) -> RecordNumber {
         self.last = RecordNumber(self.last.0 + 1);
+        self.last
+    }
+
+    /// The newest record.
+    pub(crate) fn last(&self) -> RecordNumber {
         self.last
     }
 
@@ -80,7 +88,7 @@ mod tests {
     fn released(held: &mut Held) -> Option<ShardId> {
         held.release().map(|post| match post {
             Post::Mail(to, _) => to,
-            Post::ToSession(..) => panic!("only mail was held"),
+            Post::ToSession(..) | Post::Answer(..) => panic!("only mail was held"),
         })
     }
 

@@ -65,6 +65,9 @@ pub enum Input<'a> {
         /// What.
         request: OperatorRequest,
     },
+    /// The shard was made of what outlived a restart, and all others are there: directors and
+    /// shards tell each other where they stand.
+    Resume,
     /// Say goodbye to everybody: the process is about to stop.
     Shutdown,
 }

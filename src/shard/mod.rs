@@ -33,6 +33,7 @@ mod quiz_bridge;
 pub mod quiz_mail;
 mod receive;
 pub mod record;
+pub mod recovery;
 pub mod redo;
 mod registry;
 mod rooms;
@@ -187,6 +188,7 @@ impl Shard {
             Input::Durable { record } => self.durable(record),
             Input::Tick => self.tick(),
             Input::Operator { ticket, request } => self.operator(ticket, request),
+            Input::Resume => self.resume_quiz(),
             Input::Shutdown => self.shutdown(),
         }
         while let Some(mail) = self.loopback.pop_front() {
@@ -359,6 +361,9 @@ impl Shard {
     fn post_now(&mut self, post: Post) {
         match post {
             Post::Mail(to, mail) => self.post(to, mail),
+            Post::Answer(ticket, answer) => {
+                self.effects.push(Effect::Answer { ticket, answer: *answer });
+            }
             Post::ToSession(user, reply) => self.post_to_session(user, reply),
         }
     }

@@ -5,7 +5,7 @@ use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
 use crate::quiz::local::Gift;
 use crate::quiz::money::Cents;
-use crate::quiz::replica::{AnswerInput, TicketStamp};
+use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::Report;
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::verdict::Verdict;
@@ -84,6 +84,22 @@ pub enum Record {
         show: ShowId,
         /// Which piece.
         report: Box<Report>,
+    },
+    /// This shard applied a show's next event: what stands behind it was done after it.
+    Applied {
+        /// Which show.
+        show: ShowId,
+        /// Its number.
+        number: EventNumber,
+    },
+    /// A slice of work on all players came so far in a bucket.
+    Worked {
+        /// Which show.
+        show: ShowId,
+        /// How far.
+        step: WorkStep,
+        /// The last event that this shard had applied.
+        applied: EventNumber,
     },
     /// Something about a user's money, or about what is worth money.
     Money {

@@ -206,6 +206,9 @@ impl World {
                 }
                 Notice::OfferedAfterAll { .. } => self.operators[show].void_needed = false,
                 Notice::PushExpired { .. } => self.races.pushes_expired += 1,
+                Notice::ResumedAfterRestart { .. } => {
+                    self.operators[show].void_needed = false;
+                }
                 Notice::PaidOut { .. } => {}
             }
         }

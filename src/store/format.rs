@@ -12,7 +12,7 @@
 //! A group's checksum begins with the run, the segment and its own offset, so that nothing left
 //! over from another file or place is ever taken for a group.
 
-use crate::base::ids::{BucketId, ShowId};
+use crate::base::ids::{BucketId, ShardId, ShowId};
 
 /// Files are written in blocks of this size, aligned to it: what `O_DIRECT` asks for.
 pub const BLOCK_BYTES: usize = 4_096;
@@ -43,6 +43,8 @@ pub enum Key {
     Bucket(BucketId),
     /// A show's director.
     Show(ShowId),
+    /// A shard of this run: it moves nowhere.
+    Shard(ShardId),
 }
 
 impl Key {
@@ -50,6 +52,7 @@ impl Key {
         match self {
             Key::Bucket(bucket) => (1, u64::from(bucket.0)),
             Key::Show(show) => (2, show.0),
+            Key::Shard(shard) => (3, u64::from(shard.0)),
         }
     }
 
@@ -57,6 +60,7 @@ impl Key {
         match kind {
             1 => u16::try_from(id).ok().map(|bucket| Key::Bucket(BucketId(bucket))),
             2 => Some(Key::Show(ShowId(id))),
+            3 => u16::try_from(id).ok().map(|shard| Key::Shard(ShardId(shard))),
             _ => None,
         }
     }

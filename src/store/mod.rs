@@ -14,4 +14,5 @@
 pub mod format;
 pub mod record;
 pub mod scan;
+pub mod state;
 pub mod writer;

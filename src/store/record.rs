@@ -11,13 +11,14 @@ mod money;
 mod tests;
 
 use crate::base::hash::Placement;
+use crate::base::ids::ShardId;
 use crate::shard::record::Record;
 use crate::store::format::Key;
 
 pub use decode::RecordError;
 
 /// The messages of `proto/tidegate/store/v1`, generated.
-mod proto {
+pub(super) mod proto {
     #![allow(
         missing_docs,
         unused_qualifications,
@@ -30,9 +31,10 @@ mod proto {
     include!(concat!(env!("OUT_DIR"), "/tidegate.store.v1.rs"));
 }
 
-/// What a record belongs to: its user's bucket; the show for what concerns no single user.
+/// What a record belongs to: its user's bucket; the show for what its director decided; the shard
+/// that wrote it for what it did with all its players.
 #[must_use]
-pub fn key(record: &Record, placement: &Placement) -> Key {
+pub fn key(record: &Record, placement: &Placement, shard: ShardId) -> Key {
     match record {
         Record::Answer { user, .. }
         | Record::Joined { user, .. }
@@ -40,8 +42,11 @@ pub fn key(record: &Record, placement: &Placement) -> Key {
         | Record::TicketIssued { user, .. }
         | Record::CardGranted { user }
         | Record::Money { user, .. } => Key::Bucket(placement.bucket(*user)),
+        Record::Worked { step, .. } => Key::Bucket(step.bucket),
         Record::Event(event) => Key::Show(event.show),
-        Record::Drained { show, .. } | Record::Reported { show, .. } => Key::Show(*show),
+        Record::Applied { .. } | Record::Drained { .. } | Record::Reported { .. } => {
+            Key::Shard(shard)
+        }
     }
 }
 

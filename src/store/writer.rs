@@ -130,6 +130,12 @@ impl Writer {
         }
     }
 
+    /// The last sequence number of each key.
+    #[must_use]
+    pub fn sequences(&self) -> &BTreeMap<Key, u64> {
+        &self.sequences
+    }
+
     /// Takes a record; it gets the next number of this run and the next sequence of its key.
     pub fn append(&mut self, key: Key, payload: &[u8]) -> RecordNumber {
         self.last = RecordNumber(self.last.0 + 1);

@@ -118,6 +118,13 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "",
+        "data_dir",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.data_dir },
+        "Folder for the journal: with it, what was acknowledged outlives the process. Shows with a \
+         prize need one. Keeps placement_key and ticket_key too. Without it, all is in memory.",
+    ),
+    key(
+        "",
         "placement_key",
         Kind::Secret {
             read: |text| bytes_of_hex::<16>(text).map(|bytes| Secret::new(bytes.to_vec())),

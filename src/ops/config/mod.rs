@@ -24,6 +24,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Shards, one thread and one core each; 0 means one per core.
     pub shards: u16,
+    /// The deployment's folder; without one, nothing outlives the process.
+    pub data_dir: Option<String>,
     /// Where users, rooms and shows live is hashed with this; made at start where it is missing.
     pub placement_key: Option<Secret>,
     /// Retry tickets are made with this; made at start where it is missing.
@@ -368,6 +370,7 @@ impl Default for Config {
         Config {
             listen: loopback(8090),
             shards: 0,
+            data_dir: None,
             placement_key: None,
             ticket_key: None,
             auth: AuthConfig {

@@ -21,9 +21,10 @@ use crate::ops::settings::read_file;
 use crate::ops::show_file::{self, Pace, ShowFile};
 use crate::player::swarm::SwarmError;
 use crate::quiz::definition::ShowDefinition;
+use crate::runtime::data::DataError;
 use crate::runtime::gateway::{CallError, StartError};
 
-pub use outcome::{Coverage, DemoOutcome, QuestionOutcome};
+pub use outcome::{Coverage, DemoOutcome, QuestionOutcome, own_game_hash};
 use progress::Progress;
 
 /// Why a demo could not be played to its end.
@@ -32,6 +33,15 @@ pub enum DemoError {
     /// The gateway did not start.
     #[error("the gateway did not start: {0}")]
     Gateway(#[from] StartError),
+    /// The folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The folder has a deployment.
+    #[error(
+        "{}: there is a deployment in this folder already; give the demo a new one",
+        .0.display()
+    )]
+    UsedBefore(PathBuf),
     /// The players did not start.
     #[error("the players did not start: {0}")]
     Swarm(#[from] SwarmError),
@@ -144,6 +154,7 @@ mod tests {
             seed: 1,
             force_retry: 0,
             show: None,
+            data: None,
             json: true,
         }
     }

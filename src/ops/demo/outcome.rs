@@ -1,11 +1,10 @@
 //! What came of a demo, and the comparison of the gateway's figures with the players' own.
 
-use std::fmt::Write as _;
-
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 use crate::base::hash::Placement;
+use crate::base::hex;
 use crate::base::ids::{QuestionIndex, UserId};
 use crate::base::time::Time;
 use crate::ops::cli::DemoArguments;
@@ -131,8 +130,8 @@ pub(super) fn judge(played: Played<'_>) -> DemoOutcome {
     violations.check(own_hash == settlement.game_hash, || {
         format!(
             "the gateway's game hash {} is not that of the players' own verdicts, {}",
-            hexadecimal(&settlement.game_hash),
-            hexadecimal(&own_hash)
+            hex::encode(&settlement.game_hash),
+            hex::encode(&own_hash)
         )
     });
     let deeds = report.deeds;
@@ -151,7 +150,7 @@ pub(super) fn judge(played: Played<'_>) -> DemoOutcome {
         per_head_cents: settlement.per_head.0,
         remainder_cents: settlement.remainder.0,
         packets: (deeds.packets, deeds.packet_cents),
-        game_hash: hexadecimal(&settlement.game_hash),
+        game_hash: hex::encode(&settlement.game_hash),
         seconds,
         violations,
     }
@@ -252,6 +251,7 @@ fn judge_money(
         Notice::PaidOut { paid, remainder } => Some((*paid, *remainder)),
         Notice::QuestionExtended { .. }
         | Notice::PushExpired { .. }
+        | Notice::ResumedAfterRestart { .. }
         | Notice::VoidNeeded { .. }
         | Notice::OfferedAfterAll { .. } => None,
     });
@@ -292,7 +292,8 @@ fn judge_rains(status: &ShowStatus, report: &SwarmReport, violations: &mut Viola
 }
 
 /// The game hash by the players' own verdicts: the rules of [`crate::quiz::report`].
-fn own_game_hash(verdicts: &[(UserId, Vec<Verdict>)], placement: &Placement) -> [u8; 32] {
+#[must_use]
+pub fn own_game_hash(verdicts: &[(UserId, Vec<Verdict>)], placement: &Placement) -> [u8; 32] {
     let mut digests: Vec<BucketDigest> =
         (0..placement.bucket_count()).map(|_| BucketDigest::new()).collect();
     for (user, verdicts) in verdicts {
@@ -322,13 +323,6 @@ fn coverage(published_at: Time, shown_at: &[Time]) -> Coverage {
         p999: ms(histogram.value_at_quantile(0.999)),
         p100: ms(u64::try_from(longest.as_micros()).unwrap_or(u64::MAX)),
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl DemoOutcome {

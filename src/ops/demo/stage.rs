@@ -26,6 +26,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, Notice};
 use crate::quiz::rain::{RainCommand, RainPhase};
 use crate::runtime::clock::Clock;
+use crate::runtime::data::{DataFolder, Deployment};
 use crate::runtime::edge::EdgeSettings;
 use crate::runtime::gateway::{CallError, EntropySource, Gateway, GatewaySettings};
 use crate::shard::config::{Admission, Downlink};
@@ -54,9 +55,9 @@ pub(super) fn play(
     progress: &mut Progress,
 ) -> Result<DemoOutcome, DemoError> {
     let (definition, pace) = as_played(arguments, &show);
-    let clock = Clock::start();
     let settings = gateway_settings(arguments);
-    let gateway = Gateway::start(&settings, clock)?;
+    let (gateway, _folder) = start(arguments, &settings)?;
+    let (clock, began) = (gateway.clock(), gateway.clock().now());
     let rains = &show.rains;
     let operator = Operator { gateway: &gateway, definition: &definition, pace, rains };
     let played = operator.run(arguments, &settings, progress);
@@ -64,7 +65,7 @@ pub(super) fn play(
     let outcome = played.map(|(status, swarm)| {
         let report = swarm.finish();
         let placement = Placement::new(settings.placement_key, settings.buckets, 1);
-        let seconds = clock.now().since(crate::base::time::Time::ZERO).as_secs_f64();
+        let seconds = clock.now().since(began).as_secs_f64();
         let shards = settings.shards;
         judge(Played {
             arguments,
@@ -78,6 +79,25 @@ pub(super) fn play(
     });
     gateway.stop();
     outcome
+}
+
+/// The gateway, in memory or in a folder, which stays locked.
+fn start(
+    arguments: &DemoArguments,
+    settings: &GatewaySettings,
+) -> Result<(Gateway, Option<DataFolder>), DemoError> {
+    let Some(path) = &arguments.data else {
+        return Ok((Gateway::start(settings, Clock::start())?, None));
+    };
+    let folder = DataFolder::open(path)?;
+    if folder.deployment()?.is_some() {
+        return Err(DemoError::UsedBefore(path.clone()));
+    }
+    let GatewaySettings { buckets, placement_key, ticket_key, .. } = settings;
+    folder.begin_deployment(&Deployment::new(*buckets, &placement_key.0, ticket_key))?;
+    let placement = Placement::new(settings.placement_key, settings.buckets, settings.shards);
+    let recovered = folder.begin_run(placement)?;
+    Ok((Gateway::start_recovered(settings, recovered)?, Some(folder)))
 }
 
 fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {
@@ -357,6 +377,7 @@ fn void_needed(status: &ShowStatus) -> Result<(), DemoError> {
             Notice::OfferedAfterAll { .. } => needed = None,
             Notice::QuestionExtended { .. }
             | Notice::PushExpired { .. }
+            | Notice::ResumedAfterRestart { .. }
             | Notice::PaidOut { .. } => {}
         }
     }

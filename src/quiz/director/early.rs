@@ -39,9 +39,14 @@ impl Director {
         entropy: &mut dyn Entropy,
     ) -> Result<ShowEvent, CommandError> {
         let push = self.drawn(self.may_push()?, entropy);
-        let until = now + self.definition.timing.early_push_max;
-        self.pushed = Some(Pushed { push: push.clone(), until });
+        self.push_again(&push, now);
         Ok(ShowEvent::QuestionPushed(push))
+    }
+
+    /// The question lies with the clients since `at`.
+    pub(super) fn push_again(&mut self, push: &QuestionPush, at: Time) {
+        let until = at + self.definition.timing.early_push_max;
+        self.pushed = Some(Pushed { push: push.clone(), until });
     }
 
     pub(super) fn withdraw(&mut self) -> Result<ShowEvent, CommandError> {

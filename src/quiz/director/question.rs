@@ -11,7 +11,7 @@ use crate::quiz::seal::SecretKey;
 
 /// How far the shards have the question.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Coverage {
+pub(super) enum Coverage {
     /// Not all have acknowledged.
     Awaited,
     /// All had it by `show_by`.
@@ -24,10 +24,10 @@ enum Coverage {
 pub(super) struct QuestionState {
     pub(super) index: QuestionIndex,
     opened_as: EventNumber,
-    first_show_by: Time,
-    show_by: Time,
-    answer_by: Time,
-    coverage: Coverage,
+    pub(super) first_show_by: Time,
+    pub(super) show_by: Time,
+    pub(super) answer_by: Time,
+    pub(super) coverage: Coverage,
     /// By shard: when it had applied the opening.
     applied_at: Vec<Option<Time>>,
     pub(super) result_key: SecretKey,
@@ -45,7 +45,7 @@ impl QuestionState {
         self.summaries.fill(None);
     }
 
-    fn late_shards(&self) -> Vec<ShardId> {
+    pub(super) fn late_shards(&self) -> Vec<ShardId> {
         let late = |at: &Option<Time>| at.is_none_or(|at| at > self.show_by);
         (0_u16..)
             .map(ShardId)
@@ -62,44 +62,50 @@ impl Director {
         now: Time,
         entropy: &mut dyn Entropy,
     ) -> Result<ShowEvent, CommandError> {
-        let index = self.next_question().ok_or(CommandError::NoQuestionLeft)?;
-        if let Some(before) = &self.question {
-            self.revived_before += before.counts.revived;
-        }
+        let question = self.next_question().ok_or(CommandError::NoQuestionLeft)?;
         let timing = self.definition.timing;
         let show_at = now + timing.lead;
         let show_by = show_at + timing.display_slack;
         let answer_by = show_by + timing.countdown;
-        let correct = self.definition.questions[index.index()].correct;
         let QuestionPush { result_key, question_key, commitment, .. } =
-            self.take_push(index, entropy);
+            self.take_push(question, entropy);
+        let opening = QuestionOpening {
+            question,
+            show_at,
+            show_by,
+            answer_by,
+            result_key,
+            question_key,
+            commitment,
+        };
+        self.begin_question(&opening);
+        Ok(ShowEvent::QuestionOpened(opening))
+    }
+
+    /// The state of a question that opens with the next event.
+    pub(super) fn begin_question(&mut self, opening: &QuestionOpening) {
+        if let Some(before) = &self.question {
+            self.revived_before += before.counts.revived;
+        }
         let shards = usize::from(self.shard_count);
+        let index = opening.question;
         self.voided.push(false);
         self.question = Some(QuestionState {
             index,
             opened_as: self.last_event.next(),
-            first_show_by: show_by,
-            show_by,
-            answer_by,
+            first_show_by: opening.show_by,
+            show_by: opening.show_by,
+            answer_by: opening.answer_by,
             coverage: Coverage::Awaited,
             applied_at: vec![None; shards],
-            result_key: result_key.clone(),
-            correct,
+            result_key: opening.result_key.clone(),
+            correct: self.definition.questions[index.index()].correct,
             revision: 0,
             summaries: vec![None; shards],
             counts: QuestionCounts::default(),
             in_play: 0,
         });
-        self.tickets_until = self.close_after(answer_by);
-        Ok(ShowEvent::QuestionOpened(QuestionOpening {
-            question: index,
-            show_at,
-            show_by,
-            answer_by,
-            commitment,
-            result_key,
-            question_key,
-        }))
+        self.tickets_until = self.close_after(opening.answer_by);
     }
 
     /// A shard has applied all events up to `number`; that one at `applied_at`. To be posted for
@@ -183,8 +189,10 @@ impl Director {
     fn begin_closing(&mut self, now: Time) {
         let state = self.question.as_ref().expect("an open question exists");
         let (question, answer_by) = (state.index, state.answer_by);
+        let is_offered = state.coverage == Coverage::Complete;
         let close_after = self.close_after(answer_by);
-        self.emit(now, ShowEvent::QuestionClosing { question, answer_by, close_after });
+        let closing = ShowEvent::QuestionClosing { question, answer_by, close_after, is_offered };
+        self.emit(now, closing);
     }
 
     /// A shard has settled all its buckets, or judged them again. When all have, the question is
@@ -215,12 +223,12 @@ impl Director {
         let event = if self.phase == Phase::Closing {
             ShowEvent::QuestionClosed { question, counts, in_play }
         } else {
-            ShowEvent::Rejudged { question, correct, in_play }
+            ShowEvent::Rejudged { question, correct, in_play, counts }
         };
         self.emit(now, event);
     }
 
-    fn close_after(&self, answer_by: Time) -> Time {
+    pub(super) fn close_after(&self, answer_by: Time) -> Time {
         answer_by + self.definition.timing.ticket_life + self.definition.timing.stream_delay
     }
 }

@@ -333,7 +333,8 @@ fn an_extension_that_overtakes_nothing_still_counts_for_who_answered_in_it() {
     let show_by = opening.show_by;
     let extended = event(4, ShowEvent::QuestionExtended { question, show_by, answer_by });
     let close_after = answer_by;
-    let closing = event(5, ShowEvent::QuestionClosing { question, answer_by, close_after });
+    let closing = ShowEvent::QuestionClosing { question, answer_by, close_after, is_offered: true };
+    let closing = event(5, closing);
     stage.local.apply(&extended).unwrap();
     assert_eq!(stage.replica().open_question().unwrap().answer_by, answer_by);
     stage.local.apply(&closing).unwrap();

@@ -1,8 +1,9 @@
 //! The director's home: commands in, numbered and durable events out to every shard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
+use crate::base::ids::{EventNumber, RecordNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ENDED_SHOWS_MAX, SHOWS_MAX};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
@@ -11,6 +12,7 @@ use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::phase::Phase;
 use crate::quiz::report::{Report, Tally};
 use crate::shard::Shard;
+use crate::shard::held::Post;
 use crate::shard::input::Effect;
 use crate::shard::mail::Mail;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
@@ -20,13 +22,15 @@ use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
 
 /// Admits the shows of all directors.
-const ADMITTING_SHARD: ShardId = ShardId(0);
+pub(super) const ADMITTING_SHARD: ShardId = ShardId(0);
 /// Notices that are kept for the operator, per show.
 const NOTICES_MAX: usize = 64;
 
 /// A show's director and what the operator can look back at.
 pub(super) struct Directed {
     director: Director,
+    /// All that was decided, for the next start of the process.
+    history: Vec<NumberedEvent>,
     questions: Vec<OpenedQuestion>,
     notices: Vec<Notice>,
     is_paid_out: bool,
@@ -41,7 +45,43 @@ impl Directed {
         &mut self.director
     }
 
+    /// From what was decided before a restart.
+    pub(super) fn restored(
+        history: &[NumberedEvent],
+        shard_count: u16,
+        bucket_count: u16,
+    ) -> Directed {
+        let director = Director::restored(history, shard_count, bucket_count);
+        let mut directed = Directed::new(director);
+        // A show ends only after every shard has paid.
+        let has_ended = directed.director.phase() == Phase::Ended;
+        directed.is_paid_out = has_ended && directed.director.settlement().is_some();
+        history.iter().for_each(|event| directed.note(event));
+        directed
+    }
+
+    fn new(director: Director) -> Directed {
+        Directed {
+            director,
+            history: Vec::new(),
+            questions: Vec::new(),
+            notices: Vec::new(),
+            is_paid_out: false,
+        }
+    }
+
+    /// See [`Director::resume`].
+    pub(super) fn resume(&mut self, now: Time, open_max: Duration) {
+        self.director.resume(now, open_max);
+    }
+
+    /// All that was decided.
+    pub(super) fn history(&self) -> &[NumberedEvent] {
+        &self.history
+    }
+
     fn note(&mut self, event: &NumberedEvent) {
+        self.history.push(event.clone());
         match &event.event {
             ShowEvent::QuestionOpened(opening) => self.questions.push(OpenedQuestion {
                 question: opening.question,
@@ -129,6 +169,7 @@ impl QuizBridge {
 impl Shard {
     /// An operator asks for something.
     pub(crate) fn operator(&mut self, ticket: u64, request: OperatorRequest) {
+        let before = self.held.last();
         let answer = match request {
             OperatorRequest::Announce(definition) => match self.ask_to_announce(ticket, definition)
             {
@@ -160,7 +201,21 @@ impl Shard {
                 Ok(OperatorAnswer::Done)
             }
         };
-        self.effects.push(Effect::Answer { ticket, answer });
+        self.answer_operator(ticket, answer, before);
+    }
+
+    /// An answer to what was recorded after `before` promises it, and waits; others do not.
+    fn answer_operator(
+        &mut self,
+        ticket: u64,
+        answer: Result<OperatorAnswer, OperatorError>,
+        before: RecordNumber,
+    ) {
+        if self.held.last() == before {
+            self.effects.push(Effect::Answer { ticket, answer });
+        } else {
+            self.post_when_durable(Post::Answer(ticket, Box::new(answer)));
+        }
     }
 
     /// One shard admits the shows of all directors: two that are announced at the same moment on
@@ -202,11 +257,12 @@ impl Shard {
     /// A show that was to be announced from here may be, or may not.
     pub(super) fn reserved(&mut self, show: ShowId, outcome: Result<(), OperatorError>) {
         let Some((ticket, definition)) = self.quiz.announcing.remove(&show) else { return };
+        let before = self.held.last();
         let answer = outcome.map(|()| {
             self.announce(&definition);
             OperatorAnswer::Done
         });
-        self.effects.push(Effect::Answer { ticket, answer });
+        self.answer_operator(ticket, answer, before);
     }
 
     fn announce(&mut self, definition: &Arc<ShowDefinition>) {
@@ -214,9 +270,7 @@ impl Shard {
         self.quiz.forget_old_directors();
         let (shards, buckets) = (self.placement.shard_count(), self.placement.bucket_count());
         let director = Director::new(definition.clone(), shards, buckets, self.now);
-        let directed =
-            Directed { director, questions: Vec::new(), notices: Vec::new(), is_paid_out: false };
-        self.quiz.directors.insert(show, directed);
+        self.quiz.directors.insert(show, Directed::new(director));
         self.post_decided(show);
     }
 

@@ -42,6 +42,7 @@ impl Shard {
             Err(error) => panic!("applying event {} of show {show}: {error}", event.number),
         }
         self.counters.show_events += 1;
+        self.journal(Record::Applied { show, number: event.number }, Vec::new());
         self.quiz.has_work = true;
         self.quiz.tally_due.get_or_insert(self.now);
         match &event.event {
@@ -112,7 +113,7 @@ impl Shard {
 
     /// Tells the director how far this shard is — once a question is queued for everybody who is
     /// in the room here: a shard that only knows it has offered it to nobody.
-    fn acknowledge(&mut self, show: ShowId) {
+    pub(super) fn acknowledge(&mut self, show: ShowId) {
         if self.quiz.unqueued.contains_key(&show) && !bugs::active(Bug::AcknowledgeUnqueued) {
             return;
         }
@@ -248,7 +249,12 @@ impl Shard {
     /// An answer is judged; what became of it leaves when its record is durable.
     pub(super) fn judge_answer(&mut self, from: ShardId, mail: AnswerMail) {
         let AnswerMail { show, user, input, .. } = mail;
-        let verdict = match self.quiz.local.answer(show, user, &input) {
+        let outcome = self.quiz.local.judge(show, user, &input);
+        let became = match &outcome {
+            AnswerOutcome::Recorded(result) => Some(result.verdict()),
+            _ => None,
+        };
+        let verdict = match self.quiz.local.seal(show, user, outcome) {
             AnswerOutcome::Recorded(sealed) => AnswerVerdict::Recorded(sealed),
             AnswerOutcome::Repeated(sealed) => {
                 self.counters.answers_acknowledged += 1;
@@ -268,7 +274,6 @@ impl Shard {
             }
         };
         let applied = self.quiz.applied(show);
-        let became = self.answer_record(show, user).and_then(|record| record.verdict);
         let record = Record::Answer { show, user, input, verdict: became, applied };
         self.journal(record, Vec::new());
         self.counters.answers_acknowledged += 1;
@@ -313,6 +318,10 @@ impl Shard {
         for show in shows.map(|show| show.definition().id).collect::<Vec<_>>() {
             let progress = self.quiz.local.settle_slice(show, SLICE_PLAYERS);
             self.quiz.has_work |= progress.more;
+            let applied = self.quiz.applied(show);
+            for step in progress.steps {
+                self.journal(Record::Worked { show, step, applied }, Vec::new());
+            }
             self.post_results(show, progress.results);
             if let Some(report) = progress.report {
                 let report = Box::new(report);

@@ -11,6 +11,7 @@ mod inspecting;
 mod judging;
 mod money;
 mod rain;
+mod resuming;
 mod status;
 mod telling;
 

@@ -248,7 +248,7 @@ impl Shard {
 
     /// To be called when all records were read back: what was on its way between shards is put on
     /// its way again. What clients had asked for they ask again.
-    pub fn resume_money(&mut self) {
+    pub(super) fn resume_money(&mut self) {
         self.quiz.local.drop_rain_grants();
         for (show, summary) in self.quiz.local.rains_to_report() {
             self.report_rain(show, summary);

@@ -88,7 +88,7 @@ impl Shard {
                     question: question.0.into(),
                 })
             }
-            ShowEvent::Rejudged { question, correct, in_play } => {
+            ShowEvent::Rejudged { question, correct, in_play, .. } => {
                 Notice::Rejudged(proto::Rejudged {
                     show_id: show.0,
                     question: question.0.into(),

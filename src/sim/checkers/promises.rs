@@ -111,7 +111,7 @@ impl World {
                         (times.show_by, times.answer_by) = (*show_by, *answer_by);
                     }
                 }
-                ShowEvent::QuestionClosing { question: it, answer_by, close_after }
+                ShowEvent::QuestionClosing { question: it, answer_by, close_after, .. }
                     if *it == question =>
                 {
                     if let Some(times) = &mut times {
@@ -250,7 +250,11 @@ impl World {
                 self.see_applied(host, Some((place, applied.0)));
                 self.model.joined(host, place, user, since, &mut self.races);
             }
-            Record::Absent { .. } | Record::TicketIssued { .. } | Record::Drained { .. } => {}
+            Record::Absent { .. }
+            | Record::TicketIssued { .. }
+            | Record::Drained { .. }
+            | Record::Applied { .. }
+            | Record::Worked { .. } => {}
             Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user } => self.model.granted(user),

@@ -17,7 +17,7 @@ use crate::quiz::event::{
 };
 use crate::quiz::money::Cents;
 use crate::quiz::rain::RainSummary;
-use crate::quiz::replica::{AnswerInput, TicketStamp};
+use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::{
     ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, QuestionCounts, Report,
 };
@@ -85,6 +85,12 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
             Record::Drained { show, question, from, applied }
         }
         Body::Reported(it) => Record::Reported { show, report: Box::new(report(it)?) },
+        Body::AppliedEvent(it) => Record::Applied { show, number: EventNumber(it.number) },
+        Body::Worked(it) => {
+            let bucket = u16::try_from(it.bucket).map_err(|_| RecordError::Impossible("bucket"))?;
+            let step = WorkStep { bucket: BucketId(bucket), until: it.until };
+            Record::Worked { show, step, applied }
+        }
         Body::CardGranted(_) => Record::CardGranted { user },
         Body::Grabbed(_)
         | Body::Withdrawn(_)
@@ -124,6 +130,7 @@ fn show_event(show: ShowId, it: proto::ShowEvent) -> Decoded<NumberedEvent> {
             question: question(it.question)?,
             answer_by: Time(it.answer_by),
             close_after: Time(it.close_after),
+            is_offered: it.is_offered,
         },
         EventBody::QuestionClosed(it) => ShowEvent::QuestionClosed {
             question: question(it.question)?,
@@ -149,6 +156,7 @@ fn show_event(show: ShowId, it: proto::ShowEvent) -> Decoded<NumberedEvent> {
             question: question(it.question)?,
             correct: option(it.correct)?,
             in_play: it.in_play,
+            counts: counts(it.counts.as_ref())?,
         },
         EventBody::Paused(_) => ShowEvent::Paused,
         EventBody::Resumed(_) => ShowEvent::Resumed,

@@ -55,6 +55,14 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
             show = of.0;
             Body::Reported(report(of_what))
         }
+        Record::Applied { show: of, number } => {
+            show = of.0;
+            Body::AppliedEvent(proto::Applied { number: number.0 })
+        }
+        Record::Worked { show: of, step, applied: after } => {
+            (show, applied) = (of.0, after.0);
+            Body::Worked(proto::Worked { bucket: u32::from(step.bucket.0), until: step.until })
+        }
         Record::CardGranted { user: who } => {
             user = who.0;
             Body::CardGranted(proto::CardGranted {})
@@ -94,11 +102,12 @@ fn show_event(event: &NumberedEvent) -> proto::ShowEvent {
                 answer_by: answer_by.0,
             })
         }
-        ShowEvent::QuestionClosing { question, answer_by, close_after } => {
+        ShowEvent::QuestionClosing { question, answer_by, close_after, is_offered } => {
             EventBody::QuestionClosing(proto::QuestionClosing {
                 question: u32::from(question.0),
                 answer_by: answer_by.0,
                 close_after: close_after.0,
+                is_offered: *is_offered,
             })
         }
         ShowEvent::QuestionClosed { question, counts: all, in_play } => {
@@ -119,11 +128,12 @@ fn show_event(event: &NumberedEvent) -> proto::ShowEvent {
                 revision: u32::from(*revision),
             })
         }
-        ShowEvent::Rejudged { question, correct, in_play } => {
+        ShowEvent::Rejudged { question, correct, in_play, counts: all } => {
             EventBody::Rejudged(proto::Rejudged {
                 question: u32::from(question.0),
                 correct: u32::from(correct.0),
                 in_play: *in_play,
+                counts: Some(counts(all)),
             })
         }
         ShowEvent::Paused => EventBody::Paused(proto::Empty {}),

@@ -16,7 +16,7 @@ use crate::quiz::event::{
 use crate::quiz::local::Gift;
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
-use crate::quiz::replica::{AnswerInput, TicketStamp};
+use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::{
     ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, QuestionCounts, Report,
 };
@@ -93,7 +93,7 @@ fn events() -> Vec<ShowEvent> {
             commitment: [3; 32],
         }),
         ShowEvent::QuestionExtended { question, show_by, answer_by },
-        ShowEvent::QuestionClosing { question, answer_by, close_after: Time(9) },
+        ShowEvent::QuestionClosing { question, answer_by, close_after: Time(9), is_offered: true },
         ShowEvent::QuestionClosed { question, counts: counts(), in_play: 21 },
         ShowEvent::Revealed(Reveal {
             question,
@@ -104,7 +104,7 @@ fn events() -> Vec<ShowEvent> {
         }),
         ShowEvent::QuestionVoided { question },
         ShowEvent::Rejudging { question, correct, revision: 255 },
-        ShowEvent::Rejudged { question, correct, in_play: 23 },
+        ShowEvent::Rejudged { question, correct, in_play: 23, counts: counts() },
         ShowEvent::Paused,
         ShowEvent::Resumed,
         ShowEvent::Settling,
@@ -191,6 +191,8 @@ fn records() -> Vec<Record> {
         Record::Absent { show, user, at: Time(8), applied },
         Record::TicketIssued { show, user, question, ticket: TICKET, applied },
         Record::Drained { show, question, from: shard, applied },
+        Record::Applied { show, number: APPLIED },
+        Record::Worked { show, step: WorkStep { bucket: BucketId(7), until: 4_000 }, applied },
         Record::CardGranted { user },
     ];
     records.extend(events().into_iter().map(|event| {
@@ -215,14 +217,18 @@ fn every_record_comes_back() {
 }
 
 #[test]
-fn a_record_belongs_to_its_users_bucket_or_to_its_show() {
+fn a_record_belongs_to_its_users_bucket_its_show_or_its_shard() {
     let placement = Placement::new(PlacementKey([1; 16]), 1_024, 2);
     for record in records() {
         let expected = match &record {
-            Record::Event(_) | Record::Drained { .. } | Record::Reported { .. } => Key::Show(SHOW),
+            Record::Event(_) => Key::Show(SHOW),
+            Record::Applied { .. } | Record::Drained { .. } | Record::Reported { .. } => {
+                Key::Shard(ShardId(4))
+            }
+            Record::Worked { step, .. } => Key::Bucket(step.bucket),
             _ => Key::Bucket(placement.bucket(USER)),
         };
-        assert_eq!(key(&record, &placement), expected, "{record:?}");
+        assert_eq!(key(&record, &placement, ShardId(4)), expected, "{record:?}");
     }
 }
 

@@ -34,7 +34,12 @@ impl Stage {
         let question = QuestionIndex(0);
         self.apply(
             number,
-            ShowEvent::QuestionClosing { question, answer_by, close_after: answer_by },
+            ShowEvent::QuestionClosing {
+                question,
+                answer_by,
+                close_after: answer_by,
+                is_offered: true,
+            },
         );
     }
 

@@ -1,0 +1,353 @@
+//! From the newest run of a deployment to the beginning of the next one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DataError, DataFolder, LAYOUT_VERSION, make_folder, numbered, read, run_folder, runs,
+    shard_folder, state_name, sync_folder, write_whole,
+};
+use crate::base::hash::Placement;
+use crate::base::ids::ShardId;
+use crate::base::time::Time;
+use crate::quiz::local::LocalQuiz;
+use crate::runtime::clock::Clock;
+use crate::runtime::disk_journal::segment_name;
+use crate::shard::record::Record;
+use crate::shard::recovery::{Beginning, Histories, Replay, ReplayError, ShardImage, redistribute};
+use crate::store::format::Key;
+use crate::store::record;
+use crate::store::scan::{Scan, SegmentFile, Tail, scan};
+use crate::store::state::{self, ShardState, StateError};
+
+/// The moment at which a process knows itself to be later than the one before.
+const LATER: Duration = Duration::from_millis(1);
+
+/// What a run says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Run {
+    layout: u32,
+    shards: u16,
+    /// Unix time of the zero of the deployment's time, as this run displays it.
+    zero_unix_ms: i64,
+    /// When it began.
+    began_unix_ms: i64,
+}
+
+/// What a shard of the next run begins with.
+pub struct ShardStart {
+    /// Users, shows, and what directors decided.
+    pub beginning: Beginning,
+    /// Where its journal goes.
+    pub folder: PathBuf,
+    /// The number of the run, for its segments.
+    pub run: u64,
+    /// Where buckets and shows are in their sequences.
+    pub sequences: BTreeMap<Key, u64>,
+}
+
+/// Everything that the next run begins with.
+pub struct Recovered {
+    /// The deployment's time, which goes on.
+    pub clock: Clock,
+    /// By shard.
+    pub shards: Vec<ShardStart>,
+    /// What was found.
+    pub report: RecoveryReport,
+}
+
+/// Bytes behind the last durable group of a shard's journal: they may have been acknowledged, or
+/// not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// Which shard.
+    pub shard: ShardId,
+    /// In which segment.
+    pub segment: u64,
+    /// Where they begin.
+    pub offset: u64,
+    /// Where they end.
+    pub until: u64,
+}
+
+/// What recovery found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The number of the run that begins.
+    pub run: u64,
+    /// Shards of the run before; 0 if there was none.
+    pub shards_before: u16,
+    /// True if every shard of the run before had ended in order.
+    pub ended_in_order: bool,
+    /// Records that are on the journals of the run before.
+    pub records: u64,
+    /// Of those, done again; the others are in the states.
+    pub redone: u64,
+    /// Shows that have not ended.
+    pub shows: usize,
+    /// Users that are known.
+    pub users: usize,
+    /// Journals that end within a group.
+    pub torn: Vec<TornTail>,
+    /// How long the process was gone, as far as the clocks say.
+    pub outage: Duration,
+}
+
+impl DataFolder {
+    /// Does again what the newest run has on record, hands it to the shards of `placement`, and
+    /// begins the next run: when this returns, it is durable.
+    ///
+    /// # Errors
+    /// If anything durable cannot be read, or the next run cannot be written. The run before stays
+    /// as it is.
+    pub fn begin_run(&self, placement: Placement) -> Result<Recovered, DataError> {
+        let newest = runs(self.root())?.last().copied();
+        let before = match newest {
+            Some(run) => self.read_run(run, placement)?,
+            None => RunBefore::default(),
+        };
+        let run = newest.unwrap_or(0) + 1;
+        let RunBefore { locals, histories, sequences, latest, zero_unix_ms, mut report } = before;
+        let clock = Clock::resume(latest + LATER, zero_unix_ms);
+        report.outage = clock.now().since(latest);
+        let replayed = |error: ReplayError| DataError::Replay {
+            path: self.root().to_path_buf(),
+            record: 0,
+            error: Box::new(error),
+        };
+        let locals = redistribute(&locals, &histories, placement).map_err(replayed)?;
+        report.run = run;
+        report.users = locals.iter().map(|local| local.users().count()).sum();
+        report.shows = locals.first().map_or(0, |local| local.shows().count());
+        let shards = self.write_run(run, placement, clock, locals, &histories, &sequences)?;
+        Ok(Recovered { clock, shards, report })
+    }
+
+    fn read_run(&self, run: u64, placement: Placement) -> Result<RunBefore, DataError> {
+        let folder = run_folder(self.root(), run);
+        let about = read_about(&folder)?;
+        let placement = placement.with_shards(about.shards);
+        let mut shards = Vec::with_capacity(usize::from(about.shards));
+        let mut before = RunBefore { zero_unix_ms: Some(about.zero_unix_ms), ..Default::default() };
+        before.report.shards_before = about.shards;
+        before.report.ended_in_order = true;
+        for shard in ShardId::all(about.shards) {
+            let path = shard_folder(&folder, shard);
+            let state = newest_state(&path)?;
+            for event in &state.image.events {
+                before.note(event.clone(), &path, state.record)?;
+            }
+            shards.push((shard, path, state));
+        }
+        // What directors decided must be known before any shard can do again what it made of it.
+        for (_, path, state) in &shards {
+            for_each_record(path, state.record, &mut |number, record| match record {
+                Record::Event(event) => before.note(*event, path, number),
+                _ => Ok(()),
+            })?;
+        }
+        let mut replays = Vec::with_capacity(shards.len());
+        for (shard, path, state) in &shards {
+            replays.push((path, self.redo_shard(*shard, path, state, placement, &mut before)?));
+        }
+        let latest = before.latest;
+        for (path, replay) in replays {
+            let finished = replay.finish(&before.histories, latest);
+            before.locals.push(finished.map_err(failing_replay(path, 0))?);
+        }
+        Ok(before)
+    }
+
+    fn redo_shard(
+        &self,
+        shard: ShardId,
+        path: &Path,
+        state: &ShardState,
+        placement: Placement,
+        before: &mut RunBefore,
+    ) -> Result<Replay, DataError> {
+        let histories = std::mem::take(&mut before.histories);
+        let local = state.image.restore(shard, placement, &histories);
+        let mut replay = Replay::new(local.map_err(failing_replay(path, state.record))?);
+        let scan = for_each_record(path, state.record, &mut |number, record| {
+            replay.redo(&record, &histories).map_err(failing_replay(path, number))
+        })?;
+        before.histories = histories;
+        before.latest = before.latest.max(state.at).max(replay.latest());
+        for (key, last) in state.sequences.iter().chain(&scan.continuation.sequences) {
+            if !matches!(key, Key::Shard(_)) {
+                let known = before.sequences.entry(*key).or_default();
+                *known = (*known).max(*last);
+            }
+        }
+        before.report.records += scan.records;
+        before.report.redone += replay.redone();
+        before.report.ended_in_order &= scan.tail == Tail::Closed;
+        if let Tail::Torn { segment, offset, until } = scan.tail {
+            before.report.torn.push(TornTail { shard, segment, offset, until });
+        }
+        Ok(replay)
+    }
+
+    fn write_run(
+        &self,
+        run: u64,
+        placement: Placement,
+        clock: Clock,
+        locals: Vec<LocalQuiz>,
+        histories: &Histories,
+        sequences: &BTreeMap<Key, u64>,
+    ) -> Result<Vec<ShardStart>, DataError> {
+        let folder = run_folder(self.root(), run);
+        let aside = folder.with_extension("new");
+        if aside.exists() {
+            // A process died while it wrote this: nothing was promised on it.
+            fs::remove_dir_all(&aside).map_err(super::failing("removing", &aside))?;
+        }
+        make_folder(&aside)?;
+        let at = clock.now();
+        let mut shards = Vec::with_capacity(locals.len());
+        for local in locals {
+            let shard = local.users().shard();
+            let lives_here = |key: &Key| match key {
+                Key::Bucket(bucket) => bucket.home(placement.shard_count()) == shard,
+                Key::Show(show) => placement.show_home(*show) == shard,
+                Key::Shard(_) => false,
+            };
+            let sequences: BTreeMap<Key, u64> = sequences
+                .iter()
+                .filter(|(key, _)| lives_here(key))
+                .map(|(key, last)| (*key, *last))
+                .collect();
+            let path = shard_folder(&aside, shard);
+            make_folder(&path)?;
+            let state = ShardState {
+                shard,
+                shard_count: placement.shard_count(),
+                bucket_count: placement.bucket_count(),
+                record: 0,
+                at,
+                sequences: sequences.clone(),
+                image: ShardImage::of(&local, histories.iter()),
+            };
+            write_whole(&path.join(state_name(0)), &state::encode(&state))?;
+            let folder = shard_folder(&folder, shard);
+            let beginning = Beginning { local, histories: histories.clone() };
+            shards.push(ShardStart { beginning, folder, run, sequences });
+        }
+        let about = Run {
+            layout: LAYOUT_VERSION,
+            shards: placement.shard_count(),
+            zero_unix_ms: clock.display().zero_unix_ms,
+            began_unix_ms: clock.display().unix_ms(at),
+        };
+        let text = serde_json::to_vec_pretty(&about).expect("numbers can be written");
+        write_whole(&aside.join(ABOUT), &text)?;
+        fs::rename(&aside, &folder).map_err(super::failing("naming", &folder))?;
+        sync_folder(&self.root().join(super::RUNS))?;
+        Ok(shards)
+    }
+}
+
+const ABOUT: &str = "run.json";
+
+/// All that there is of the run before.
+#[derive(Default)]
+struct RunBefore {
+    locals: Vec<LocalQuiz>,
+    histories: Histories,
+    sequences: BTreeMap<Key, u64>,
+    latest: Time,
+    zero_unix_ms: Option<i64>,
+    report: RecoveryReport,
+}
+
+impl RunBefore {
+    fn note(
+        &mut self,
+        event: crate::quiz::event::NumberedEvent,
+        path: &Path,
+        record: u64,
+    ) -> Result<(), DataError> {
+        self.latest = self.latest.max(event.decided_at);
+        self.histories.note(event).map_err(failing_replay(path, record))
+    }
+}
+
+fn read_about(folder: &Path) -> Result<Run, DataError> {
+    let path = folder.join(ABOUT);
+    let about: Run = serde_json::from_slice(&read(&path)?).map_err(|error| {
+        DataError::Malformed { path: path.clone(), what: format!("{error}; restore a backup") }
+    })?;
+    if about.layout == LAYOUT_VERSION && about.shards > 0 {
+        return Ok(about);
+    }
+    let (has, reads) = (about.layout, LAYOUT_VERSION);
+    let what = format!(
+        "the run has layout {has} and this program reads layout {reads}: use the program that \
+         wrote it"
+    );
+    Err(DataError::Malformed { path, what })
+}
+
+/// The newest state of a shard that can be read; what it began with can always be, or the folder is
+/// damaged.
+fn newest_state(folder: &Path) -> Result<ShardState, DataError> {
+    let mut error = (folder.join(state_name(0)), StateError::NoState);
+    let states = numbered(folder, |name| name.strip_prefix("state-")?.parse().ok())?;
+    for record in states.into_iter().rev() {
+        let path = folder.join(state_name(record));
+        match state::decode(&read(&path)?) {
+            Ok(state) => return Ok(state),
+            Err(problem) => {
+                tracing::warn!(path = %path.display(), error = %problem, "a state cannot be read; an older one is taken");
+                error = (path, problem);
+            }
+        }
+    }
+    let (path, error) = error;
+    Err(DataError::State { path, error })
+}
+
+/// Hands over the records of a shard's journal behind record `after`, with their numbers.
+pub(super) fn for_each_record(
+    folder: &Path,
+    after: u64,
+    visit: &mut dyn FnMut(u64, Record) -> Result<(), DataError>,
+) -> Result<Scan, DataError> {
+    let segments = numbered(folder, |name| name.strip_suffix(".journal")?.parse().ok())?;
+    let mut contents = Vec::with_capacity(segments.len());
+    for segment in &segments {
+        contents.push(read(&folder.join(segment_name(*segment)))?);
+    }
+    let files: Vec<SegmentFile<'_>> = segments
+        .iter()
+        .zip(&contents)
+        .map(|(segment, bytes)| SegmentFile { segment: *segment, bytes })
+        .collect();
+    let mut number = 0;
+    let mut outcome = Ok(());
+    let scan = scan(&files, &mut |_, stored| {
+        number += 1;
+        if number <= after || outcome.is_err() {
+            return;
+        }
+        outcome = match record::decode(stored.payload) {
+            Ok(record) => visit(number, record),
+            Err(error) => {
+                Err(DataError::Record { path: folder.to_path_buf(), record: number, error })
+            }
+        };
+    });
+    let damaged = |damage| DataError::Damage { path: folder.to_path_buf(), damage };
+    let scan = scan.map_err(damaged)?;
+    outcome.map(|()| scan)
+}
+
+fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
+    move |error| DataError::Replay { path: path.to_path_buf(), record, error: Box::new(error) }
+}
