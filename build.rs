@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 5] = [
     "tidegate/v1/frame.proto",
     "tidegate/v1/business.proto",
     "tidegate/v1/room.proto",
     "tidegate/v1/quiz.proto",
+    "tidegate/v1/money.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

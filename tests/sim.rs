@@ -68,6 +68,7 @@ mod planted {
             (Bug::ChatMisstamped, Promise::Chat),
             (Bug::EarlyPushUnsealed, Promise::Secrecy),
             (Bug::MissedSealForgotten, Promise::Offers),
+            (Bug::PacketTwice, Promise::Money),
         ] {
             let seed = caught(bug, promise);
             println!("{bug:?}: {promise:?} at seed {seed:?}");

@@ -190,6 +190,68 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     ]
 }
 
+const TAP: Grab = Grab { show_id: 9, rain: 2, slot: 1 };
+
+fn money_requests() -> Vec<(&'static str, ClientFrame)> {
+    use request::Payload;
+    let withdraw = Withdraw { key: "w-1".to_owned(), cents: i64::MAX };
+    let give = Give { key: "g-1".to_owned(), kind: 7, cents: 1 };
+    let redeem = Redeem { code: "1A2B3C".to_owned() };
+    vec![
+        ("client_grab", request(BusinessType::Grab, "60", Payload::Grab(TAP))),
+        ("client_withdraw", request(BusinessType::Withdraw, "61", Payload::Withdraw(withdraw))),
+        ("client_give", request(BusinessType::Give, "62", Payload::Give(give))),
+        ("client_redeem", request(BusinessType::Redeem, "63", Payload::Redeem(redeem))),
+    ]
+}
+
+fn money_replies() -> Vec<(&'static str, ServerFrame)> {
+    use notification::Payload as Notice;
+    use response::Payload;
+    let high = stamp(Lane::High, 3);
+    let told = |kind, payload| notification(kind, TIME_MS, high, payload);
+    let reply = |kind, sequence, payload| response(kind, sequence, 6, payload);
+    let Grab { show_id, rain, slot } = TAP;
+    let grabbed = Grabbed { show_id, rain, slot, cents: 120 };
+    let withdrawal = Withdrawal {
+        key: "w-1".to_owned(),
+        cents: 5,
+        state: WithdrawalState::Reversed.into(),
+        balance_cents: i64::MAX,
+    };
+    let given = Given { key: "g-1".to_owned(), balance_cents: 3 };
+    let purse = Purse {
+        balance_cents: 5,
+        revive_cards: 2,
+        invitation_code: "1A2B3C".to_owned(),
+        invited: 4,
+    };
+    let planned =
+        Rain { show_id, rain, packets: 500, pool_cents: 100_000, taps_max: 3, ..Rain::default() };
+    let falling = Rain {
+        phase: RainPhase::Falling.into(),
+        send_per_million: 20_000,
+        ends_at_ms: 1_700_000_000_000,
+        ..planned
+    };
+    let phase = RainPhase::Ended.into();
+    let ended = Rain { phase, grabbed: 499, paid_cents: 99_900, ..planned };
+    let shown = GiftShown { user_id: 5, kind: 7, cents: 1 };
+    let nothing = Grabbed { cents: 0, ..grabbed };
+    let redeemed = Redeemed { inviter_id: u64::MAX, cards: 1 };
+    vec![
+        ("server_grabbed", reply(BusinessType::Grab, "60", Payload::Grabbed(grabbed))),
+        ("server_grabbed_nothing", reply(BusinessType::Grab, "60", Payload::Grabbed(nothing))),
+        ("server_withdrawal", reply(BusinessType::Withdraw, "61", Payload::Withdrawal(withdrawal))),
+        ("server_given", reply(BusinessType::Give, "62", Payload::Given(given))),
+        ("server_redeemed", reply(BusinessType::Redeem, "63", Payload::Redeemed(redeemed))),
+        ("server_purse", reply(BusinessType::Purse, "64", Payload::Purse(purse))),
+        ("server_rain", told(BusinessType::Rain, Notice::Rain(falling))),
+        ("server_rain_ended", told(BusinessType::Rain, Notice::Rain(ended))),
+        ("server_gift_shown", told(BusinessType::GiftShown, Notice::GiftShown(shown))),
+    ]
+}
+
 /// Everything but notifications.
 fn replies() -> Vec<(&'static str, ServerFrame)> {
     use response::Payload;
@@ -467,7 +529,15 @@ fn room_notifications() -> Vec<(&'static str, ServerFrame)> {
 }
 
 fn server_frames() -> Vec<(&'static str, ServerFrame)> {
-    [replies(), chat_replies(), room_notifications(), quiz_notifications(), snapshots()].concat()
+    [
+        replies(),
+        chat_replies(),
+        money_replies(),
+        room_notifications(),
+        quiz_notifications(),
+        snapshots(),
+    ]
+    .concat()
 }
 
 /// The vector is this frame, and this frame is the vector, in both encodings.
@@ -493,7 +563,7 @@ where
 
 #[test]
 fn client_frames_are_read_and_written() {
-    for (name, expected) in client_frames() {
+    for (name, expected) in [client_frames(), money_requests()].concat() {
         check(name, &expected);
         for (encoding, message) in [
             (Encoding::Proto, Message::Binary(&binary(name))),
@@ -576,6 +646,7 @@ fn an_unknown_enum_value_is_kept_in_protobuf_and_refused_in_json() {
 #[test]
 fn every_vector_is_expected_here() {
     let mut expected: BTreeSet<String> = NEWER.map(str::to_owned).into();
+    expected.extend(money_requests().into_iter().map(|(name, _)| name.to_owned()));
     expected.extend(client_frames().into_iter().map(|(name, _)| name.to_owned()));
     expected.extend(server_frames().into_iter().map(|(name, _)| name.to_owned()));
     for extension in ["bin", "json"] {

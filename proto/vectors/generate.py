@@ -31,7 +31,7 @@ def load_schema():
         raise SystemExit("the schema does not compile")
     sys.path.insert(0, out)
     modules = [importlib.import_module(f"tidegate.v1.{name}_pb2")
-               for name in ("frame", "business", "room", "quiz")]
+               for name in ("frame", "business", "room", "quiz", "money")]
     names = {}
     for module in modules:
         names.update({name: getattr(module, name) for name in dir(module)})
@@ -161,6 +161,7 @@ def vectors():
         "AnswerReceived", result=sealed(1)), "5", 4)
     yield "server_retry_answer", response("ANSWER", "retry_answer", make(
         "RetryAnswer", show_id=9, question=2, retry_after_ms=750, ticket=b"ticket"), "5", 5)
+    yield from money()
     yield "server_room_message", notification("ROOM_MESSAGE", "room_message", make(
         "RoomMessage", user_id=5, data="hallo \u4e16\u754c".encode()), stamp("LANE_LOW", U64_MAX))
     yield "server_room_message_of_128_bytes", notification("ROOM_MESSAGE", "room_message", make(
@@ -219,6 +220,33 @@ def vectors():
         "QuestionVoided", show_id=9, question=0), stamp())
     yield "server_rejudged", notification("REJUDGED", "rejudged", make(
         "Rejudged", show_id=9, question=2, correct_option=0, in_play=5), stamp())
+
+
+def money():
+    tap = {"show_id": 9, "rain": 2, "slot": 1}
+    yield "client_grab", client("GRAB", make("Grab", **tap), "60")
+    yield "client_withdraw", client("WITHDRAW", make("Withdraw", key="w-1", cents=I64_MAX), "61")
+    yield "client_give", client("GIVE", make("Give", key="g-1", kind=7, cents=1), "62")
+    yield "client_redeem", client("REDEEM", make("Redeem", code="1A2B3C"), "63")
+    yield "server_grabbed", response("GRAB", "grabbed", make("Grabbed", cents=120, **tap), "60", 6)
+    yield "server_grabbed_nothing", response("GRAB", "grabbed", make("Grabbed", **tap), "60", 6)
+    yield "server_withdrawal", response("WITHDRAW", "withdrawal", make(
+        "Withdrawal", key="w-1", cents=5, state="WITHDRAWAL_STATE_REVERSED",
+        balance_cents=I64_MAX), "61", 6)
+    yield "server_given", response("GIVE", "given", make(
+        "Given", key="g-1", balance_cents=3), "62", 6)
+    yield "server_redeemed", response("REDEEM", "redeemed", make(
+        "Redeemed", inviter_id=U64_MAX, cards=1), "63", 6)
+    yield "server_purse", response("PURSE", "purse", make(
+        "Purse", balance_cents=5, revive_cards=2, invitation_code="1A2B3C", invited=4), "64", 6)
+    yield "server_rain", notification("RAIN", "rain", make(
+        "Rain", show_id=9, rain=2, phase="RAIN_PHASE_FALLING", packets=500, pool_cents=100_000,
+        taps_max=3, send_per_million=20_000, ends_at_ms=1_700_000_000_000), stamp())
+    yield "server_rain_ended", notification("RAIN", "rain", make(
+        "Rain", show_id=9, rain=2, phase="RAIN_PHASE_ENDED", packets=500, pool_cents=100_000,
+        taps_max=3, grabbed=499, paid_cents=99_900), stamp())
+    yield "server_gift_shown", notification("GIFT_SHOWN", "gift_shown", make(
+        "GiftShown", user_id=5, kind=7, cents=1), stamp())
 
 
 def write(name, binary, text):

@@ -1,4 +1,5 @@
-//! Who is who: access tokens, what they allow, which are revoked, who is banned; and retry tickets.
+//! Who is who: access tokens, what they allow, which are revoked, who is banned; retry tickets and
+//! invitation codes.
 //!
 //! Imports `base` only. Time is an argument: nothing here reads a clock, and no secret is made
 //! here. Deliberately absent: sessions and connections (the shard's), files, and every algorithm
@@ -6,6 +7,7 @@
 
 pub mod bans;
 pub mod claims;
+pub mod invitation;
 pub mod keys;
 pub mod revocation;
 mod signatures;

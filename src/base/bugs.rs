@@ -33,11 +33,13 @@ pub enum Bug {
     EarlyPushUnsealed,
     /// Whoever did not get the sealed question in time is forgotten when its key comes.
     MissedSealForgotten,
+    /// A red packet is handed out, and handed out again.
+    PacketTwice,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 13] = [
+    pub const ALL: [Bug; 14] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -51,6 +53,7 @@ impl Bug {
         Bug::ChatMisstamped,
         Bug::EarlyPushUnsealed,
         Bug::MissedSealForgotten,
+        Bug::PacketTwice,
     ];
 }
 

@@ -44,6 +44,29 @@ impl Entropy for SeededEntropy {
     }
 }
 
+/// Numbers that depend on nothing but a secret seed and what they are drawn for: whoever has the seed
+/// draws any of them again, in any order, on any machine (ChaCha20, RFC 8439).
+pub struct KeyedDraw(ChaCha20Rng);
+
+impl KeyedDraw {
+    /// What was drawn for (`stream`, `position`), from its beginning: 8 numbers are this position's
+    /// own.
+    #[must_use]
+    pub fn new(seed: &[u8; 32], stream: u64, position: u32) -> KeyedDraw {
+        let mut generator = ChaCha20Rng::from_seed(*seed);
+        generator.set_stream(stream);
+        // A block has 16 words of 32 bits.
+        generator.set_word_pos(u128::from(position) << 4);
+        KeyedDraw(generator)
+    }
+}
+
+impl Entropy for KeyedDraw {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill_bytes(bytes);
+    }
+}
+
 /// The operating system's generator, `getrandom(2)`.
 pub struct SystemEntropy;
 
@@ -72,6 +95,16 @@ mod tests {
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));
         assert_ne!(draw(1, 2), draw(2, 2));
+    }
+
+    #[test]
+    fn a_keyed_draw_depends_on_all_that_it_is_drawn_for() {
+        let draw =
+            |seed, stream, position| KeyedDraw::new(&[seed; 32], stream, position).below(u64::MAX);
+        assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
+        for other in [draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)] {
+            assert_ne!(draw(1, 2, 3), other);
+        }
     }
 
     #[test]

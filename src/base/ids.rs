@@ -34,6 +34,10 @@ id! {
     QuestionIndex(u16)
 }
 id! {
+    /// A red-packet rain's place among those planned in its show, counted from 0.
+    RainIndex(u16)
+}
+id! {
     /// An option's place in its question, counted from 0.
     OptionIndex(u8)
 }

@@ -154,6 +154,30 @@ pub const ENDED_SHOWS_MAX: usize = 1_024;
 /// Revive cards that a user can hold.
 pub const REVIVE_CARDS_MAX: u8 = 190;
 
+/// Red-packet rains of a show, ended ones included.
+pub const RAINS_MAX: usize = 64;
+/// Packets of one rain. A shard keeps some 60 bytes for each that its users have grabbed, until the
+/// show ends.
+pub const RAIN_PACKETS_MAX: u32 = 1 << 20;
+/// Taps of one user in one rain that can be allowed at most.
+pub const RAIN_TAPS_MAX: u8 = 16;
+/// Taps of one user in one rain, by default.
+pub const RAIN_TAPS_DEFAULT: u8 = 3;
+/// Taps a second that are let through to the users' buckets, over all shards.
+pub const RAIN_GRABS_PER_S_MAX: u32 = 100_000;
+/// Seconds that a rain can last at most.
+pub const RAIN_DURATION_MAX_S: u64 = 600;
+/// Bytes of the key by which a client or an operator knows a request about money again.
+pub const MONEY_KEY_BYTES_MAX: usize = 64;
+/// Requests about money that are remembered per user and sort: a key that is older may be used again.
+pub const MONEY_REQUESTS_PER_USER_MAX: usize = 32;
+/// Requests about money that one shard remembers, per sort: some 150 bytes each.
+pub const MONEY_REQUESTS_MAX: usize = 1 << 20;
+/// Invitations that one shard remembers on either side: some 40 bytes each.
+pub const INVITATIONS_MAX: usize = 1 << 22;
+/// Players that one inviter is rewarded for.
+pub const INVITEES_REWARDED_MAX: u16 = 100;
+
 /// Records that may wait for durability on one shard before sockets are left unread.
 pub const HELD_EFFECTS_MAX: usize = 1 << 20;
 
@@ -190,3 +214,6 @@ const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);
 /// for those who were not served yet: it laps nobody who was up to date.
 const _: () =
     assert!(SERVICE_MESSAGES_MAX * (SERVICE_MESSAGE_BYTES_MAX / 3 * 4 + 512) <= LANE_BYTES_MAX / 2);
+// Two shows full of rains fit into a balance, and a packet's number fits into the 32 bits of a draw.
+const _: () = assert!(RAINS_MAX <= 64 && PRIZE_POOL_CENTS_MAX <= i64::MAX / (2 * 64));
+const _: () = assert!(RAIN_TAPS_DEFAULT <= RAIN_TAPS_MAX);

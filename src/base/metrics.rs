@@ -296,6 +296,14 @@ metrics! {
         AnswersWhenever(le = "+Inf"),
     }
     Counter Count "tidegate_answers_refused_total" "Answers refused." { AnswersRefused }
+    Counter Count "tidegate_taps_received_total" "Taps at red-packet rains." { TapsReceived }
+    Counter Count "tidegate_taps_thinned_total" "Taps beyond the rate of their rain." {
+        TapsThinned,
+    }
+    Counter Count "tidegate_packets_grabbed_total" "Packets of red-packet rains won." {
+        PacketsGrabbed,
+    }
+    Counter Count "tidegate_gifts_shown_total" "Gifts of users shown in rooms." { GiftsShown }
     Counter Count "tidegate_answers_deferred_total" "Answers that were asked to come again." {
         AnswersDeferred,
     }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
-use crate::base::ids::ShowId;
+use crate::base::ids::{RainIndex, ShowId};
 use crate::base::time::{DisplayClock, Time};
 use crate::ops::show_file::Pace;
 use crate::quiz::director::{Command, CommandKind, Notice};
 use crate::quiz::phase::Phase;
+use crate::quiz::rain::{RainCommand, RainPhase};
 use crate::runtime::clock::Clock;
 use crate::runtime::operator::{CallError, Caller};
 use crate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
@@ -24,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_SOON: Duration = Duration::from_millis(50);
 
 /// What an autopilot knows of a show beside what its director says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Course {
     /// Its pace.
     pub pace: Pace,
@@ -32,6 +33,8 @@ pub struct Course {
     pub starts_at: Time,
     /// Since when the show is in its present phase.
     pub phase_since: Time,
+    /// Behind the reveal of which question each of its rains starts.
+    pub rains: Vec<u16>,
 }
 
 /// What an autopilot does next.
@@ -39,6 +42,8 @@ pub struct Course {
 pub enum Action {
     /// Give this command now.
     Command(Command),
+    /// Let this rain fall now.
+    Rain(RainIndex),
     /// Look again after so long.
     Wait(Duration),
     /// Nothing any more: the show is over.
@@ -76,6 +81,9 @@ pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
         Phase::Closed => {
             after(course.pace.reveal_pause).unwrap_or(Action::Command(Command::Reveal))
         }
+        Phase::Revealed if due_rain(status, course).is_some() => {
+            due_rain(status, course).map_or(Action::Wait(LOOK_SOON), Action::Rain)
+        }
         Phase::Revealed | Phase::Voided => {
             let question_left = status.allowed.contains(&CommandKind::Publish);
             let command = if question_left { Command::Publish } else { Command::Settle };
@@ -92,6 +100,15 @@ pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
         | Phase::PausedInVoided => Action::Wait(LOOK_AGAIN),
         Phase::Ended => Action::Finished,
     }
+}
+
+/// The first rain that is planned behind this question or an earlier one.
+fn due_rain(status: &ShowStatus, course: &Course) -> Option<RainIndex> {
+    let question = status.live.question?;
+    let planned = status.rains.iter().zip(&course.rains);
+    let mut due =
+        planned.filter(|(rain, after)| rain.phase == RainPhase::Planned && **after <= question.0);
+    due.next().map(|(rain, _)| rain.rain)
 }
 
 /// Whether the present question can never be settled.
@@ -135,12 +152,12 @@ impl Autopilot {
     pub fn start(
         caller: Caller,
         clock: Clock,
-        shows: impl IntoIterator<Item = (ShowId, Pace, i64)>,
+        shows: impl IntoIterator<Item = (ShowId, Pace, i64, Vec<u16>)>,
     ) -> std::io::Result<Autopilot> {
         let now = clock.now();
-        let flight = |(show, pace, starts_at)| {
+        let flight = |(show, pace, starts_at, rains)| {
             let starts_at = start_time(starts_at, clock.display());
-            let course = Course { pace, starts_at, phase_since: now };
+            let course = Course { pace, starts_at, phase_since: now, rains };
             Flight { show, course, phase: Phase::Announced, due: now }
         };
         let flights = shows.into_iter().map(flight).collect();
@@ -194,18 +211,28 @@ impl Flight {
             Action::Wait(wait) => self.due = now + wait,
             Action::Command(command) => {
                 self.due = now + LOOK_SOON;
-                match caller.call(OperatorRequest::Command { show, command }) {
-                    Ok(_) => tracing::info!(%show, ?command, "autopilot"),
-                    Err(CallError::Refused(error)) => {
-                        tracing::debug!(%show, ?command, %error, "autopilot: not yet");
-                    }
-                    Err(CallError::NoAnswer(shard)) => {
-                        tracing::warn!(%show, ?command, %shard, "autopilot: no answer");
-                    }
-                }
+                order(caller, show, OperatorRequest::Command { show, command });
+            }
+            Action::Rain(rain) => {
+                self.due = now + LOOK_SOON;
+                let command = RainCommand::Start(rain);
+                order(caller, show, OperatorRequest::Rain { show, command });
             }
         }
         true
+    }
+}
+
+fn order(caller: &Caller, show: ShowId, request: OperatorRequest) {
+    let order = format!("{request:?}");
+    match caller.call(request) {
+        Ok(_) => tracing::info!(%show, order, "autopilot"),
+        Err(CallError::Refused(error)) => {
+            tracing::debug!(%show, order, %error, "autopilot: not yet");
+        }
+        Err(CallError::NoAnswer(shard)) => {
+            tracing::warn!(%show, order, %shard, "autopilot: no answer");
+        }
     }
 }
 
@@ -215,6 +242,7 @@ mod tests {
     use crate::base::ids::QuestionIndex;
     use crate::quiz::director::LiveFigures;
     use crate::quiz::money::Cents;
+    use crate::quiz::rain::{RainSettings, RainStatus};
 
     const PACE: Pace = Pace {
         lobby: Duration::from_millis(500),
@@ -249,13 +277,44 @@ mod tests {
             settlement: None,
             is_paid_out: false,
             notices: Vec::new(),
+            rains: Vec::new(),
+            rain_fund: Cents(0),
         }
     }
 
     /// The phase began at 10 s; the show is planned for `starts_at`.
     fn course(starts_at_ms: u64) -> Course {
         let starts_at = Time::from_millis(starts_at_ms);
-        Course { pace: PACE, starts_at, phase_since: Time::from_millis(10_000) }
+        let phase_since = Time::from_millis(10_000);
+        Course { pace: PACE, starts_at, phase_since, rains: vec![0] }
+    }
+
+    #[test]
+    fn a_rain_starts_behind_its_question_and_once() {
+        let settings = RainSettings::new(Cents(10), 10, Duration::from_secs(1));
+        let rain = |phase| RainStatus {
+            rain: RainIndex(0),
+            settings,
+            phase,
+            granted: 0,
+            grabbed: 0,
+            paid: Cents::ZERO,
+            returned: Cents::ZERO,
+        };
+        let action = |phase, question, rain_phase| {
+            let mut status = status(phase, &[CommandKind::Settle]);
+            status.live.question = Some(QuestionIndex(question));
+            status.rains = vec![rain(rain_phase)];
+            let course = Course { rains: vec![1], ..course(0) };
+            next(&status, &course, Time::from_millis(10_300))
+        };
+        let starts = Action::Rain(RainIndex(0));
+        let goes_on = Action::Command(Command::Settle);
+        assert_eq!(action(Phase::Revealed, 1, RainPhase::Planned), starts);
+        assert_eq!(action(Phase::Revealed, 2, RainPhase::Planned), starts);
+        assert_eq!(action(Phase::Revealed, 0, RainPhase::Planned), goes_on);
+        assert_eq!(action(Phase::Revealed, 1, RainPhase::Falling), goes_on);
+        assert_ne!(action(Phase::Closed, 1, RainPhase::Planned), starts);
     }
 
     #[test]

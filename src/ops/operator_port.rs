@@ -11,6 +11,7 @@ use crate::ops::show_json;
 use crate::ops::watch::files::ReloadHandle;
 use crate::quiz::director::CommandError;
 use crate::quiz::local::GrantError;
+use crate::quiz::rain::RainError;
 use crate::runtime::operator::{CallError, Caller};
 use crate::shard::operator::{self, OperatorAnswer, OperatorError};
 
@@ -54,6 +55,20 @@ impl GatewayPort {
                 match self.ask(operator::OperatorRequest::Command { show, command }).await? {
                     OperatorAnswer::Preview(preview) => Ok(show_json::preview(&preview)),
                     OperatorAnswer::Done => self.show(show).await,
+                    other => Err(unexpected(&other)),
+                }
+            }
+            OperatorRequest::Rain { show, command } => {
+                match self.ask(operator::OperatorRequest::Rain { show, command }).await? {
+                    OperatorAnswer::Done => self.show(show).await,
+                    other => Err(unexpected(&other)),
+                }
+            }
+            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
+                let shown = json!({ "user": user.0, "key": key.as_str(), "is_paid": is_paid });
+                let request = operator::OperatorRequest::CloseWithdrawal { user, key, is_paid };
+                match self.ask(request).await? {
+                    OperatorAnswer::Done => Ok(shown),
                     other => Err(unexpected(&other)),
                 }
             }
@@ -121,6 +136,7 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
             | CommandError::NothingPushed
             | CommandError::QuestionsLeft { .. }
             | CommandError::TicketsOut { .. }
+            | CommandError::RainsFall
             | CommandError::NotPaidOut => OperatorRefusal::NotNow { reason },
             CommandError::NoEarlyPush
             | CommandError::NotLastRevealed { .. }
@@ -128,8 +144,15 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
             | CommandError::SameOption { .. }
             | CommandError::TooManyRejudges { .. } => OperatorRefusal::Invalid { reason },
         },
+        CallError::Refused(OperatorError::Rain(error)) => match error {
+            RainError::NotNow { .. } | RainError::ShowPhase(_) => {
+                OperatorRefusal::NotNow { reason }
+            }
+            _ => OperatorRefusal::Invalid { reason },
+        },
         CallError::Refused(
-            OperatorError::ShowExists(_)
+            OperatorError::Money(_)
+            | OperatorError::ShowExists(_)
             | OperatorError::TooManyRooms
             | OperatorError::TooManyMutes
             | OperatorError::TooManyBans

@@ -23,7 +23,7 @@ use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
-use crate::ops::show_file::ShowFile;
+use crate::ops::show_file::{ShowFile, rains};
 use crate::ops::signals;
 use crate::ops::watch::Watch;
 use crate::ops::watch::files::{FileWatch, Watched};
@@ -340,7 +340,7 @@ fn operate(
     shows: &[ShowFile],
     watches: &Watches,
 ) -> Result<Operations, ServeError> {
-    for ShowFile { definition, pace } in shows {
+    for ShowFile { definition, pace, rains } in shows {
         let show = definition.id;
         match gateway.call(OperatorRequest::Announce(Arc::new(definition.clone()))) {
             Ok(_) => {}
@@ -349,6 +349,11 @@ fn operate(
                 continue;
             }
             Err(error) => return Err(ServeError::Announce { show, error }),
+        }
+        for command in rains::orders(rains) {
+            gateway
+                .call(OperatorRequest::Rain { show, command })
+                .map_err(|error| ServeError::Announce { show, error })?;
         }
         let questions = definition.questions.len();
         tracing::info!(%show, questions, runs_by_itself = pace.is_some(), "show announced");
@@ -373,8 +378,10 @@ fn operate(
     };
     let http = OperatorHttp::start(config.operator.listen, view)?;
     let paced = |show: &ShowFile| {
-        let ShowFile { definition, pace } = show;
-        pace.map(|pace| (definition.id, pace, definition.starts_at_unix_ms))
+        let ShowFile { definition, pace, rains } = show;
+        let starts_at = definition.starts_at_unix_ms;
+        let last = definition.questions.len() - 1;
+        pace.map(|pace| (definition.id, pace, starts_at, rains::after_questions(rains, last)))
     };
     let paced: Vec<_> = shows.iter().filter_map(paced).collect();
     let autopilot = if paced.is_empty() {

@@ -4,6 +4,7 @@
 //! reason. What is right becomes a [`ShowDefinition`] that keeps every promise of its fields.
 
 mod date;
+pub mod rains;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::base::limits::{
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::show_file::date::unix_ms;
+use crate::ops::show_file::rains::FiledRain;
 use crate::ops::toml_table::{Document, Placed, Read, Table, describe};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::money::Cents;
@@ -35,6 +37,8 @@ pub struct ShowFile {
     pub definition: ShowDefinition,
     /// How it runs by itself; none where an operator gives every command.
     pub pace: Option<Pace>,
+    /// Its red-packet rains.
+    pub rains: Vec<FiledRain>,
 }
 
 /// The pace of a show that runs without an operator.
@@ -146,6 +150,7 @@ fn read(name: &str, text: &str, problems: &mut Problems) -> (ShowFile, Places) {
     let timing = read_timing(&mut root, problems);
     let pace = root.has("pace").then(|| read_pace(&mut root, problems));
     let questions = read_questions(&mut root, problems);
+    let rains = rains::read(&mut root, problems);
     // `pace` is a key even of a show that has none.
     let _ = root.value("pace");
     root.finish(elsewhere, problems);
@@ -161,7 +166,7 @@ fn read(name: &str, text: &str, problems: &mut Problems) -> (ShowFile, Places) {
         timing,
         questions,
     };
-    (ShowFile { definition, pace }, places)
+    (ShowFile { definition, pace, rains }, places)
 }
 
 /// Keys that people put into the wrong table.
@@ -171,6 +176,7 @@ fn elsewhere(name: &str) -> Option<String> {
         ("timing", TIMING_KEYS),
         ("pace", PACE_KEYS),
         ("questions", &["text", "options", "correct"]),
+        ("rains", rains::RAIN_KEYS),
     ];
     let (table, _) = PLACES.iter().find(|(_, names)| names.contains(&name))?;
     Some(format!("{table}.{name}"))

@@ -11,6 +11,7 @@ use crate::base::time::DisplayClock;
 use crate::quiz::director::{LiveFigures, Notice, RejudgePreview};
 use crate::quiz::event::Settlement;
 use crate::quiz::phase::Phase;
+use crate::quiz::rain::{RainPhase, RainStatus};
 use crate::quiz::report::QuestionCounts;
 use crate::shard::operator::{OpenedQuestion, ShowMessage, ShowStatus};
 use crate::wire::proto;
@@ -51,6 +52,8 @@ pub fn summary(status: &ShowStatus) -> Value {
 /// | `settlement` | null, or how the prize was split: see the function `settlement` |
 /// | `is_paid_out` | every shard has paid its winners |
 /// | `allowed` | the commands that are possible now, as they are written in a path |
+/// | `rain_fund_cents` | money for red-packet rains that is not planned |
+/// | `rains` | in the order in which they were planned: see the function `rain` |
 /// | `notices` | `{kind, text}`, oldest first: what the operator should know |
 #[must_use]
 pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
@@ -65,6 +68,8 @@ pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
         "settlement": status.settlement.as_ref().map(settlement),
         "is_paid_out": status.is_paid_out,
         "allowed": status.allowed.iter().map(|kind| kind.word()).collect::<Vec<_>>(),
+        "rain_fund_cents": status.rain_fund.0,
+        "rains": status.rains.iter().map(rain).collect::<Vec<_>>(),
         "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
     });
     if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {
@@ -99,6 +104,29 @@ fn question(question: &OpenedQuestion, clock: DisplayClock) -> Value {
         "is_voided": question.is_voided,
         "in_play": question.counts.map(|_| question.in_play),
         "counts": question.counts.as_ref().map(counts),
+    })
+}
+
+/// A red-packet rain: `rain`, `phase` (`planned`, `falling`, `closing`, `ended`), `pool_cents`,
+/// `packets`, `win_per_10000`, `taps_max`, `show_packets_max` (0: no limit), `duration_ms`, `granted`
+/// (numbers that shards may hand out), and once it has ended `grabbed` (packets), `paid_cents` and
+/// `returned_cents`, which are the pool together.
+fn rain(rain: &RainStatus) -> Value {
+    let ended = (rain.phase == RainPhase::Ended).then_some(rain);
+    let settings = &rain.settings;
+    json!({
+        "rain": rain.rain.0,
+        "phase": rain.phase.to_string(),
+        "pool_cents": settings.pool.0,
+        "packets": settings.packets,
+        "win_per_10000": settings.win_per_10000,
+        "taps_max": settings.taps_max,
+        "show_packets_max": settings.show_packets_max,
+        "duration_ms": u64::try_from(settings.duration.as_millis()).unwrap_or(u64::MAX),
+        "granted": rain.granted,
+        "grabbed": ended.map(|it| it.grabbed),
+        "paid_cents": ended.map(|it| it.paid.0),
+        "returned_cents": ended.map(|it| it.returned.0),
     })
 }
 
@@ -257,10 +285,12 @@ mod tests {
                 game_hash: [0xab; 32],
             }),
             is_paid_out: true,
+            rains: Vec::new(),
+            rain_fund: Cents(5),
             notices: vec![Notice::PaidOut { paid: Cents(996), remainder: Cents(4) }],
         };
         let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });
-        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
+        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"rain_fund_cents":5,"rains":[],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
             .assert_eq(&shown.to_string());
     }
 

@@ -6,6 +6,7 @@
 
 mod acts;
 mod hear;
+mod taps;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -74,6 +75,12 @@ pub struct Deeds {
     pub heartbeats: u64,
     /// The longest round trip of a heartbeat, milliseconds.
     pub rtt_longest_ms: i64,
+    /// Taps at rains whose last outcome is known.
+    pub taps: u64,
+    /// Packets that they brought.
+    pub packets: u64,
+    /// What was in them.
+    pub packet_cents: i64,
 }
 
 /// What the swarm does for its clients after an event.
@@ -134,6 +141,7 @@ enum Request {
     Join,
     Answer { question: QuestionIndex, option: OptionIndex },
     Nonsense(proto::Reason),
+    Tap { rain: u32, slot: u32, is_last: bool },
 }
 
 /// A request on its way.
@@ -187,6 +195,7 @@ pub struct Client {
     rtt_best_ms: i64,
     heartbeat_ms: u32,
     has_joined: bool,
+    taps: taps::Taps,
 }
 
 impl Client {
@@ -215,6 +224,7 @@ impl Client {
             rtt_best_ms: i64::MAX,
             heartbeat_ms: 10_000,
             has_joined: false,
+            taps: taps::Taps::new(),
         }
     }
 

@@ -100,6 +100,7 @@ struct Shown {
     shown: AtomicU64,
     acknowledged: AtomicU64,
     settled: AtomicU64,
+    taps: AtomicU64,
     finish: AtomicBool,
 }
 
@@ -159,6 +160,12 @@ impl Swarm {
     #[must_use]
     pub fn knows_settlement(&self) -> bool {
         self.shown.settled.load(Ordering::Relaxed) > 0
+    }
+
+    /// Taps at red-packet rains whose outcome is known for good.
+    #[must_use]
+    pub fn taps(&self) -> u64 {
+        self.shown.taps.load(Ordering::Relaxed)
     }
 
     /// Waits; false if the swarm has ended meanwhile, which only a panic makes it do.
@@ -485,6 +492,7 @@ impl Hall {
         let newest = self.checks.questions.iter().rev().find(|sums| !sums.shown_at.is_empty());
         let (seen, acknowledged) =
             newest.map_or((0, 0), |sums| (sums.shown_at.len() as u64, sums.answers_acknowledged));
+        shown.taps.store(self.deeds.taps, Ordering::Relaxed);
         shown.joined.store(self.deeds.joined, Ordering::Relaxed);
         shown.shown.store(seen, Ordering::Relaxed);
         shown.acknowledged.store(acknowledged, Ordering::Relaxed);

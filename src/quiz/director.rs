@@ -24,6 +24,7 @@ mod command;
 mod early;
 mod figures;
 mod question;
+mod rains;
 mod restore;
 mod settlement;
 
@@ -42,6 +43,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, Settlement, ShowEvent};
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
+use crate::quiz::rain::RainDesk;
 use crate::quiz::report::{FreezeSummary, PayoutSummary, Tally};
 
 /// What the operator should know.
@@ -146,6 +148,7 @@ pub struct Director {
     frozen: Vec<Option<FreezeSummary>>,
     settlement: Option<Settlement>,
     paid: Vec<Option<PayoutSummary>>,
+    rains: RainDesk,
 }
 
 impl Director {
@@ -195,6 +198,7 @@ impl Director {
             frozen: vec![None; shards],
             settlement: None,
             paid: vec![None; shards],
+            rains: RainDesk::new(shard_count),
         };
         director.emit(now, ShowEvent::Announced(definition));
         director

@@ -14,6 +14,7 @@ use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Step;
+use crate::quiz::rain::RainEvent;
 use crate::quiz::report::QuestionCounts;
 use crate::quiz::seal::{KEY_BYTES, SecretKey};
 
@@ -117,6 +118,8 @@ pub enum ShowEvent {
     Cancelled,
     /// The show is over.
     Ended,
+    /// Something about a red-packet rain; moves no phase.
+    Rain(RainEvent),
 }
 
 /// What is fixed when a question is pushed early: it opens with these keys, or they are never used
@@ -183,11 +186,12 @@ pub struct Settlement {
 }
 
 impl ShowEvent {
-    /// How this event moves the phase; nothing for the announcement, which begins it.
+    /// How this event moves the phase; nothing for the announcement, which begins it, and for rains,
+    /// which fall in almost any.
     #[must_use]
     pub const fn step(&self) -> Option<Step> {
         Some(match self {
-            ShowEvent::Announced(_) => return None,
+            ShowEvent::Announced(_) | ShowEvent::Rain(_) => return None,
             ShowEvent::LobbyOpened => Step::OpenLobby,
             ShowEvent::QuestionPushed(_) => Step::PushQuestion,
             ShowEvent::QuestionWithdrawn { .. } => Step::WithdrawQuestion,

@@ -1,16 +1,18 @@
 //! The buckets of a shard as bytes: what a restart begins with.
 //!
 //! ```text
-//! bucket   id 2 · users 4 · user rows · shows 2 · shows
+//! bucket   id 2 · users 4 · user rows · shows 2 · shows · money
 //! user     id 8 · balance 8 · cards 1 · most passed 1
 //! show     id 8 · players 4 · player rows · done 4 · late joins 4 · late joins
 //! late     slot 4 · since 8
 //! ```
 //!
-//! All little-endian. A user's slot is its place among the rows. *Done* says how many of the players
+//! What is about money is in [`money`]. All little-endian. A user's slot is its place among the rows. *Done* says how many of the players
 //! were done with what the show's phase has to do with all of them. The events of the shows are stored
 //! beside the buckets; see [`crate::quiz::replica::ShowReplica::restored`]. What a shard sums up
 //! over its players is not stored: a bucket may move to a shard of another number.
+
+mod money;
 
 use bytes::{Buf, BufMut};
 
@@ -36,6 +38,9 @@ pub enum ImageError {
     /// A show is not known.
     #[error("the image has players of show {0}, whose events are missing")]
     UnknownShow(ShowId),
+    /// A packet or a request is impossible.
+    #[error("what the image says of the money of user {0} is impossible")]
+    Money(UserId),
     /// This shard keeps as many users as it can.
     #[error("this shard keeps as many users as it can: use more shards")]
     Full,
@@ -72,6 +77,8 @@ impl LocalQuiz {
                 out.put_u64_le(since.0);
             }
         }
+        let user = |slot| users.entry(UserPlace { bucket: place, slot: Slot(slot) }).user;
+        self.store_money(&(0..count).map(user).collect::<Vec<_>>(), out);
     }
 
     /// Takes in what [`LocalQuiz::store_bucket`] stored, here or on another shard. The shows are
@@ -105,6 +112,7 @@ impl LocalQuiz {
             let show = ShowId(input.try_get_u64_le().map_err(|_| ImageError::Length)?);
             self.load_players(show, place, count, input)?;
         }
+        self.load_money(bucket, input)?;
         if input.is_empty() { Ok(()) } else { Err(ImageError::Length) }
     }
 

@@ -4,7 +4,11 @@
 //! shows: how many cards a user may *believe* to have. A card that was spent on a question that is
 //! not revealed still counts in everything that the user, or a refusal, can tell.
 
+mod money;
+
 use std::collections::VecDeque;
+
+pub use self::money::{Gift, MoneyError, Requested, Withdrawal, WithdrawalState};
 
 use crate::base::hash::Placement;
 use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId, UserId};
@@ -55,6 +59,7 @@ pub struct LocalQuiz {
     shows: Vec<ShowReplica>,
     /// Shows that are forgotten, oldest first.
     ended: VecDeque<ShowId>,
+    money: money::Money,
 }
 
 impl LocalQuiz {
@@ -62,7 +67,8 @@ impl LocalQuiz {
     #[must_use]
     pub fn new(shard: ShardId, placement: Placement) -> LocalQuiz {
         let users = Users::new(shard, placement);
-        LocalQuiz { users, shows: Vec::new(), ended: VecDeque::new() }
+        let money = money::Money::default();
+        LocalQuiz { users, shows: Vec::new(), ended: VecDeque::new(), money }
     }
 
     /// Applies a show event: strictly in order per show, repeats are ignored. The announcement

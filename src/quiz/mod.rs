@@ -11,10 +11,10 @@
 //!   barrier (the event *closing* and a drained mark from every shard).
 //! - Before the reveal nothing that a player can read depends on which option is correct, apart
 //!   from ciphertext of one fixed length and the commitment.
-//! - No cent appears or vanishes: payouts + remainder = pool.
+//! - No cent appears or vanishes: payouts + remainder = pool; packets + what returns = a rain's pool.
 //!
 //! Imports `base` only: it knows neither connections nor rooms nor bytes on the wire. Absent by
-//! design: record formats (the journal's), the ledger, red packets, withdrawals.
+//! design: record formats (the journal's), and the ledger.
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -22,13 +22,16 @@ pub mod definition;
 pub mod director;
 pub mod event;
 pub mod image;
+pub mod invitation;
 pub mod judge;
 pub mod local;
 pub mod money;
 pub mod phase;
 pub mod player;
+pub mod rain;
 pub mod replica;
 pub mod report;
+pub mod requests;
 pub mod seal;
 pub mod users;
 pub mod verdict;

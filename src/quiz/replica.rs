@@ -16,6 +16,7 @@
 
 mod answer;
 mod apply;
+mod rains;
 mod restore;
 mod roster;
 pub mod snapshot;
@@ -37,6 +38,7 @@ use crate::quiz::event::{QuestionPush, Reveal, Settlement};
 use crate::quiz::judge::Eligibility;
 use crate::quiz::phase::Phase;
 use crate::quiz::player::{Mark, Player};
+use crate::quiz::rain::RainTaps;
 use crate::quiz::report::{QuestionCounts, Tally};
 use crate::quiz::seal::{QuestionContent, SealedPlace, Sealer};
 use crate::quiz::users::{UserPlace, Users};
@@ -126,6 +128,7 @@ pub struct ShowReplica {
     /// Who joined the open question after the `answer_by` that is known, and when: an extension
     /// may let them in.
     late_joins: Vec<(UserPlace, Time)>,
+    rains: RainTaps,
 }
 
 impl ShowReplica {
@@ -149,6 +152,7 @@ impl ShowReplica {
             settlement: None,
             reveal: None,
             late_joins: Vec::new(),
+            rains: RainTaps::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::base::ids::{BucketId, EventNumber, QuestionIndex, ShardId, UserId};
 use crate::base::limits::OPTIONS_MAX;
 use crate::quiz::money::Cents;
+use crate::quiz::rain::RainSummary;
 use crate::quiz::verdict::{Failing, Verdict};
 
 /// How a question went. Every field counts players; sums over shards are field by field.
@@ -176,6 +177,8 @@ pub enum Report {
     Frozen(FreezeSummary),
     /// All winners are paid: for [`crate::quiz::director::Director::paid`].
     Paid(PayoutSummary),
+    /// A rain has closed: for [`crate::quiz::director::Director::rain_reported`].
+    Rain(RainSummary),
 }
 
 /// The digest of one bucket: SHA-256 over (user, 8 bytes ‖ question, 2 bytes ‖ verdict code,

@@ -174,7 +174,7 @@ impl Shard {
     }
 
     /// The room that a connection is in, or that its short request names.
-    fn room_of_speaker(&self, id: ConnId) -> Option<RoomId> {
+    pub(crate) fn room_of_speaker(&self, id: ConnId) -> Option<RoomId> {
         match self.conns.get(id)?.room {
             NO_ROOM => self.short_room(id),
             room => Some(self.rooms.id(room)),

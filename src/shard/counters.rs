@@ -74,6 +74,14 @@ pub struct Counters {
     pub answers_acknowledged: u64,
     /// Answers refused.
     pub answers_refused: u64,
+    /// Taps at red-packet rains.
+    pub taps_received: u64,
+    /// Taps that the rate of their rain left no room for.
+    pub taps_thinned: u64,
+    /// Packets won.
+    pub packets_grabbed: u64,
+    /// Gifts shown in their rooms.
+    pub gifts_shown: u64,
     /// Answers that were asked to come again.
     pub answers_deferred: u64,
     /// Retry tickets redeemed.

@@ -15,6 +15,7 @@ use crate::room::home::Backlog;
 use crate::room::lane::{ENCODING_COUNT, EncodingIndex, Lane, Span};
 pub use crate::shard::banning::SessionEnd;
 pub use crate::shard::chat::ChatMail;
+use crate::shard::money_mail::MoneyMail;
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::service::RoomSettings;
 
@@ -138,6 +139,8 @@ pub enum Mail {
     Chat(ChatMail),
     /// What only the quiz understands.
     Quiz(QuizMail),
+    /// What is about money.
+    Money(MoneyMail),
 }
 
 /// A home's answer to a shard that wants a room.

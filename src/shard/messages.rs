@@ -51,6 +51,11 @@ pub(crate) fn response(
         Payload::ChatPublished(_) => proto::BusinessType::Chat,
         Payload::Liked(_) => proto::BusinessType::Like,
         Payload::AnswerReceived(_) | Payload::RetryAnswer(_) => proto::BusinessType::Answer,
+        Payload::Grabbed(_) => proto::BusinessType::Grab,
+        Payload::Withdrawal(_) => proto::BusinessType::Withdraw,
+        Payload::Given(_) => proto::BusinessType::Give,
+        Payload::Redeemed(_) => proto::BusinessType::Redeem,
+        Payload::Purse(_) => proto::BusinessType::Purse,
     };
     let response = proto::Response { server_time_ms, payload: Some(payload) };
     business(kind, sequence, proto::business::Body::Response(response))
@@ -81,6 +86,8 @@ pub(crate) fn notification(
         Payload::SealedQuestion(_) => proto::BusinessType::SealedQuestion,
         Payload::QuestionKey(_) => proto::BusinessType::QuestionKey,
         Payload::QuestionWithdrawn(_) => proto::BusinessType::QuestionWithdrawn,
+        Payload::Rain(_) => proto::BusinessType::Rain,
+        Payload::GiftShown(_) => proto::BusinessType::GiftShown,
     };
     let notification = proto::Notification { server_time_ms, stamp, payload: Some(payload) };
     business(kind, "", proto::business::Body::Notification(notification))

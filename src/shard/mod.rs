@@ -26,6 +26,7 @@ pub mod input;
 pub mod limits;
 pub mod mail;
 mod messages;
+pub mod money_mail;
 pub mod operator;
 mod outbox;
 mod push;
@@ -34,6 +35,7 @@ pub mod quiz_mail;
 mod receive;
 pub mod record;
 pub mod recovery;
+pub mod redo;
 mod registry;
 mod room_settings;
 mod rooms;
@@ -335,6 +337,7 @@ impl Shard {
             Mail::RoomReport { room, report } => self.room_reported(from.index(), room, report),
             Mail::Chat(mail) => self.chat_mail(mail),
             Mail::Quiz(mail) => self.quiz_mail(from, mail),
+            Mail::Money(mail) => self.money_mail(from, mail),
         }
     }
 

@@ -12,7 +12,9 @@ use crate::base::ids::{RoomId, ShardId, ShowId, UserId};
 use crate::chat::words::WordList;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
-use crate::quiz::local::GrantError;
+use crate::quiz::local::{GrantError, MoneyError};
+use crate::quiz::rain::{RainCommand, RainError};
+use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
 pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
 use crate::shard::service::{ServiceAnswer, ServiceRequest};
@@ -28,6 +30,22 @@ pub enum OperatorRequest {
         show: ShowId,
         /// How.
         command: Command,
+    },
+    /// Order something about a show's red-packet rains.
+    Rain {
+        /// Which show.
+        show: ShowId,
+        /// What.
+        command: RainCommand,
+    },
+    /// A withdrawal was paid, or could not be and comes back.
+    CloseWithdrawal {
+        /// Whose.
+        user: UserId,
+        /// Which one.
+        key: MoneyKey,
+        /// It was paid.
+        is_paid: bool,
     },
     /// How does a show stand?
     Status {
@@ -113,6 +131,12 @@ pub enum OperatorError {
     /// The director refused.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The director refused something about a rain.
+    #[error(transparent)]
+    Rain(#[from] RainError),
+    /// A withdrawal cannot be closed like this.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
     /// No card can be granted.
     #[error(transparent)]
     Grant(#[from] GrantError),
@@ -189,6 +213,7 @@ impl OperatorRequest {
             OperatorRequest::Announce(definition) => Some(placement.show_home(definition.id)),
             OperatorRequest::Command { show, .. }
             | OperatorRequest::Status { show }
+            | OperatorRequest::Rain { show, .. }
             | OperatorRequest::Messages { show } => Some(placement.show_home(*show)),
             OperatorRequest::Shows
             | OperatorRequest::Revoke(_)
@@ -197,6 +222,7 @@ impl OperatorRequest {
             // One count is enough.
             OperatorRequest::NoteBrokenWords => Some(ShardId(0)),
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
+            OperatorRequest::CloseWithdrawal { user, .. } => Some(placement.user_home(*user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
             OperatorRequest::Service(request) => request.home(placement),

@@ -330,6 +330,11 @@ impl Shard {
             Some(Payload::Chat(chat)) => self.chat(id, sequence, &chat),
             Some(Payload::Like(like)) => self.like(id, &sequence, like),
             Some(Payload::Answer(answer)) => self.quiz_answer(id, sequence, &answer, arrived),
+            Some(Payload::Grab(grab)) => self.quiz_grab(id, sequence, &grab),
+            Some(Payload::Withdraw(ask)) => self.quiz_withdraw(id, sequence, &ask),
+            Some(Payload::Give(ask)) => self.quiz_give(id, sequence, &ask),
+            Some(Payload::Redeem(ask)) => self.quiz_redeem(id, sequence, &ask),
+            Some(Payload::AskPurse(_)) => self.quiz_purse(id, sequence),
             None => {
                 let text = "business carries no request that this gateway knows";
                 let failure = messages::failure(proto::Reason::UnknownType, text);

@@ -1,10 +1,13 @@
 //! What a shard makes durable: commands together with what became of them.
 
-use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId, UserId};
+use crate::base::ids::{EventNumber, QuestionIndex, RainIndex, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
+use crate::quiz::local::Gift;
+use crate::quiz::money::Cents;
 use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::Report;
+use crate::quiz::requests::MoneyKey;
 use crate::quiz::verdict::Verdict;
 
 /// One record of a shard's journal.
@@ -98,9 +101,107 @@ pub enum Record {
         /// The last event that this shard had applied.
         applied: EventNumber,
     },
+    /// Something about a user's money, or about what is worth money.
+    Money {
+        /// Whose.
+        user: UserId,
+        /// What.
+        what: Box<MoneyRecord>,
+        /// The last event of its show that this shard had applied; 0 if it is of no show.
+        applied: EventNumber,
+    },
     /// A user was given a revive card.
     CardGranted {
         /// Who.
         user: UserId,
     },
+}
+
+/// What happened to a user's money, and what came of it. What was refused changed nothing and is on
+/// no record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MoneyRecord {
+    /// A tap won a packet. The number is an input, the amount follows from the rain's plan.
+    Grabbed {
+        /// In which show.
+        show: ShowId,
+        /// Of which rain.
+        rain: RainIndex,
+        /// Which of the user's taps.
+        slot: u8,
+        /// The packet's number.
+        number: u32,
+        /// What it was worth.
+        cents: Cents,
+    },
+    /// Money left the balance, to be paid out.
+    Withdrawn {
+        /// By which the request is known again.
+        key: MoneyKey,
+        /// How much.
+        cents: Cents,
+        /// The balance after it.
+        balance: Cents,
+    },
+    /// A withdrawal was paid, or came back.
+    WithdrawalClosed {
+        /// By which it is known.
+        key: MoneyKey,
+        /// Otherwise it is back in the balance.
+        is_paid: bool,
+        /// The balance after it.
+        balance: Cents,
+    },
+    /// A gift to a room.
+    Gifted {
+        /// By which the request is known again.
+        key: MoneyKey,
+        /// What, and where.
+        gift: Gift,
+        /// The balance after it.
+        balance: Cents,
+    },
+    /// A gift is in its room's lane.
+    GiftShown {
+        /// By which it is known.
+        key: MoneyKey,
+    },
+    /// A new player named its inviter.
+    InvitationAsked {
+        /// Whom.
+        inviter: UserId,
+    },
+    /// The inviter's bucket took a new player.
+    InvitationAccepted {
+        /// Whom.
+        invitee: UserId,
+        /// Revive cards that the inviter got.
+        cards: u8,
+    },
+    /// The inviter's bucket said yes or no.
+    InvitationAnswered {
+        /// Who.
+        inviter: UserId,
+        /// Yes.
+        is_accepted: bool,
+        /// Revive cards that the new player got.
+        cards: u8,
+    },
+}
+
+impl MoneyRecord {
+    /// The show that it is about; 0 if none.
+    #[must_use]
+    pub fn show(&self) -> ShowId {
+        match self {
+            MoneyRecord::Grabbed { show, .. } => *show,
+            MoneyRecord::Withdrawn { .. }
+            | MoneyRecord::WithdrawalClosed { .. }
+            | MoneyRecord::Gifted { .. }
+            | MoneyRecord::GiftShown { .. }
+            | MoneyRecord::InvitationAsked { .. }
+            | MoneyRecord::InvitationAccepted { .. }
+            | MoneyRecord::InvitationAnswered { .. } => ShowId(0),
+        }
+    }
 }

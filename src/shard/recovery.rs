@@ -23,7 +23,8 @@ use crate::quiz::phase::Phase;
 use crate::quiz::replica::{AnswerInput, AnswerOutcome, ApplyError, NoSuchStep, ShardFull};
 use crate::quiz::report::Report;
 use crate::quiz::verdict::Verdict;
-use crate::shard::record::Record;
+use crate::shard::record::{MoneyRecord, Record};
+use crate::shard::redo::redo_money;
 
 /// Why records cannot be done again.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,14 @@ pub enum ReplayError {
         recorded: Box<Report>,
         /// As done again.
         redone: Option<Box<Report>>,
+    },
+    /// Something about money came out otherwise.
+    #[error("user {user}: {recorded:?} is on record, done again it is something else")]
+    Money {
+        /// Whose.
+        user: UserId,
+        /// As recorded.
+        recorded: Box<MoneyRecord>,
     },
     /// A slice of work has no place.
     #[error(transparent)]
@@ -264,8 +273,24 @@ impl Replay {
                 self.check_order(*show, *applied)?;
                 self.local.redo_step(*show, *step)?;
             }
+            Record::Money { user, what, applied } => {
+                if what.show() != ShowId(0) {
+                    self.check_order(what.show(), *applied)?;
+                }
+                if !redo_money(&mut self.local, *user, what) {
+                    let recorded = what.clone();
+                    return Err(ReplayError::Money { user: *user, recorded });
+                }
+            }
             Record::Reported { show, report } => {
-                let redone = self.local.redo_report(*show);
+                let redone = match &**report {
+                    Report::Rain(rain) => {
+                        self.local.rain_summary(*show, rain.rain).map(Report::Rain)
+                    }
+                    Report::Closed(_) | Report::Frozen(_) | Report::Paid(_) => {
+                        self.local.redo_report(*show)
+                    }
+                };
                 if redone.as_ref() != Some(&**report) {
                     let (recorded, redone) = (report.clone(), redone.map(Box::new));
                     return Err(ReplayError::Report { show: *show, recorded, redone });
@@ -296,6 +321,7 @@ impl Replay {
             }
         }
         self.local.end_sessions(died_at);
+        self.local.drop_rain_grants();
         Ok(self.local)
     }
 

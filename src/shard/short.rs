@@ -48,6 +48,16 @@ pub(crate) struct ShortConn {
 enum Post {
     /// An answer to a question.
     Answers,
+    /// A tap at a red-packet rain.
+    Grabs,
+    /// Money out of the balance.
+    Withdrawals,
+    /// By whom one was invited.
+    Invitations,
+    /// What one has.
+    Purse,
+    /// A gift to a room.
+    Gifts(RoomId),
     /// A text to be said in a room.
     Chat(RoomId),
     /// Likes for a room.
@@ -61,6 +71,11 @@ impl Post {
         let mut parts = path.strip_prefix("/v1/")?.split('/');
         let found = match (parts.next()?, parts.next(), parts.next()) {
             ("answers", None, None) => Post::Answers,
+            ("grabs", None, None) => Post::Grabs,
+            ("withdrawals", None, None) => Post::Withdrawals,
+            ("invitations", None, None) => Post::Invitations,
+            ("purse", None, None) => Post::Purse,
+            ("rooms", Some(room), Some("gifts")) => Post::Gifts(room_of(room)?),
             ("rooms", Some(room), Some("chat")) => Post::Chat(room_of(room)?),
             ("rooms", Some(room), Some("likes")) => Post::Likes(room_of(room)?),
             ("rooms", Some(room), Some("publish")) => Post::Publish(room_of(room)?),
@@ -72,8 +87,12 @@ impl Post {
     /// The room in which it speaks.
     fn room(self) -> Option<RoomId> {
         match self {
-            Post::Answers => None,
-            Post::Chat(room) | Post::Likes(room) | Post::Publish(room) => Some(room),
+            Post::Answers | Post::Grabs | Post::Withdrawals | Post::Invitations | Post::Purse => {
+                None
+            }
+            Post::Chat(room) | Post::Likes(room) | Post::Publish(room) | Post::Gifts(room) => {
+                Some(room)
+            }
         }
     }
 }
@@ -232,6 +251,21 @@ impl Shard {
             Post::Answers => request.message::<proto::Answer>(encoding).map(|answer| {
                 self.quiz_answer(id, String::new(), &answer, arrived);
             }),
+            Post::Grabs => request
+                .message::<proto::Grab>(encoding)
+                .map(|grab| self.quiz_grab(id, String::new(), &grab)),
+            Post::Withdrawals => request
+                .message::<proto::Withdraw>(encoding)
+                .map(|ask| self.quiz_withdraw(id, String::new(), &ask)),
+            Post::Invitations => request
+                .message::<proto::Redeem>(encoding)
+                .map(|ask| self.quiz_redeem(id, String::new(), &ask)),
+            Post::Purse => request
+                .message::<proto::AskPurse>(encoding)
+                .map(|_| self.quiz_purse(id, String::new())),
+            Post::Gifts(_) => request
+                .message::<proto::Give>(encoding)
+                .map(|ask| self.quiz_give(id, String::new(), &ask)),
             Post::Chat(_) => request
                 .message::<proto::Chat>(encoding)
                 .map(|chat| self.chat(id, String::new(), &chat)),
@@ -415,6 +449,9 @@ mod tests {
         for (path, expected) in [
             ("/v1/answers", Some(Post::Answers)),
             ("/v1/rooms/7/chat", Some(Post::Chat(RoomId(7)))),
+            ("/v1/rooms/7/gifts", Some(Post::Gifts(RoomId(7)))),
+            ("/v1/grabs", Some(Post::Grabs)),
+            ("/v1/grabs/7", None),
             ("/v1/rooms/7/likes", Some(Post::Likes(RoomId(7)))),
             ("/v1/rooms/7/publish", Some(Post::Publish(RoomId(7)))),
             ("/v1/rooms/18446744073709551615/publish", Some(Post::Publish(RoomId(u64::MAX)))),

@@ -275,6 +275,18 @@ impl Shard {
         Some((epoch, version))
     }
 
+    /// At the home: how many are in a room, on all shards.
+    pub(crate) fn room_online(&self, room: RoomId) -> u64 {
+        self.rooms.homes.get(&room).map_or(0, |home| home.online())
+    }
+
+    /// At the home: whether the high lane takes a gift now; if so it is counted.
+    pub(crate) fn admits_gift(&mut self, room: RoomId) -> bool {
+        let (now, rate) = (self.now, u64::from(self.config.downlink.gift_rate_max));
+        let home = self.home_room(room);
+        home.is_some_and(|home| rate == 0 || home.admit_gifts(now, 1, rate).is_ok())
+    }
+
     /// When the next room's tick is due.
     pub(crate) fn tick_deadline(&self) -> Option<Time> {
         self.rooms.ticks.first().map(|(due, _)| *due)

@@ -24,6 +24,7 @@ mod network;
 mod operator;
 mod player;
 mod races;
+mod rain;
 mod setup;
 mod short;
 mod talk;

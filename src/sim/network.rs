@@ -32,6 +32,7 @@ pub(crate) enum Asked {
     Chat { text: String },
     Like,
     Answer,
+    Money,
 }
 
 /// A connection, both ends and what is between.

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tickets of requests say what was asked.
 const STATUS: u64 = 1;
-const COMMAND: u64 = 2;
+pub(crate) const COMMAND: u64 = 2;
 const GRANT: u64 = 3;
 const ANNOUNCE: u64 = 4;
 pub(crate) const REVOKE: u64 = 5;
@@ -78,7 +78,7 @@ impl World {
         self.wake(home, self.now);
     }
 
-    fn order(&mut self, show: usize, kind: u64, request: OperatorRequest) {
+    pub(crate) fn order(&mut self, show: usize, kind: u64, request: OperatorRequest) {
         let host = self.director_of(show);
         self.hosts[host].calls.push_back((show as u64 * KINDS + kind, request));
         self.wake(host, self.now);
@@ -105,8 +105,11 @@ impl World {
                 | CommandError::PushedAlready { .. }
                 | CommandError::NothingPushed
                 | CommandError::TicketsOut { .. }
+                | CommandError::RainsFall
                 | CommandError::NotPaidOut,
             )) => {}
+            // Whether a rain can be started or ended is the director's to say.
+            Err(OperatorError::Rain(_)) => {}
             // The shard that admits shows has not said yes yet.
             Err(OperatorError::NoSuchShow(_)) if self.events[show].is_empty() => {}
             Err(error) => {
@@ -129,6 +132,9 @@ impl World {
         let new_phase = operator.whim != Some((asked, phase));
         operator.whim = Some((asked, phase));
         let is_whim = new_phase && self.dice.permille(self.setup.whim_permille);
+        if phase != Phase::Announced && self.operator_rains(show, status) {
+            return;
+        }
         let wait = |least: u64| rested >= Duration::from_millis(least);
         match phase {
             Phase::Announced if wait(100) => self.command(show, Command::OpenLobby),

@@ -60,6 +60,12 @@ pub(crate) enum Act {
     },
     /// An operator revokes it.
     Revoke,
+    Tap {
+        show: u64,
+        rain: u32,
+        slot: u32,
+    },
+    Spend,
 }
 
 /// An answer that a player wants to give.
@@ -169,6 +175,8 @@ impl World {
                 }
             }
             Act::Revoke => self.revoke(player),
+            Act::Tap { show, rain, slot } => self.tap(player, (show, rain, slot)),
+            Act::Spend => self.spend(player),
             Act::Garbage { show, question } => {
                 if let Some(link) = self.usable_link(player) {
                     self.races.answers_garbage += 1;

@@ -115,5 +115,10 @@ races! {
     chats_replaced: "of those, with words replaced",
     chats_refused: "chats, opaque messages and likes refused",
     chats_discarded: "of those, because the room could not carry more",
+    rains: "red-packet rains started",
+    taps: "taps of players",
+    packets: "packets won",
+    withdrawn: "withdrawals on record",
+    gifts: "gifts on record",
     twins: "second runs that differed only in the correct options",
 }

@@ -8,9 +8,11 @@ use crate::chat::settings::ChatSettings;
 use crate::chat::words::{Action, WordList};
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::money::Cents;
+use crate::quiz::rain::RainSettings;
 use crate::shard::config::{Admission, Downlink};
 use crate::sim::dice::Dice;
 use crate::sim::identity::Identity;
+use crate::sim::rain;
 
 /// A room that carries no show.
 pub(crate) const LOUNGE: RoomId = RoomId(900);
@@ -89,6 +91,8 @@ pub(crate) struct Setup {
     pub(crate) identity: Identity,
     /// The question whose key differs in the second run, by show and place.
     pub(crate) twin: Option<(usize, usize)>,
+    /// The red-packet rains of each show, if there are any.
+    pub(crate) rain: Option<RainSettings>,
 }
 
 impl Setup {
@@ -154,6 +158,7 @@ impl Setup {
             whim_permille: if dice.below(2) == 0 { 0 } else { 120 },
             identity: Identity::new(seed),
             twin,
+            rain: rain::draw(&mut Dice::new(seed, 11)),
         }
     }
 

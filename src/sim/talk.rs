@@ -388,7 +388,16 @@ impl World {
             Some(Payload::ChatPublished(published)) => {
                 self.chat_acknowledged(link, asked.map(|it| it.0), published.stamp);
             }
-            Some(Payload::Published(_) | Payload::Liked(_)) | None => {}
+            Some(
+                Payload::Published(_)
+                | Payload::Liked(_)
+                | Payload::Withdrawal(_)
+                | Payload::Given(_)
+                | Payload::Redeemed(_)
+                | Payload::Purse(_),
+            )
+            | None => {}
+            Some(Payload::Grabbed(grabbed)) => self.hear_grabbed(link, &grabbed),
             Some(Payload::AnswerReceived(received)) => {
                 let Some(answer) = answer_of(sequence) else { return };
                 self.reply_came(link, answer, Reply::Acknowledged);
@@ -481,6 +490,7 @@ impl World {
                     self.hear_result(link, result);
                 }
             }
+            Some(Payload::Rain(rain)) => self.hear_rain(link, &rain),
             Some(Payload::Result(result)) => self.hear_result(link, &result),
             Some(Payload::Reveal(reveal)) => self.hear_reveal(&reveal),
             Some(Payload::QuestionVoided(_) | Payload::Rejudged(_)) => {
@@ -496,7 +506,8 @@ impl World {
                 | Payload::RoomClosed(_)
                 | Payload::ShowState(_)
                 | Payload::Settled(_)
-                | Payload::QuestionExtended(_),
+                | Payload::QuestionExtended(_)
+                | Payload::GiftShown(_),
             )
             | None => {}
         }

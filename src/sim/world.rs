@@ -27,6 +27,7 @@ use crate::sim::network::Link;
 use crate::sim::operator::Operator;
 use crate::sim::player::{Act, Player};
 use crate::sim::races::Races;
+use crate::sim::rain::Rains;
 use crate::sim::setup::Setup;
 use crate::sim::truth::SentAnswer;
 use crate::wire::deflate::Inflater;
@@ -123,6 +124,7 @@ pub(crate) struct World {
     pub(crate) heard: Vec<HeardSums>,
     pub(crate) seals: Seals,
     pub(crate) chats: Chats,
+    pub(crate) rains: Rains,
     /// Written only where two runs are to be compared.
     pub(crate) tape: Option<Tape>,
     /// Since when all shows are over.
@@ -166,6 +168,7 @@ impl World {
             watch: Watch::new(shards, setup.shows.len()),
             seals: Seals::default(),
             chats: Chats::default(),
+            rains: Rains::default(),
             tape: tape.then(Tape::default),
             quiet_since: None,
             commitments: BTreeMap::new(),

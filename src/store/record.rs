@@ -5,6 +5,7 @@
 
 mod decode;
 mod encode;
+mod money;
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,8 @@ pub fn key(record: &Record, placement: &Placement, shard: ShardId) -> Key {
         | Record::Joined { user, .. }
         | Record::Absent { user, .. }
         | Record::TicketIssued { user, .. }
-        | Record::CardGranted { user } => Key::Bucket(placement.bucket(*user)),
+        | Record::CardGranted { user }
+        | Record::Money { user, .. } => Key::Bucket(placement.bucket(*user)),
         Record::Worked { step, .. } => Key::Bucket(step.bucket),
         Record::Event(event) => Key::Show(event.show),
         Record::Applied { .. } | Record::Drained { .. } | Record::Reported { .. } => {

@@ -30,6 +30,8 @@ const ENUMS = {
     300: 'no_such_show', 301: 'show_not_running', 302: 'show_ended', 303: 'not_current_question',
     304: 'out_of_game', 305: 'no_such_option', 306: 'ticket_invalid', 307: 'answer_bound',
     308: 'question_closed',
+    360: 'no_such_rain', 361: 'rain_not_started', 362: 'no_such_slot', 363: 'not_enough',
+    364: 'amount_invalid', 365: 'key_invalid', 366: 'code_invalid', 367: 'invitation_refused',
   },
 };
 

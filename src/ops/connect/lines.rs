@@ -141,6 +141,19 @@ fn response_line(payload: &Response) -> Option<String> {
         }
         Response::Liked(liked) => format!("* liked {} times", liked.count),
         Response::Published(_) => return None,
+        Response::Grabbed(it) if it.cents == 0 => format!("* tap {}: no packet", it.slot),
+        Response::Grabbed(it) => format!("* tap {}: a packet with {} cents", it.slot, it.cents),
+        Response::Withdrawal(it) => {
+            format!("* {} cents are on their way; {} are left", it.cents, it.balance_cents)
+        }
+        Response::Given(it) => format!("* given; {} cents are left", it.balance_cents),
+        Response::Redeemed(it) => {
+            format!("* invited by user {}, {} revive cards", it.inviter_id, it.cards)
+        }
+        Response::Purse(it) => format!(
+            "* {} cents, {} revive cards; your invitation code is {}",
+            it.balance_cents, it.revive_cards, it.invitation_code
+        ),
         Response::AnswerReceived(received) if received.result.is_some() => {
             "* your answer is on record".to_owned()
         }
@@ -196,8 +209,25 @@ fn notice_line(payload: &Notice) -> Option<String> {
             let state = snapshot.show.as_ref().map_or(String::new(), state_line);
             format!("{state}; you: {standing}, {} revive cards", snapshot.revive_cards)
         }
+        Notice::Rain(rain) => rain_line(rain),
+        Notice::GiftShown(gift) => format!("* user {} gives {}", gift.user_id, gift.kind),
         Notice::Result(_) => return None,
     })
+}
+
+fn rain_line(rain: &proto::Rain) -> String {
+    let proto::Rain { rain: number, packets, pool_cents, grabbed, paid_cents, .. } = rain;
+    let what = match rain.phase() {
+        proto::RainPhase::Ended => {
+            format!("{grabbed} packets with {paid_cents} cents were grabbed")
+        }
+        proto::RainPhase::Closing => "over".to_owned(),
+        proto::RainPhase::Falling => format!("falls now: {packets} packets, {pool_cents} cents"),
+        proto::RainPhase::Announced | proto::RainPhase::Unspecified => {
+            format!("{packets} packets, {pool_cents} cents, to come")
+        }
+    };
+    format!("* red-packet rain {number}: {what}")
 }
 
 fn room_line(message: &proto::RoomMessage) -> String {

@@ -130,8 +130,8 @@ pub fn load_show(path: Option<&PathBuf>) -> Result<ShowFile, Problems> {
 
 /// The show as it is played: as many questions as were asked for, from the beginning again if it
 /// has fewer, and with the countdown that was asked for.
-fn as_played(arguments: &DemoArguments, show: ShowFile) -> (Arc<ShowDefinition>, Pace) {
-    let mut definition = show.definition;
+fn as_played(arguments: &DemoArguments, show: &ShowFile) -> (Arc<ShowDefinition>, Pace) {
+    let mut definition = show.definition.clone();
     let questions = std::mem::take(&mut definition.questions);
     definition.questions =
         questions.into_iter().cycle().take(usize::from(arguments.questions)).collect();
@@ -164,7 +164,7 @@ mod tests {
         let bundled = show_file::bundled().definition.questions;
         for count in [1, 3, bundled.len() + 2] {
             let asked = arguments(u16::try_from(count).unwrap());
-            let (definition, _) = as_played(&asked, show_file::bundled());
+            let (definition, _) = as_played(&asked, &show_file::bundled());
             assert_eq!(definition.questions.len(), count);
             assert_eq!(definition.questions[count - 1], bundled[(count - 1) % bundled.len()]);
             assert_eq!(definition.timing.countdown.as_millis(), 1_234);

@@ -87,6 +87,8 @@ pub struct DemoOutcome {
     pub per_head_cents: i64,
     /// What could not be shared, cents.
     pub remainder_cents: i64,
+    /// Packets that players grabbed in all rains, and the cents in them.
+    pub packets: (u64, i64),
     /// Over every user, question and verdict; in hexadecimal digits.
     pub game_hash: String,
     /// How long it all took, seconds.
@@ -123,6 +125,7 @@ pub(super) fn judge(played: Played<'_>) -> DemoOutcome {
     let settlement = status.settlement.unwrap_or(NO_SETTLEMENT);
     violations.check(status.settlement.is_some(), || "the prize was not split".to_owned());
     judge_money(definition, &settlement, &status, &report, &mut violations);
+    judge_rains(&status, &report, &mut violations);
     let own_hash = own_game_hash(&report.verdicts, &placement);
     violations.check(own_hash == settlement.game_hash, || {
         format!(
@@ -146,6 +149,7 @@ pub(super) fn judge(played: Played<'_>) -> DemoOutcome {
         prize_pool_cents: settlement.pool.0,
         per_head_cents: settlement.per_head.0,
         remainder_cents: settlement.remainder.0,
+        packets: (deeds.packets, deeds.packet_cents),
         game_hash: hex::encode(&settlement.game_hash),
         seconds,
         violations,
@@ -263,6 +267,30 @@ fn judge_money(
     violations.check(told, || format!("players were told of {:?}", report.settled));
 }
 
+/// Every cent of every rain is with a player, by the players' own count, or back in the fund.
+fn judge_rains(status: &ShowStatus, report: &SwarmReport, violations: &mut Violations) {
+    let (mut packets, mut paid) = (0, 0);
+    for rain in &status.rains {
+        packets += u64::from(rain.grabbed);
+        paid += rain.paid.0;
+        let pool = rain.settings.pool;
+        violations.check(rain.paid.checked_add(rain.returned) == Some(pool), || {
+            format!(
+                "rain {}: {} paid and {} back are not {pool}",
+                rain.rain, rain.paid, rain.returned
+            )
+        });
+    }
+    let own = (report.deeds.packets, report.deeds.packet_cents);
+    violations.check((packets, paid) == own, || {
+        let (own_packets, own_paid) = own;
+        format!(
+            "{packets} packets with {paid} cents by the gateway, {own_packets} with {own_paid} by \
+             the players"
+        )
+    });
+}
+
 /// The game hash by the players' own verdicts: the rules of [`crate::quiz::report`].
 #[must_use]
 pub fn own_game_hash(verdicts: &[(UserId, Vec<Verdict>)], placement: &Placement) -> [u8; 32] {
@@ -331,6 +359,8 @@ impl DemoOutcome {
             "prize_pool_cents": self.prize_pool_cents,
             "per_head_cents": self.per_head_cents,
             "remainder_cents": self.remainder_cents,
+            "packets": self.packets.0,
+            "packet_cents": self.packets.1,
             "game_hash": self.game_hash,
             "seconds": self.seconds,
             "violation_count": self.violations.count(),
@@ -366,6 +396,7 @@ impl DemoOutcome {
             "{} winners share {} cents: {} each, {} left over",
             self.winners, self.prize_pool_cents, self.per_head_cents, self.remainder_cents
         ));
+        line(format!("{} red packets with {} cents", self.packets.0, self.packets.1));
         line(format!("game {}", self.game_hash));
         let count = self.violations.count();
         if count == 0 {

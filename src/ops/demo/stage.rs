@@ -7,7 +7,7 @@ use crate::auth::keys::KeySet;
 use crate::auth::token::{NewToken, TokenPolicy, mint};
 use crate::base::entropy::{Entropy, SeededEntropy};
 use crate::base::hash::{Placement, PlacementKey};
-use crate::base::ids::{QuestionIndex, ShowId, UserId};
+use crate::base::ids::{QuestionIndex, RainIndex, ShowId, UserId};
 use crate::base::limits::{
     BUCKET_COUNT_DEFAULT, CLIENT_MESSAGE_BYTES_DEFAULT, SPILL_BYTES_DEFAULT,
 };
@@ -18,11 +18,13 @@ use crate::ops::cli::DemoArguments;
 use crate::ops::demo::outcome::{DemoOutcome, Played, judge};
 use crate::ops::demo::progress::Progress;
 use crate::ops::demo::{DemoError, as_played};
-use crate::ops::show_file::{Pace, ShowFile};
+use crate::ops::show_file::rains::FiledRain;
+use crate::ops::show_file::{Pace, ShowFile, rains};
 use crate::player::script::Script;
 use crate::player::swarm::{Swarm, SwarmSettings};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, Notice};
+use crate::quiz::rain::{RainCommand, RainPhase};
 use crate::runtime::clock::Clock;
 use crate::runtime::data::{DataFolder, Deployment};
 use crate::runtime::edge::EdgeSettings;
@@ -52,11 +54,12 @@ pub(super) fn play(
     show: ShowFile,
     progress: &mut Progress,
 ) -> Result<DemoOutcome, DemoError> {
-    let (definition, pace) = as_played(arguments, show);
+    let (definition, pace) = as_played(arguments, &show);
     let settings = gateway_settings(arguments);
     let (gateway, _folder) = start(arguments, &settings)?;
     let (clock, began) = (gateway.clock(), gateway.clock().now());
-    let operator = Operator { gateway: &gateway, definition: &definition, pace };
+    let rains = &show.rains;
+    let operator = Operator { gateway: &gateway, definition: &definition, pace, rains };
     let played = operator.run(arguments, &settings, progress);
     // Players first: what they found is there even if the operator failed.
     let outcome = played.map(|(status, swarm)| {
@@ -154,6 +157,7 @@ struct Operator<'a> {
     gateway: &'a Gateway,
     definition: &'a Arc<ShowDefinition>,
     pace: Pace,
+    rains: &'a [FiledRain],
 }
 
 impl Operator<'_> {
@@ -164,12 +168,17 @@ impl Operator<'_> {
         progress: &mut Progress,
     ) -> Result<(ShowStatus, Swarm), DemoError> {
         self.order("announcing the show", OperatorRequest::Announce(self.definition.clone()))?;
+        for command in rains::orders(self.rains) {
+            let show = self.show();
+            self.order("planning red-packet rain", OperatorRequest::Rain { show, command })?;
+        }
         self.command("opening the lobby", Command::OpenLobby)?;
         self.grant_cards(arguments)?;
         let swarm = self.audience(arguments, settings)?;
         self.lobby(arguments, &swarm, progress)?;
         for question in 0..self.definition.questions.len() {
             self.question(question, &swarm, progress)?;
+            self.rains_after(question, arguments, &swarm)?;
         }
         self.command("settling", Command::Settle)?;
         progress.settling();
@@ -273,6 +282,34 @@ impl Operator<'_> {
         let in_play = status.questions.get(number).map_or(0, |opened| opened.in_play);
         progress.revealed(in_play);
         self.pause(self.pace.next_pause, swarm)
+    }
+
+    /// Lets the rains fall that are planned behind this question, one by one, until every player
+    /// has asked once more for the outcome of each of its taps.
+    fn rains_after(
+        &self,
+        question: usize,
+        arguments: &DemoArguments,
+        swarm: &Swarm,
+    ) -> Result<(), DemoError> {
+        let after = rains::after_questions(self.rains, self.definition.questions.len() - 1);
+        let mut taps = swarm.taps();
+        for (number, (filed, after)) in (0..).zip(self.rains.iter().zip(after)) {
+            if usize::from(after) != question {
+                continue;
+            }
+            let (show, rain) = (self.show(), RainIndex(number));
+            let command = RainCommand::Start(rain);
+            self.order("starting red-packet rain", OperatorRequest::Rain { show, command })?;
+            taps += u64::from(arguments.players) * u64::from(filed.settings.taps_max);
+            let within = filed.settings.duration + PATIENCE;
+            let what = format!("the end of red-packet rain {rain}");
+            self.until(&what, within, swarm, |status| {
+                let ended = status.rains.get(usize::from(rain.0));
+                ended.is_some_and(|it| it.phase == RainPhase::Ended) && swarm.taps() == taps
+            })?;
+        }
+        Ok(())
     }
 
     fn until(

@@ -26,7 +26,7 @@ use crate::ops::http::port::{
 };
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::schema::{Answer, proto};
-use crate::ops::http::{OperatorView, ReadyState, batch, operations, rooms, users};
+use crate::ops::http::{OperatorView, ReadyState, batch, operations, rains, rooms, users};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
 use crate::quiz::director::{Command, CommandKind};
@@ -50,6 +50,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/users/{id}/cards", post(grant_card))
         .merge(users::routes())
         .merge(rooms::routes())
+        .merge(rains::routes())
         .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::new(idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));

@@ -16,6 +16,7 @@ mod media;
 mod operations;
 mod port;
 mod query;
+mod rains;
 mod rooms;
 pub mod schema;
 mod users;

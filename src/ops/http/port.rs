@@ -8,6 +8,8 @@ use crate::auth::revocation::Revocation;
 use crate::base::ids::{RoomId, ShowId, UserId};
 use crate::ops::http::schema::Answer;
 use crate::quiz::director::Command;
+use crate::quiz::rain::RainCommand;
+use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::Mute;
 use crate::shard::service::{Broadcast, ServiceRequest};
@@ -49,6 +51,22 @@ pub enum OperatorRequest {
     GrantCard {
         /// Whom.
         user: UserId,
+    },
+    /// Order something about a show's red-packet rains: answered by the show.
+    Rain {
+        /// Which show.
+        show: ShowId,
+        /// What.
+        command: RainCommand,
+    },
+    /// A withdrawal was paid, or comes back: answered by an object that says so.
+    CloseWithdrawal {
+        /// Whose.
+        user: UserId,
+        /// Which one.
+        key: MoneyKey,
+        /// It was paid.
+        is_paid: bool,
     },
     /// What the service asks about rooms and users: answered by a message of the schema.
     Server(ServerRequest),

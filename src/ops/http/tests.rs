@@ -82,6 +82,12 @@ impl OperatorPort for Echo {
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
             OperatorRequest::Server(request) => return reply.send(self.serve(request)),
+            OperatorRequest::Rain { show, command } => {
+                Ok(json!({ "id": show.0, "rain": format!("{command:?}") }))
+            }
+            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
+                Ok(json!({ "user": user.0, "key": key.as_str(), "is_paid": is_paid }))
+            }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
             OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
@@ -204,6 +210,66 @@ fn metrics_are_prometheus_text() {
     let answer = server.raw("GET /metrics HTTP/1.1", "");
     assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
     assert!(answer.contains("\ntidegate_connections_accepted_total{shard=\"0\"} 42\n"), "{answer}");
+    server.http.stop();
+}
+
+#[test]
+fn rains_and_withdrawals() {
+    let server = server(None);
+    for (line, body, expected) in [
+        (
+            "POST /v1/shows/1/rain-fund",
+            r#"{"cents":500}"#,
+            expect![[r#"200 {"id":1,"rain":"Fund(Cents(500))"}"#]],
+        ),
+        (
+            "POST /v1/shows/1/rains",
+            r#"{"pool_cents":500,"packets":50,"duration_ms":3000,"taps_max":2}"#,
+            expect![[
+                r#"200 {"id":1,"rain":"Plan(RainSettings { pool: Cents(500), packets: 50, win_per_10000: 5000, taps_max: 2, show_packets_max: 0, duration: 3s })"}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/rains",
+            r#"{"pool_cents":500}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"a rain expects {\"pool_cents\":100000,\"packets\":500,\"duration_ms\":30000}: missing field `packets` at line 1 column 18"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/rains/0/start",
+            "",
+            expect![[r#"200 {"id":1,"rain":"Start(RainIndex(0))"}"#]],
+        ),
+        (
+            "POST /v1/shows/1/rains/-1/end",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_rain","message":"`-1` is not the number of a rain: they are counted from 0"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/shows/1/rains/0/stop",
+            "",
+            expect![[
+                r#"404 {"error":{"code":"unknown_command","message":"there is no `stop`; `start` and `end` are possible"}}"#
+            ]],
+        ),
+        (
+            "POST /v1/users/7/withdrawals/w-1/reversed",
+            "",
+            expect![[r#"200 {"is_paid":false,"key":"w-1","user":7}"#]],
+        ),
+        (
+            "POST /v1/users/7/withdrawals/w%201/paid",
+            "",
+            expect![[
+                r#"400 {"error":{"code":"bad_key","message":"a key has 1 to 64 printable ASCII characters and no space"}}"#
+            ]],
+        ),
+    ] {
+        server.check(line, body, &expected);
+    }
     server.http.stop();
 }
 

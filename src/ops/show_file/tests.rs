@@ -22,7 +22,7 @@ fn check(text: &str, expected: &Expect) {
 #[test]
 fn the_least_show_has_defaults() {
     let show = parse("show.toml", GOOD).expect("a show");
-    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(7), title: "A show", starts_at_unix_ms: 0, prize_pool: Cents(100), remainder_account: "remainder", revive: ReviveCoverage { wrong: true, late: false, unreachable: false }, timing: Timing { lead: 200ms, display_slack: 1s, countdown: 10s, ticket_life: 2s, stream_delay: 0ns, extension_max: 10s, early_push_max: 0ns }, questions: [QuestionDefinition { text: "Which?", options: ["this", "that"], correct: OptionIndex(1) }] }, pace: None }"#]].assert_eq(&format!("{show:?}"));
+    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(7), title: "A show", starts_at_unix_ms: 0, prize_pool: Cents(100), remainder_account: "remainder", revive: ReviveCoverage { wrong: true, late: false, unreachable: false }, timing: Timing { lead: 200ms, display_slack: 1s, countdown: 10s, ticket_life: 2s, stream_delay: 0ns, extension_max: 10s, early_push_max: 0ns }, questions: [QuestionDefinition { text: "Which?", options: ["this", "that"], correct: OptionIndex(1) }] }, pace: None, rains: [] }"#]].assert_eq(&format!("{show:?}"));
 }
 
 #[test]
@@ -56,7 +56,7 @@ correct = 5
 "#,
     )
     .expect("a show");
-    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms, early_push_max: 7s }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }) }"#]].assert_eq(&format!("{show:?}"));
+    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms, early_push_max: 7s }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }), rains: [] }"#]].assert_eq(&format!("{show:?}"));
 }
 
 #[test]
@@ -64,6 +64,50 @@ fn a_datetime_without_quotes_is_one_too() {
     let text = format!("starts_at = 2030-01-31T20:00:00+01:00\n{GOOD}");
     let show = parse("show.toml", &text).expect("a show");
     assert_eq!(show.definition.starts_at_unix_ms, 1_896_116_400_000);
+}
+
+#[test]
+fn rains() {
+    let rain = "[[rains]]\npool_cents = 500\npackets = 50\nduration_ms = 3_000\n";
+    let show = parse("show.toml", &format!("{GOOD}{rain}after_question = 0\n")).expect("a show");
+    expect!["[FiledRain { settings: RainSettings { pool: Cents(500), packets: 50, win_per_10000: 5000, taps_max: 3, show_packets_max: 0, duration: 3s }, after_question: Some(0) }]"].assert_eq(&format!("{:?}", show.rains));
+    for (from, to, expected) in [
+        (
+            "packets = 50",
+            "packets = 501",
+            expect![
+                "show.toml:8: rains[0]: 500 cents are less than a cent for each of 501 packets: plan fewer packets"
+            ],
+        ),
+        (
+            "packets = 50",
+            "",
+            expect!["show.toml:8: rains[0].packets: missing: this key is required"],
+        ),
+        (
+            "pool_cents = 500",
+            "pool_cents = -1",
+            expect![
+                "show.toml:9: rains[0].pool_cents: -1 is negative: expects 1 to 10000000000000; the nearest valid one is 1"
+            ],
+        ),
+        (
+            "duration_ms = 3_000",
+            "duration_ms = 600_001",
+            expect![
+                "show.toml:11: rains[0].duration_ms: 600001 is out of range: expects 1 to 600000; the nearest valid one is 600000"
+            ],
+        ),
+        (
+            "packets = 50",
+            "packets = 50\ntaps = 4",
+            expect![
+                "show.toml:11: rains[0].taps: unknown key; the nearest valid one is `taps_max`"
+            ],
+        ),
+    ] {
+        check(&format!("{GOOD}{}", rain.replace(from, to)), &expected);
+    }
 }
 
 /// The good show with one line of it replaced.

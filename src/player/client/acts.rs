@@ -212,7 +212,7 @@ impl Client {
         self.request(Request::Join, Some(proto::request::Payload::Join(join)), context);
     }
 
-    fn request(
+    pub(super) fn request(
         &mut self,
         request: Request,
         payload: Option<proto::request::Payload>,
@@ -232,6 +232,7 @@ impl Client {
         let kind = match request {
             Request::Join => proto::BusinessType::Join,
             Request::Answer { .. } | Request::Nonsense(_) => proto::BusinessType::Answer,
+            Request::Tap { .. } => proto::BusinessType::Grab,
         };
         let business = proto::Business {
             r#type: kind.into(),

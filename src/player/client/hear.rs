@@ -156,6 +156,9 @@ impl Client {
                 self.tickets.push(Ticket { question, option, ticket, due, sent: false });
                 context.alarms.push(Reverse((due, self.place, Alarm::Retry)));
             }
+            (Some(Request::Tap { rain, slot, is_last }), Some(Response::Grabbed(grabbed))) => {
+                self.grabbed((rain, slot, is_last), &grabbed, context);
+            }
             // Told to come again with nonsense: let it be.
             (Some(Request::Nonsense(_)), Some(Response::RetryAnswer(_))) => {}
             (Some(request), payload) => {
@@ -193,6 +196,12 @@ impl Client {
             Some(Request::Answer { question, .. }) => {
                 self.record.refused(question, failure, context.checks);
             }
+            // One tap too many for this second; it is asked for again when the rain is over.
+            Some(Request::Tap { .. }) if failure.reason() == proto::Reason::RateLimited => {}
+            Some(Request::Tap { .. }) => context
+                .checks
+                .violations
+                .note(|| format!("user {user}: a tap was refused: {failure:?}")),
             Some(Request::Join) => context
                 .checks
                 .violations
@@ -241,6 +250,7 @@ impl Client {
                 }
             }
             Some(Notice::Gap(gap)) => self.record.gap(&gap, context.checks),
+            Some(Notice::Rain(rain)) => self.rain(&rain, context),
             Some(
                 Notice::ShowState(_)
                 | Notice::RoomMessage(_)
@@ -248,7 +258,8 @@ impl Client {
                 | Notice::RoomInfo(_)
                 | Notice::RoomClosed(_)
                 // What lies here is never opened, and the next seal takes its place.
-                | Notice::QuestionWithdrawn(_),
+                | Notice::QuestionWithdrawn(_)
+                | Notice::GiftShown(_),
             ) => {}
             other @ (Some(Notice::QuestionVoided(_) | Notice::Rejudged(_)) | None) => {
                 let user = self.record.user();

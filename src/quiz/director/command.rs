@@ -184,6 +184,9 @@ pub enum CommandError {
         /// When the last one expires.
         until: Time,
     },
+    /// A rain falls, or what was grabbed is being counted.
+    #[error("a red-packet rain is not over yet: end it, or wait until it is")]
+    RainsFall,
     /// Some shard has not paid its winners yet.
     #[error("the prize is not paid out on every shard yet: try again in a moment")]
     NotPaidOut,
@@ -346,11 +349,13 @@ impl Director {
                 ShowEvent::Settling
             }
             Command::Cancel => {
+                self.close_all_rains(now);
                 self.pushed = None;
                 ShowEvent::Cancelled
             }
             Command::End => {
                 self.may_end(now)?;
+                self.end_rains(now)?;
                 ShowEvent::Ended
             }
         };

@@ -137,7 +137,8 @@ impl Director {
     /// When [`Director::due`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.question_deadline().into_iter().chain(self.push_deadline()).min()
+        let question = self.question_deadline().into_iter().chain(self.push_deadline());
+        question.chain(self.rains.deadline()).min()
     }
 
     fn question_deadline(&self) -> Option<Time> {
@@ -150,6 +151,7 @@ impl Director {
 
     /// Does what is due by `now`; earlier calls do nothing.
     pub fn due(&mut self, now: Time) {
+        self.close_due_rains(now);
         self.expire_push(now);
         while self.question_deadline().is_some_and(|deadline| deadline <= now) {
             let state = self.question.as_ref().expect("a deadline has a question");

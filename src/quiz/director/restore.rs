@@ -37,6 +37,11 @@ impl Director {
 
     fn decide_again(&mut self, numbered: &NumberedEvent) {
         assert_eq!(numbered.number, self.last_event.next(), "a history has no gaps");
+        if let ShowEvent::Rain(event) = &numbered.event {
+            self.rains.apply(event);
+            self.last_event = numbered.number;
+            return;
+        }
         let step = numbered.event.step().expect("a show is announced once");
         match &numbered.event {
             ShowEvent::QuestionPushed(push) => self.push_again(push, numbered.decided_at),
@@ -82,7 +87,8 @@ impl Director {
             | ShowEvent::Paused
             | ShowEvent::Resumed
             | ShowEvent::Settling
-            | ShowEvent::Ended => {}
+            | ShowEvent::Ended
+            | ShowEvent::Rain(_) => {}
         }
         self.phase = self.phase.after(step).expect("only possible steps were decided");
         self.last_event = numbered.number;

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::entropy::SeededEntropy;
-use crate::base::ids::OptionIndex;
+use crate::base::ids::{OptionIndex, RainIndex};
+use crate::quiz::rain::{RainCommand, RainEvent, RainSettings, RainSummary};
 use crate::quiz::report::{ClosedSummary, QuestionCounts};
 use crate::quiz::tests::world::Setup;
 use expect_test::{Expect, expect};
@@ -268,4 +269,63 @@ fn keys_differ_by_question_and_purpose() {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), 6);
+}
+
+fn rain(director: &mut Director, at: u64, command: RainCommand) -> Result<(), String> {
+    let outcome = director.rain_command(millis(at), command, &mut SeededEntropy::new(1, 1));
+    outcome.map_err(|error| error.to_string())
+}
+
+/// A rain has an end before its show has one, and every cent of the fund goes somewhere.
+#[test]
+fn a_show_waits_for_its_rains_and_closes_their_fund() {
+    let definition = Arc::new(Setup::new(1, SHARDS).definition());
+    let mut director = Director::new(definition, SHARDS, 24, Time::ZERO);
+    let settings = RainSettings::new(Cents(100), 10, Duration::from_secs(5));
+    let start = RainCommand::Start(RainIndex(0));
+    for (command, expected) in [
+        (
+            RainCommand::Fund(Cents(-1)),
+            expect![
+                "-1 cents cannot be put into a fund that has 0: 1 cent to 10000000000000 in all"
+            ],
+        ),
+        (
+            RainCommand::Plan(settings),
+            expect!["the show's fund has 0 cents, the rain needs 100: fund it first"],
+        ),
+        (start, expect!["the show has no rain 0; rains are counted from 0"]),
+    ] {
+        expected.assert_eq(&rain(&mut director, 0, command).unwrap_err());
+    }
+    rain(&mut director, 0, RainCommand::Fund(Cents(250))).unwrap();
+    rain(&mut director, 0, RainCommand::Plan(settings)).unwrap();
+    rain(&mut director, 0, RainCommand::Plan(settings)).unwrap();
+    let early = rain(&mut director, 0, start).unwrap_err();
+    expect!["the show is announced: rains fall from the lobby on and until the show is cancelled or ends"].assert_eq(&early);
+    order(&mut director, 0, Command::OpenLobby).unwrap();
+    rain(&mut director, 1_000, start).unwrap();
+    assert_eq!(director.deadline(), Some(millis(6_000)));
+    order(&mut director, 2_000, Command::Cancel).unwrap();
+    assert_eq!(order(&mut director, 2_000, Command::End), Err(CommandError::RainsFall));
+    for shard in ShardId::all(SHARDS) {
+        let (packets, paid) = (u32::from(shard.0 == 0), Cents(7 * i64::from(shard.0 == 0)));
+        let summary = RainSummary { shard, rain: RainIndex(0), packets, paid };
+        director.rain_reported(millis(2_100), summary);
+    }
+    let status = director.rains();
+    assert_eq!((status[0].paid, status[0].returned), (Cents(7), Cents(93)));
+    assert_eq!(director.rain_fund(), Cents(143));
+    director.take_events();
+    order(&mut director, 9_000, Command::End).unwrap();
+    let last: Vec<_> = director.take_events().into_iter().map(|it| it.event).collect();
+    let (rain, returned) = (RainIndex(1), Cents(100));
+    assert_eq!(
+        last,
+        [
+            ShowEvent::Rain(RainEvent::Ended { rain, grabbed: 0, paid: Cents::ZERO, returned }),
+            ShowEvent::Rain(RainEvent::FundClosed { cents: Cents(243) }),
+            ShowEvent::Ended,
+        ]
+    );
 }

@@ -81,6 +81,11 @@ impl ShowReplica {
             let expected = self.last_event.next();
             return Err(ApplyError::Gap { show, expected, got: numbered.number });
         }
+        if let ShowEvent::Rain(event) = &numbered.event {
+            self.rains.apply(event, self.shard);
+            self.last_event = numbered.number;
+            return Ok(Applied::Fresh);
+        }
         let Some(step) = numbered.event.step() else {
             let (phase, step) = (self.phase, Step::OpenLobby);
             return Err(ApplyError::Impossible { show, phase, step });
@@ -123,7 +128,8 @@ impl ShowReplica {
             | ShowEvent::Settling
             | ShowEvent::Settled(_)
             | ShowEvent::Cancelled
-            | ShowEvent::Ended => return Ok(()),
+            | ShowEvent::Ended
+            | ShowEvent::Rain(_) => return Ok(()),
         };
         if Some(got) == expected && got < self.definition.questions.len() {
             return Ok(());
@@ -192,7 +198,8 @@ impl ShowReplica {
             | ShowEvent::LobbyOpened
             | ShowEvent::Rejudged { .. }
             | ShowEvent::Paused
-            | ShowEvent::Resumed => {}
+            | ShowEvent::Resumed
+            | ShowEvent::Rain(_) => {}
         }
     }
 

@@ -34,6 +34,7 @@ impl ShowReplica {
             replica.apply(event, users)?;
         }
         replica.begin_work_again();
+        replica.rains_mut().drop_grants();
         Ok(replica)
     }
 

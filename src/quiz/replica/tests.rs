@@ -121,6 +121,7 @@ impl Stage {
                 Some(Report::Closed(summary)) => self.director.closed(self.now, summary),
                 Some(Report::Frozen(summary)) => self.director.frozen(self.now, summary),
                 Some(Report::Paid(summary)) => self.director.paid(summary),
+                Some(Report::Rain(summary)) => self.director.rain_reported(self.now, summary),
                 None => {}
             }
             if !progress.more {

@@ -376,6 +376,7 @@ impl World {
                 Report::Closed(summary) => self.director.closed(now, summary),
                 Report::Frozen(summary) => self.director.frozen(now, summary),
                 Report::Paid(summary) => self.director.paid(summary),
+                Report::Rain(summary) => self.director.rain_reported(now, summary),
             },
             Mail::Tap(user, place, option, ticket, retry) => {
                 self.tap(shard, user, place, option, ticket, retry);

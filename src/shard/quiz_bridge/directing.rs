@@ -42,6 +42,10 @@ impl Directed {
         self.director.deadline()
     }
 
+    pub(super) fn director_mut(&mut self) -> &mut Director {
+        &mut self.director
+    }
+
     /// From what was decided before a restart.
     pub(super) fn restored(
         history: &[NumberedEvent],
@@ -129,7 +133,8 @@ impl Directed {
             | ShowEvent::Settling
             | ShowEvent::Settled(_)
             | ShowEvent::Cancelled
-            | ShowEvent::Ended => {}
+            | ShowEvent::Ended
+            | ShowEvent::Rain(_) => {}
         }
     }
 
@@ -148,6 +153,8 @@ impl Directed {
             settlement: self.director.settlement().copied(),
             is_paid_out: self.is_paid_out,
             notices: self.notices.clone(),
+            rains: self.director.rains(),
+            rain_fund: self.director.rain_fund(),
         }
     }
 }
@@ -177,6 +184,10 @@ impl Shard {
                 Err(error) => Err(error),
             },
             OperatorRequest::Command { show, command } => self.command(show, command),
+            OperatorRequest::Rain { show, command } => self.rain_command(show, command),
+            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
+                self.close_withdrawal(user, &key, is_paid)
+            }
             OperatorRequest::Status { show } => self.status(show),
             OperatorRequest::Messages { show } => {
                 let directed = self.quiz.directors.get(&show);
@@ -322,6 +333,7 @@ impl Shard {
                 Report::Closed(summary) => directed.director.closed(now, summary),
                 Report::Frozen(summary) => directed.director.frozen(now, summary),
                 Report::Paid(summary) => directed.director.paid(summary),
+                Report::Rain(summary) => directed.director.rain_reported(now, summary),
             }
             self.post_decided(show);
         }

@@ -73,6 +73,7 @@ impl Shard {
             | ShowEvent::Settling
             | ShowEvent::Settled(_)
             | ShowEvent::Ended => {}
+            ShowEvent::Rain(event) => self.rain_applied(show, event),
         }
         self.acknowledge(show);
         self.tell_room(event);

@@ -9,6 +9,8 @@ mod directing;
 mod early;
 mod inspecting;
 mod judging;
+mod money;
+mod rain;
 mod resuming;
 mod status;
 mod telling;
@@ -22,7 +24,9 @@ use std::time::Duration;
 pub use status::{OpenedQuestion, ShowStatus};
 pub use told::{Chronicle, ShowMessage};
 
-use crate::base::ids::{ConnId, EventNumber, QuestionIndex, RoomId, ShardId, ShowId, UserId};
+use crate::base::ids::{
+    ConnId, EventNumber, QuestionIndex, RainIndex, RoomId, ShardId, ShowId, UserId,
+};
 use crate::base::time::Time;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
@@ -30,6 +34,7 @@ use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_bridge::early::Early;
+use crate::shard::quiz_bridge::money::GiftDesk;
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
 
@@ -73,6 +78,9 @@ pub(crate) struct QuizBridge {
     turn: Duration,
     tally_due: Option<Time>,
     has_work: bool,
+    /// When the bucket of taps at each rain that falls is full again.
+    tap_gates: BTreeMap<(ShowId, RainIndex), Time>,
+    gifts: GiftDesk,
 }
 
 impl QuizBridge {
@@ -96,6 +104,8 @@ impl QuizBridge {
             turn: Duration::ZERO,
             tally_due: None,
             has_work: false,
+            tap_gates: BTreeMap::new(),
+            gifts: GiftDesk::default(),
         }
     }
 
@@ -103,7 +113,7 @@ impl QuizBridge {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let directors = self.directors.values().filter_map(Directed::deadline);
         let work = (self.has_work || self.early.has_work()).then_some(Time::ZERO);
-        directors.chain(self.tally_due).chain(work).min()
+        directors.chain(self.tally_due).chain(work).chain(self.gifts.deadline()).min()
     }
 
     /// True while the arrival of an answer decides something on this shard.
@@ -120,6 +130,7 @@ impl QuizBridge {
         self.queued.remove(&show);
         self.early.forget(show);
         self.reserved.remove(&show);
+        self.tap_gates.retain(|(of, _), _| *of != show);
     }
 
     /// The last event of a show that was applied here.
@@ -262,5 +273,6 @@ impl Shard {
         self.hand_out_slice();
         self.work_slice();
         self.post_tallies();
+        self.gifts_due();
     }
 }

@@ -56,6 +56,7 @@ impl Shard {
             }
             self.post_decided(show);
         }
+        self.resume_money();
     }
 
     /// Whether now is a good moment for an image: no question is under way, no work on all players,

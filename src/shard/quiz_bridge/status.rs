@@ -7,6 +7,7 @@ use crate::base::time::Time;
 use crate::quiz::director::{CommandKind, LiveFigures, Notice};
 use crate::quiz::event::Settlement;
 use crate::quiz::money::Cents;
+use crate::quiz::rain::RainStatus;
 use crate::quiz::report::QuestionCounts;
 
 /// A show as its director sees it. Tells what is not revealed: for operators only.
@@ -36,6 +37,10 @@ pub struct ShowStatus {
     pub is_paid_out: bool,
     /// What the operator should know, oldest first.
     pub notices: Vec<Notice>,
+    /// The red-packet rains, in the order in which they were planned.
+    pub rains: Vec<RainStatus>,
+    /// Money for rains that is not planned.
+    pub rain_fund: Cents,
 }
 
 /// A question that was opened.

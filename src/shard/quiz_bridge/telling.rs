@@ -38,30 +38,34 @@ impl Shard {
         let Some(replica) = self.quiz.local.show(show) else {
             return;
         };
-        let definition = replica.definition().clone();
-        let room = definition.room;
+        let room = replica.definition().room;
         if self.placement.room_home(room) != self.config.me {
             return;
         }
+        let Some((lane, notice)) = self.told(event) else { return };
+        let told = self.publish_to_room(room, lane, notice, Some((show, event.number)));
+        assert!(told.is_some(), "a show's room always has a place");
+    }
+
+    /// What the room is told of an event, and in which lane; nothing if it is internal.
+    fn told(&self, event: &NumberedEvent) -> Option<(Lane, Notice)> {
+        let show = event.show;
+        let replica = self.quiz.local.show(show)?;
+        let definition = replica.definition();
         let phase = replica.phase();
         let (lane, notice) = match &event.event {
             ShowEvent::QuestionPushed(_) => {
-                let Some(pushed) = replica.pushed() else {
-                    return;
-                };
+                let pushed = replica.pushed()?;
                 // It has time: questions, keys and gifts go first, and the budget paces it.
                 (Lane::Mid, Notice::SealedQuestion(sealed_question(show, pushed)))
             }
             ShowEvent::QuestionOpened(opening) if self.opens_by_key(show) => {
                 (Lane::High, Notice::QuestionKey(self.question_key(show, opening)))
             }
-            _ => match told::notice(event, &definition, phase, self.clock) {
-                Some(notice) => (Lane::High, notice),
-                None => return,
-            },
+            ShowEvent::Rain(rain) => (Lane::High, self.rain_notice(show, rain)?),
+            _ => (Lane::High, told::notice(event, definition, phase, self.clock)?),
         };
-        let told = self.publish_to_room(room, lane, notice, Some((show, event.number)));
-        assert!(told.is_some(), "a show's room always has a place");
+        Some((lane, notice))
     }
 
     /// True if the room carries a show that has not ended.
@@ -81,6 +85,7 @@ impl Shard {
             return;
         };
         self.tell_open_question(id, show);
+        self.tell_falling_rains(id, show);
         self.tell_pushed_question(id, show);
         let (since, applied) = (self.now, self.quiz.applied(show));
         let home = self.placement.user_home(user);

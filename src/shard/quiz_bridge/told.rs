@@ -77,7 +77,9 @@ pub(super) fn notice(
         | ShowEvent::QuestionClosed { .. }
         | ShowEvent::Rejudging { .. }
         // Sealed, it says nothing.
-        | ShowEvent::QuestionPushed(_) => return None,
+        | ShowEvent::QuestionPushed(_)
+        // What a rain's message says depends on how many watch: not on the event alone.
+        | ShowEvent::Rain(_) => return None,
         ShowEvent::QuestionWithdrawn { question } => {
             let question = question.0.into();
             Notice::QuestionWithdrawn(proto::QuestionWithdrawn { show_id: show.0, question })

@@ -260,6 +260,7 @@ impl World {
             | Record::Drained { .. }
             | Record::Applied { .. }
             | Record::Worked { .. } => {}
+            Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user } => self.model.granted(user),
         }
@@ -373,7 +374,7 @@ impl World {
                 let (races, findings) = (&mut self.races, &mut self.findings);
                 self.model.closed(host, place, summary, actual, races, findings);
             }
-            Report::Frozen(_) => {}
+            Report::Frozen(_) | Report::Rain(_) => {}
             Report::Paid(summary) => {
                 self.model.paid(host, place, summary.paid, &mut self.findings);
             }
@@ -406,6 +407,7 @@ impl World {
                 self.check_in_time(show, *question);
                 self.check_offered_everywhere(show, *question);
             }
+            ShowEvent::Rain(rain) => self.see_rain(event.show, rain),
             ShowEvent::QuestionPushed(_) => self.races.pushes += 1,
             ShowEvent::QuestionWithdrawn { .. } => self.races.withdrawals += 1,
             ShowEvent::QuestionVoided { .. } => self.races.voided += 1,
@@ -505,6 +507,7 @@ impl World {
         }
         self.check_replies();
         self.check_tokens_ended();
+        self.check_gifts();
         for (place, host) in self.hosts.iter().enumerate() {
             self.heard[place].check(place, &host.shard, &mut self.findings);
         }

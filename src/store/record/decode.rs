@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::proto;
+use super::{money, proto};
 use crate::base::ids::{
     BucketId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShardId, ShowId, UserId,
 };
@@ -16,6 +16,7 @@ use crate::quiz::event::{
     NumberedEvent, QuestionOpening, QuestionPush, Reveal, Settlement, ShowEvent,
 };
 use crate::quiz::money::Cents;
+use crate::quiz::rain::RainSummary;
 use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::{
     ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, QuestionCounts, Report,
@@ -41,12 +42,16 @@ pub enum RecordError {
     Impossible(&'static str),
 }
 
-type Decoded<T> = Result<T, RecordError>;
+pub(super) type Decoded<T> = Result<T, RecordError>;
 
 pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
     let proto::Record { applied, show, user, body } = proto::Record::decode(payload)?;
     let (show, user, applied) = (ShowId(show), UserId(user), EventNumber(applied));
-    Ok(match body.ok_or(RecordError::Unknown("body"))? {
+    let body = body.ok_or(RecordError::Unknown("body"))?;
+    if let Some(what) = money::record(show, &body)? {
+        return Ok(Record::Money { user, what: Box::new(what), applied });
+    }
+    Ok(match body {
         Body::Event(event) => Record::Event(Box::new(show_event(show, event)?)),
         Body::Answer(it) => {
             let input = AnswerInput {
@@ -87,6 +92,14 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
             Record::Worked { show, step, applied }
         }
         Body::CardGranted(_) => Record::CardGranted { user },
+        Body::Grabbed(_)
+        | Body::Withdrawn(_)
+        | Body::WithdrawalClosed(_)
+        | Body::Gifted(_)
+        | Body::GiftShown(_)
+        | Body::InvitationAsked(_)
+        | Body::InvitationAccepted(_)
+        | Body::InvitationAnswered(_) => unreachable!("records about money were read above"),
     })
 }
 
@@ -157,6 +170,7 @@ fn show_event(show: ShowId, it: proto::ShowEvent) -> Decoded<NumberedEvent> {
         }),
         EventBody::Cancelled(_) => ShowEvent::Cancelled,
         EventBody::Ended(_) => ShowEvent::Ended,
+        EventBody::Rain(it) => ShowEvent::Rain(money::read_rain_event(&it)?),
     };
     let (number, decided_at) = (EventNumber(it.number), Time(it.decided_at));
     Ok(NumberedEvent { show, number, decided_at, event })
@@ -247,6 +261,10 @@ fn report(it: proto::Report) -> Decoded<Report> {
             let (winners, paid) = (it.winners, Cents(it.paid_cents));
             Report::Paid(PayoutSummary { shard, winners, paid })
         }
+        ReportBody::Rain(it) => {
+            let (rain, packets, paid) = (money::rain(it.rain)?, it.packets, Cents(it.paid_cents));
+            Report::Rain(RainSummary { shard, rain, packets, paid })
+        }
     })
 }
 
@@ -258,15 +276,15 @@ fn option(number: u32) -> Decoded<OptionIndex> {
     narrow(number, "option").map(OptionIndex)
 }
 
-fn shard(number: u32) -> Decoded<ShardId> {
+pub(super) fn shard(number: u32) -> Decoded<ShardId> {
     narrow(number, "shard").map(ShardId)
 }
 
-fn narrow<T: TryFrom<u32>>(number: u32, what: &'static str) -> Decoded<T> {
+pub(super) fn narrow<T: TryFrom<u32>>(number: u32, what: &'static str) -> Decoded<T> {
     T::try_from(number).map_err(|_| RecordError::Impossible(what))
 }
 
-fn array<const N: usize>(bytes: &[u8], what: &'static str) -> Decoded<[u8; N]> {
+pub(super) fn array<const N: usize>(bytes: &[u8], what: &'static str) -> Decoded<[u8; N]> {
     bytes.try_into().map_err(|_| RecordError::Impossible(what))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::proto;
+use super::{money, proto};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
 use crate::quiz::replica::TicketStamp;
@@ -66,6 +66,10 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
         Record::CardGranted { user: who } => {
             user = who.0;
             Body::CardGranted(proto::CardGranted {})
+        }
+        Record::Money { user: who, what, applied: after } => {
+            (show, user, applied) = (what.show().0, who.0, after.0);
+            money::body(what)
         }
     };
     let stored = proto::Record { applied, show, user, body: Some(body) };
@@ -138,6 +142,7 @@ fn show_event(event: &NumberedEvent) -> proto::ShowEvent {
         ShowEvent::Settled(it) => EventBody::Settled(settled(it)),
         ShowEvent::Cancelled => EventBody::Cancelled(proto::Empty {}),
         ShowEvent::Ended => EventBody::Ended(proto::Empty {}),
+        ShowEvent::Rain(it) => EventBody::Rain(money::rain_event(it)),
     };
     let (number, decided_at) = (event.number.0, event.decided_at.0);
     proto::ShowEvent { number, decided_at, body: Some(body) }
@@ -242,10 +247,11 @@ fn report(it: &Report) -> proto::Report {
             let body = proto::Paid { winners: paid.winners, paid_cents: paid.paid.0 };
             (paid.shard, ReportBody::Paid(body))
         }
+        Report::Rain(rain) => (rain.shard, ReportBody::Rain(money::counted(rain))),
     };
     proto::Report { shard: u32::from(shard.0), body: Some(body) }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

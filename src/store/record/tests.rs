@@ -6,20 +6,24 @@ use std::time::Duration;
 use super::*;
 use crate::base::hash::PlacementKey;
 use crate::base::ids::{
-    BucketId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShardId, ShowId, UserId,
+    BucketId, EventNumber, OptionIndex, QuestionIndex, RainIndex, RoomId, ShardId, ShowId, UserId,
 };
 use crate::base::time::Time;
 use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use crate::quiz::event::{
     NumberedEvent, QuestionOpening, QuestionPush, Reveal, Settlement, ShowEvent,
 };
+use crate::quiz::local::Gift;
 use crate::quiz::money::Cents;
+use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
 use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::{
     ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, QuestionCounts, Report,
 };
+use crate::quiz::requests::MoneyKey;
 use crate::quiz::seal::SecretKey;
 use crate::quiz::verdict::Verdict;
+use crate::shard::record::MoneyRecord;
 
 const SHOW: ShowId = ShowId(77);
 const USER: UserId = UserId(1 << 60);
@@ -114,6 +118,40 @@ fn events() -> Vec<ShowEvent> {
         ShowEvent::Cancelled,
         ShowEvent::Ended,
     ]
+    .into_iter()
+    .chain(rain_events().into_iter().map(ShowEvent::Rain))
+    .collect()
+}
+
+fn rain_events() -> Vec<RainEvent> {
+    let rain = RainIndex(3);
+    let settings = RainSettings::new(Cents(1_000), 10, Duration::from_secs(30));
+    let settings = RainSettings { show_packets_max: 5, win_per_10000: 77, ..settings };
+    vec![
+        RainEvent::Funded { cents: Cents(1_000) },
+        RainEvent::Planned { rain, settings, seed: SecretKey::from_bytes([8; 32]) },
+        RainEvent::Started { rain, starts_at: Time(4), ends_at: Time(5) },
+        RainEvent::Granted { rain, shard: ShardId(1), first: 6, count: 2, left: 2 },
+        RainEvent::Closing { rain },
+        RainEvent::Ended { rain, grabbed: 7, paid: Cents(800), returned: Cents(200) },
+        RainEvent::FundClosed { cents: Cents(200) },
+    ]
+}
+
+fn money_records() -> Vec<MoneyRecord> {
+    let (show, rain, key) = (SHOW, RainIndex(3), MoneyKey::new("key").unwrap());
+    let (cents, balance, other) = (Cents(9), Cents(1), UserId(8));
+    let gift = Gift { room: RoomId(5), kind: 6, cents };
+    vec![
+        MoneyRecord::Grabbed { show, rain, slot: 2, number: 9, cents },
+        MoneyRecord::Withdrawn { key: key.clone(), cents, balance },
+        MoneyRecord::WithdrawalClosed { key: key.clone(), is_paid: true, balance },
+        MoneyRecord::Gifted { key: key.clone(), gift, balance },
+        MoneyRecord::GiftShown { key },
+        MoneyRecord::InvitationAsked { inviter: other },
+        MoneyRecord::InvitationAccepted { invitee: other, cards: 1 },
+        MoneyRecord::InvitationAnswered { inviter: other, is_accepted: true, cards: 1 },
+    ]
 }
 
 fn records() -> Vec<Record> {
@@ -143,6 +181,7 @@ fn records() -> Vec<Record> {
         }),
         Report::Frozen(FreezeSummary { shard, buckets: vec![frozen; 3] }),
         Report::Paid(PayoutSummary { shard, winners: 5, paid: Cents(6) }),
+        Report::Rain(RainSummary { shard, rain: RainIndex(2), packets: 3, paid: Cents(7) }),
     ];
     let mut records = vec![
         answer(None, Some(Verdict::Passed)),
@@ -159,6 +198,10 @@ fn records() -> Vec<Record> {
     records.extend(events().into_iter().map(|event| {
         let (number, decided_at) = (EventNumber(40), Time(41));
         Record::Event(Box::new(NumberedEvent { show, number, decided_at, event }))
+    }));
+    records.extend(money_records().into_iter().map(|what| {
+        let applied = if what.show() == SHOW { applied } else { EventNumber(0) };
+        Record::Money { user, what: Box::new(what), applied }
     }));
     records.extend(reports.map(|report| Record::Reported { show, report: Box::new(report) }));
     records

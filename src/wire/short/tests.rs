@@ -218,6 +218,14 @@ fn each_reason_has_a_status() {
         TicketInvalid 400
         AnswerBound 409
         QuestionClosed 410
+        NoSuchRain 409
+        RainNotStarted 409
+        NoSuchSlot 409
+        NotEnough 409
+        AmountInvalid 409
+        KeyInvalid 409
+        CodeInvalid 409
+        InvitationRefused 409
     "#]]
     .assert_eq(&shown);
 }
