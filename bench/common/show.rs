@@ -13,7 +13,7 @@ pub(crate) fn show_file(countdown_ms: u32) -> String {
         "id = {SHOW}\n\
          room = {room}\n\
          title = \"A show to be measured\"\n\
-         prize_pool_cents = 1_000_000\n\
+         prize_pool_cents = 0\n\
          remainder_account = \"house\"\n\
          [revive]\n\
          wrong = true\n\

@@ -63,7 +63,8 @@ pub struct TickQueue<M> {
     /// What is left of shares and rates of messages, in thousandths of one.
     share_credit: u64,
     rate_credit: u64,
-    rated_at: Time,
+    /// When the rate was looked at last; before that, a second's worth has been saved up.
+    rated_at: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl<M> Default for TickQueue<M> {
             last_at: None,
             share_credit: 0,
             rate_credit: 0,
-            rated_at: Time::ZERO,
+            rated_at: None,
         }
     }
 }
@@ -186,9 +187,9 @@ impl<M> TickQueue<M> {
         }
         if thinning.rate_max > 0 {
             let rate = u64::from(thinning.rate_max);
-            let elapsed_ms = now.since(self.rated_at).as_millis();
+            let elapsed_ms = self.rated_at.map_or(1_000, |at| now.since(at).as_millis());
             let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(u64::MAX).min(WHOLE);
-            self.rated_at = now;
+            self.rated_at = Some(now);
             // At most what one second brings, so that silence saves nothing up.
             self.rate_credit = (self.rate_credit + rate * elapsed_ms).min(rate * WHOLE);
             goes = goes.min(self.rate_credit / WHOLE);
@@ -213,6 +214,15 @@ mod tests {
         let mut queue = TickQueue::default();
         (0..count).for_each(|message| queue.push(message, 100, false));
         queue
+    }
+
+    #[test]
+    fn a_room_that_begins_with_the_process_has_room_for_its_first_message() {
+        let mut queue = TickQueue::default();
+        queue.push("first", 5, false);
+        let thinning = Thinning { share_permille: 1_000, rate_max: 20 };
+        let merged = queue.take(Time::from_millis(1), thinning, false);
+        assert_eq!(merged.map(|merged| merged.messages), Some(vec!["first"]));
     }
 
     #[test]
@@ -264,7 +274,8 @@ mod tests {
             let merged = queue.take(Time::from_millis(tick * 200), rate, false);
             carried += merged.map_or(0, |it| it.messages.len());
         }
-        assert_eq!(carried, 50 / 5 * 30);
+        // A second was saved up before the first.
+        assert_eq!(carried, 30 + 49 * 6);
     }
 
     proptest! {

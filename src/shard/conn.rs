@@ -146,9 +146,22 @@ impl Flags {
 pub(crate) struct Spill {
     bytes: Vec<u8>,
     sent: usize,
+    /// Of what is unsent, the rest of a frame that everybody in the room gets.
+    frame: usize,
 }
 
 impl Spill {
+    /// The rest of a room's frame of which a part was sent.
+    pub(crate) fn of_frame(rest: &[u8]) -> Spill {
+        Spill { bytes: rest.to_vec(), sent: 0, frame: rest.len() }
+    }
+
+    /// Unsent bytes that were made for this connection alone: what a reader piles up. The rest of a
+    /// frame is bounded by the lane.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.unsent().len() - self.frame
+    }
+
     /// What is still to be sent.
     pub(crate) fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
@@ -164,12 +177,13 @@ impl Spill {
         let mut joined = Vec::with_capacity(bytes.len() + self.unsent().len());
         joined.extend_from_slice(bytes);
         joined.extend_from_slice(self.unsent());
-        *self = Spill { bytes: joined, sent: 0 };
+        *self = Spill { bytes: joined, sent: 0, frame: self.frame };
     }
 
     /// Notes that so many more bytes were sent.
     pub(crate) fn advance(&mut self, sent: usize) {
         self.sent += sent;
+        self.frame = self.frame.saturating_sub(sent);
         assert!(self.sent <= self.bytes.len(), "more was sent than there was");
         // A reader that always leaves something would let what was sent pile up before it.
         if self.sent > self.bytes.len() / 2 {
@@ -286,6 +300,17 @@ pub(crate) fn elapsed_ms(now: u32, earlier: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rest_of_a_frame_is_not_what_a_reader_piled_up() {
+        let mut spill = Spill::of_frame(&[1; 100]);
+        assert_eq!(spill.own_bytes(), 0);
+        spill.append(&[2; 30]);
+        spill.advance(60);
+        assert_eq!((spill.own_bytes(), spill.unsent().len()), (30, 70));
+        spill.advance(55);
+        assert_eq!((spill.own_bytes(), spill.unsent().len()), (15, 15));
+    }
 
     #[test]
     fn a_reader_that_never_catches_up_keeps_no_memory() {

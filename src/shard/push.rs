@@ -224,7 +224,7 @@ impl Shard {
         let spill = conn.spill.get_or_insert_default();
         self.counters.spilled_bytes += bytes.len() as u64;
         spill.append(&bytes);
-        let is_full = spill.unsent().len() > self.config.spill_bytes_max;
+        let is_full = spill.own_bytes() > self.config.spill_bytes_max;
         if is_full && !conn.flags.has(Flags::CLOSE_WHEN_SENT) {
             // The spill may begin in the middle of a frame: the close frame goes behind it, or the
             // patrol ends the connection without one.
@@ -510,9 +510,7 @@ impl Shard {
                 let (span, frame) = log.frame(next_version);
                 let begun = &frame[sent - bytes..];
                 self.counters.spilled_bytes += begun.len() as u64;
-                let mut spill = Spill::default();
-                spill.append(begun);
-                conn.spill = Some(Box::new(spill));
+                conn.spill = Some(Box::new(Spill::of_frame(begun)));
                 next_version = span.next();
                 carried += u64::from(span.carried);
             }
