@@ -32,7 +32,6 @@ const RETRY_MARGIN: Duration = Duration::from_millis(500);
 
 impl Shard {
     /// At the room's home: everybody in the room learns of an event.
-    #[expect(clippy::too_many_lines, reason = "a table with an arm for each event")]
     pub(super) fn tell_room(&mut self, event: &NumberedEvent) {
         let show = event.show;
         let Some(replica) = self.quiz.local.show(show) else {
