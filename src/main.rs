@@ -9,6 +9,7 @@ use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
 use tidegate::ops::connect::connect;
 use tidegate::ops::demo::demo;
+use tidegate::ops::journal_command::journal;
 use tidegate::ops::ledger_command::ledger;
 use tidegate::ops::ledger_standin::stand_in;
 use tidegate::ops::log::{self, LogFormat, LogLevel};
@@ -30,6 +31,11 @@ fn main() -> ExitCode {
             }
         },
         Command::Demo(arguments) => watched(|world| demo(&arguments, world)),
+        Command::Journal(arguments) => shortly(|world| {
+            let outcome = journal(&arguments, world.output, world.complaints);
+            // Whoever reads no further has seen enough.
+            outcome.unwrap_or(ExitStatus::Failed)
+        }),
         Command::Ledger(arguments) => watched(|world| ledger(&arguments, world)),
         Command::BalanceStandin(arguments) => watched(|world| stand_in(&arguments, world)),
     };

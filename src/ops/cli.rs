@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::limits::TOKEN_ID_BYTES_MAX;
+use crate::ops::journal_command::JournalArguments;
 use crate::ops::ledger_command::LedgerArguments;
 use crate::ops::ledger_standin::StandInArguments;
 
@@ -38,6 +39,8 @@ pub enum Command {
     Connect(ConnectArguments),
     /// The book of money: prove it, export it, compare it, and what waits to be paid out
     Ledger(LedgerArguments),
+    /// Look into the journals of a deployment, check them, and mend them as a last resort
+    Journal(JournalArguments),
     /// Be a stand-in for the operator's balance system, which fails as it is told to
     BalanceStandin(StandInArguments),
 }

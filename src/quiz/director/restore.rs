@@ -94,9 +94,10 @@ impl Director {
         self.last_event = numbered.number;
     }
 
-    /// Goes on after a restart. An open question gets as much time as it had at first: nobody could
-    /// answer it meanwhile. If it was open for longer than `open_max` by then, the operator decides.
-    pub fn resume(&mut self, now: Time, open_max: Duration) {
+    /// Goes on after a restart. An open question gets as much time as it had at first, and `grace`
+    /// for players to come back: nobody could answer it meanwhile. If it was open for longer than
+    /// `open_max` by then, the operator decides.
+    pub fn resume(&mut self, now: Time, grace: Duration, open_max: Duration) {
         let timing = self.definition.timing;
         let Some(state) = self.question.as_mut() else { return };
         let question = state.index;
@@ -107,7 +108,7 @@ impl Director {
         if self.phase != Phase::Open {
             return;
         }
-        let show_by = now + timing.lead + timing.display_slack;
+        let show_by = now + grace + timing.lead + timing.display_slack;
         if show_by.since(state.first_show_by) > open_max {
             state.coverage = Coverage::Failed;
             let late = state.late_shards();

@@ -14,6 +14,7 @@
 //! newest run, and the state is what its shards began with plus their records.
 
 mod deployment;
+pub mod journals;
 mod recover;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -230,6 +231,3 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 fn failing(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
     move |error| DataError::File { what, path: path.to_path_buf(), error }
 }
-
-#[cfg(test)]
-mod tests;

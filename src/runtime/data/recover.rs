@@ -29,9 +29,9 @@ const LATER: Duration = Duration::from_millis(1);
 
 /// What a run says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Run {
+pub(super) struct Run {
     layout: u32,
-    shards: u16,
+    pub(super) shards: u16,
     /// Unix time of the zero of the deployment's time, as this run displays it.
     zero_unix_ms: i64,
     /// When it began.
@@ -278,7 +278,7 @@ impl RunBefore {
     }
 }
 
-fn read_about(folder: &Path) -> Result<Run, DataError> {
+pub(super) fn read_about(folder: &Path) -> Result<Run, DataError> {
     let path = folder.join(ABOUT);
     let about: Run = serde_json::from_slice(&read(&path)?).map_err(|error| {
         DataError::Malformed { path: path.clone(), what: format!("{error}; restore a backup") }

@@ -78,8 +78,8 @@ impl Directed {
     }
 
     /// See [`Director::resume`].
-    pub(super) fn resume(&mut self, now: Time, open_max: Duration) {
-        self.director.resume(now, open_max);
+    pub(super) fn resume(&mut self, now: Time, grace: Duration, open_max: Duration) {
+        self.director.resume(now, grace, open_max);
     }
 
     /// All that was decided.

@@ -8,6 +8,9 @@ use crate::shard::Shard;
 use crate::shard::quiz_bridge::directing::{ADMITTING_SHARD, Directed};
 use crate::shard::recovery::{Beginning, ShardImage, close_after, has_ended};
 
+/// How long players have to come back before a question that was open must be shown: clients that
+/// spread their reconnects do it within a few seconds.
+const COME_BACK: Duration = Duration::from_secs(3);
 /// A question that was open for longer than this, the outage included, is not opened again by
 /// itself: the operator decides.
 const OPEN_MAX: Duration = Duration::from_secs(120);
@@ -52,7 +55,7 @@ impl Shard {
         let directed: Vec<ShowId> = self.quiz.directors.keys().copied().collect();
         for show in directed {
             if let Some(directed) = self.quiz.directors.get_mut(&show) {
-                directed.resume(now, OPEN_MAX);
+                directed.resume(now, COME_BACK, OPEN_MAX);
             }
             self.post_decided(show);
         }

@@ -56,24 +56,24 @@ fn an_open_question_gets_its_whole_time_again() {
     let history = opened_at(Time::ZERO);
     let mut director = Director::restored(&history, 3, 24);
     let now = Time::from_millis(20_000);
-    director.resume(now, Duration::from_secs(60));
+    director.resume(now, Duration::from_millis(700), Duration::from_secs(60));
     let events = director.take_events();
     let question = QuestionIndex(0);
-    let (show_by, answer_by) = (Time::from_millis(20_500), Time::from_millis(22_500));
+    let (show_by, answer_by) = (Time::from_millis(21_200), Time::from_millis(23_200));
     assert_eq!(events[0].event, ShowEvent::QuestionExtended { question, show_by, answer_by });
     assert_eq!(director.take_notices(), [Notice::ResumedAfterRestart { question, show_by }]);
     // The shards say again how far they are; all had it in time by the new measure.
     for shard in ShardId::all(3) {
         director.acknowledged(now, shard, history.last().expect("an event").number, now);
     }
-    director.due(Time::from_millis(23_100));
+    director.due(Time::from_millis(23_800));
     assert_eq!(director.phase(), Phase::Closing);
 }
 
 #[test]
 fn a_question_that_was_open_for_too_long_is_offered_for_voiding() {
     let mut director = Director::restored(&opened_at(Time::ZERO), 1, 24);
-    director.resume(Time::from_millis(70_000), Duration::from_secs(60));
+    director.resume(Time::from_millis(70_000), Duration::ZERO, Duration::from_secs(60));
     assert!(director.take_events().is_empty());
     let notices = director.take_notices();
     assert!(matches!(notices[..], [Notice::VoidNeeded { .. }]), "{notices:?}");
@@ -93,7 +93,7 @@ fn a_question_that_closes_without_proof_still_waits_for_it() {
         };
         history.push(NumberedEvent { number: last.number.next(), event, ..last });
         let mut director = Director::restored(&history, 1, 24);
-        director.resume(Time::from_millis(9_000), Duration::from_secs(60));
+        director.resume(Time::from_millis(9_000), Duration::ZERO, Duration::from_secs(60));
         assert_eq!(director.take_notices().len(), notices, "offered: {is_offered}");
         assert!(director.take_events().is_empty());
     }

@@ -1,0 +1,243 @@
+//! What outlives the process: a deployment's folder, copied while its gateway runs, as a crash would
+//! leave it, and begun again.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+
+use std::path::Path;
+use std::process::{Command as Process, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tidegate::base::hash::Placement;
+use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
+use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use tidegate::quiz::director::{Command, Notice};
+use tidegate::quiz::money::Cents;
+use tidegate::quiz::phase::Phase;
+use tidegate::runtime::data::{DataError, DataFolder, Deployment, RecoveryReport};
+use tidegate::runtime::gateway::Gateway;
+use tidegate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
+
+use client::{Client, Json, settings};
+
+const SHOW: ShowId = ShowId(3);
+const ROOM: u64 = 30;
+const PLAYERS: u64 = 12;
+
+fn definition() -> Arc<ShowDefinition> {
+    let question = |number: usize| QuestionDefinition {
+        text: format!("Question {number}?"),
+        options: vec!["a".into(), "b".into(), "c".into()],
+        correct: OptionIndex(1),
+    };
+    Arc::new(ShowDefinition {
+        id: SHOW,
+        room: RoomId(ROOM),
+        title: "A test".into(),
+        starts_at_unix_ms: 0,
+        prize_pool: Cents(10_001),
+        remainder_account: "house".into(),
+        revive: ReviveCoverage { wrong: true, late: false, unreachable: true },
+        timing: Timing {
+            lead: Duration::from_millis(50),
+            display_slack: Duration::from_millis(50),
+            countdown: Duration::from_millis(1_500),
+            ticket_life: Duration::from_millis(100),
+            stream_delay: Duration::ZERO,
+            extension_max: Duration::from_secs(2),
+            early_push_max: Duration::ZERO,
+        },
+        questions: (0..2).map(question).collect(),
+    })
+}
+
+/// A gateway on a folder, and what it found there.
+fn begin(path: &Path, shards: u16) -> Result<(Gateway, DataFolder, RecoveryReport), DataError> {
+    let settings = settings(shards);
+    let folder = DataFolder::open(path)?;
+    if folder.deployment()?.is_none() {
+        let deployment =
+            Deployment::new(settings.buckets, &settings.placement_key.0, &settings.ticket_key);
+        folder.begin_deployment(&deployment)?;
+    }
+    let placement = Placement::new(settings.placement_key, settings.buckets, shards);
+    let recovered = folder.begin_run(placement)?;
+    let report = recovered.report.clone();
+    Ok((Gateway::start_recovered(&settings, recovered).unwrap(), folder, report))
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn order(gateway: &Gateway, request: OperatorRequest) {
+    let answer = gateway.call(request);
+    assert!(matches!(answer, Ok(OperatorAnswer::Done | OperatorAnswer::Cards(_))), "{answer:?}");
+}
+
+fn command(gateway: &Gateway, command: Command) {
+    order(gateway, OperatorRequest::Command { show: SHOW, command });
+}
+
+fn status(gateway: &Gateway) -> ShowStatus {
+    match gateway.call(OperatorRequest::Status { show: SHOW }) {
+        Ok(OperatorAnswer::Show(status)) => *status,
+        other => panic!("expected a status, got {other:?}"),
+    }
+}
+
+async fn until_phase(gateway: &Gateway, phase: Phase) -> ShowStatus {
+    for _ in 0..1_000 {
+        let status = status(gateway);
+        if status.live.phase == phase {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the show never came to {phase}");
+}
+
+async fn players(gateway: &Gateway) -> Vec<Client> {
+    let mut players = Vec::new();
+    for user in 1..=PLAYERS {
+        players.push(Client::in_room(gateway, user, ROOM).await);
+    }
+    players
+}
+
+async fn answer(client: &mut Client, question: u64, option: u64) -> Json {
+    let answer = json!({"showId": SHOW.0.to_string(), "question": question, "option": option});
+    client.request("a", json!({"answer": answer})).await;
+    client.until_response("a").await["answerReceived"]["result"].take()
+}
+
+#[tokio::test]
+async fn a_show_goes_on_with_other_shards_and_every_answer_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let (gateway, _lock, report) = begin(&first, 2).unwrap();
+    assert_eq!((report.run, report.shards_before), (1, 0));
+    order(&gateway, OperatorRequest::Announce(definition()));
+    command(&gateway, Command::OpenLobby);
+    order(&gateway, OperatorRequest::GrantCard { user: UserId(2) });
+    let mut before = players(&gateway).await;
+    command(&gateway, Command::Publish);
+    let mut results = Vec::new();
+    for (place, player) in before.iter_mut().enumerate().take(6) {
+        player.until("question").await;
+        // The first is right, the second wrong and saved by a card, the others wrong.
+        results.push(answer(player, 0, if place == 0 { 1 } else { 2 }).await);
+    }
+    // As a crash leaves it: everything that was acknowledged is there.
+    copy(&first, &second);
+    drop(before);
+    gateway.stop();
+
+    let (gateway, _lock, report) = begin(&second, 3).unwrap();
+    assert_eq!((report.run, report.shards_before, report.shows), (2, 2, 1));
+    assert_eq!(report.users, usize::try_from(PLAYERS).unwrap());
+    let found = status(&gateway);
+    assert_eq!(found.live.phase, Phase::Open);
+    assert!(
+        matches!(found.notices[..], [Notice::ResumedAfterRestart { .. }]),
+        "{:?}",
+        found.notices
+    );
+    let mut after = players(&gateway).await;
+    for (place, player) in after.iter_mut().enumerate() {
+        let snapshot = player.until("snapshot").await;
+        let option = if place == 0 { json!(1) } else { json!(2) };
+        let recorded = &snapshot["recordedOption"];
+        assert_eq!(recorded, &if place < 6 { option } else { Json::Null }, "player {place}");
+        if place < 6 {
+            assert_eq!(snapshot["recordedResult"], results[place]);
+            // A repeat, even with another option, gets the reply of the run before.
+            assert_eq!(answer(player, 0, 0).await, results[place]);
+        }
+    }
+    answer(&mut after[6], 0, 1).await;
+    let closed = until_phase(&gateway, Phase::Closed).await;
+    let counts = closed.questions[0].counts.unwrap();
+    assert_eq!((counts.answered, counts.correct, counts.revived), (7, 2, 1));
+    assert_eq!((counts.silent, counts.eliminated), (5, 9));
+    command(&gateway, Command::Reveal);
+    command(&gateway, Command::Publish);
+    for place in [0, 1, 6] {
+        after[place].until("question").await;
+        answer(&mut after[place], 1, 1).await;
+    }
+    until_phase(&gateway, Phase::Closed).await;
+    command(&gateway, Command::Reveal);
+    command(&gateway, Command::Settle);
+    drop(after);
+    let settled = until_phase(&gateway, Phase::Settled).await.settlement.unwrap();
+    assert_eq!((settled.winners, settled.per_head, settled.remainder), (3, Cents(3_333), Cents(2)));
+    gateway.stop();
+
+    // The folder is another run's now, in which nobody is paid twice.
+    drop(_lock);
+    let (gateway, _lock, report) = begin(&second, 1).unwrap();
+    assert_eq!((report.run, report.shards_before, report.ended_in_order), (3, 3, true));
+    let again = until_phase(&gateway, Phase::Settled).await;
+    assert_eq!(again.settlement, Some(settled));
+    client::until("the payout", || status(&gateway).is_paid_out);
+    gateway.stop();
+}
+
+fn tidegate(arguments: &[&str], folder: &Path) -> (i32, String) {
+    let mut process = Process::new(env!("CARGO_BIN_EXE_tidegate"));
+    let Output { status, stdout, stderr } =
+        process.args(arguments).arg("--data").arg(folder).output().unwrap();
+    let text = [stdout, stderr].concat();
+    (status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn damage_is_found_named_and_cut_only_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (gateway, lock, _) = begin(path, 1).unwrap();
+    assert!(matches!(DataFolder::open(path), Err(DataError::InUse(_))), "one process at a time");
+    for user in 1..=40 {
+        order(&gateway, OperatorRequest::GrantCard { user: UserId(user) });
+    }
+    gateway.stop();
+    drop(lock);
+    let (code, text) = tidegate(&["journal", "verify"], path);
+    assert!(code == 0 && text.contains("40 records") && text.contains("ended in order"), "{text}");
+    let (_, text) = tidegate(&["journal", "inspect", "--limit", "2"], path);
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("record 2: CardGranted { user: UserId(2) }"), "{text}");
+
+    let segment = path.join("runs/00000001/shard-0000/00000001.journal");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // In the group behind the header and nineteen groups of a block each.
+    bytes[20 * 4_096 + 60] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    let refused = begin(path, 1).err().expect("nobody starts on it").to_string();
+    assert!(
+        refused.contains("segment 1, offset 81920") && refused.contains("journal repair"),
+        "{refused}"
+    );
+    let (code, text) = tidegate(&["journal", "verify"], path);
+    assert!(code == 1 && text.contains("offset 81920"), "{text}");
+    let (code, text) = tidegate(&["journal", "repair"], path);
+    assert!(code == 0 && text.contains("nothing was changed"), "{text}");
+    let (code, text) = tidegate(&["journal", "repair", "--yes"], path);
+    assert!(code == 0 && text.contains("00000001.journal.damaged"), "{text}");
+    let (gateway, _lock, report) = begin(path, 2).unwrap();
+    assert_eq!((report.records, report.users), (19, 19), "what was before the damage is there");
+    gateway.stop();
+}
