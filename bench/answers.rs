@@ -12,6 +12,7 @@
 //! own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
 //! report, for both.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -61,6 +62,9 @@ pub(crate) struct AnswersArguments {
     #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
+    /// Keep what is acknowledged in this folder, which is made if there is none; in memory without
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
 }
@@ -148,7 +152,7 @@ fn repetitions(options: &Options) -> Result<u32, Problem> {
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &AnswersArguments, machine: &Machine) -> Result<(), Problem> {
-    let AnswersArguments { connections, rate, options } = arguments;
+    let AnswersArguments { connections, rate, options, .. } = arguments;
     memory::check_room(u64::from(*connections) * 2)?;
     let repetitions = repetitions(options)?;
     options.take_effect()?;
@@ -228,7 +232,12 @@ fn start_gateway(
         ));
     }
     let settings = GatewaySettings { connections, show: Some(show), retries: false };
-    let mut gateway = Gateway::start(&settings, &arguments.options)?;
+    // A folder of its own in it: one that was used goes on with its show.
+    let folder = arguments.journal.as_ref().map(|folder| {
+        let folder = folder.join(format!("answers-{}", std::process::id()));
+        ("TIDEGATE_DATA_DIR", folder.display().to_string())
+    });
+    let mut gateway = Gateway::start_with(&settings, &arguments.options, folder.as_slice())?;
     gateway.command(SHOW, "open-lobby")?;
     let mut crowd = Crowd::new(gateway, connections, machine.file_limit(), Answering::of_gateway)?;
     crowd.server.adjust(BROADCAST_BYTES, 0)?;

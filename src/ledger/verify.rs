@@ -32,7 +32,7 @@ pub struct Verdict {
     pub journal_causes: Option<u64>,
     /// The hash of the book.
     pub hash: BookHash,
-    /// What does not hold: the first [`FINDINGS_MAX`].
+    /// What does not hold: the first ones, at most `FINDINGS_MAX`.
     pub findings: Vec<String>,
     /// How much does not hold.
     pub findings_count: u64,

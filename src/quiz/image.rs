@@ -7,7 +7,7 @@
 //! late     slot 4 · since 8
 //! ```
 //!
-//! What is about money is in [`money`]. All little-endian. A user's slot is its place among the rows. *Done* says how many of the players
+//! What is about money is in a part of its own. All little-endian. A user's slot is its place among the rows. *Done* says how many of the players
 //! were done with what the show's phase has to do with all of them. The events of the shows are stored
 //! beside the buckets; see [`crate::quiz::replica::ShowReplica::restored`]. What a shard sums up
 //! over its players is not stored: a bucket may move to a shard of another number.
