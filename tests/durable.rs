@@ -241,3 +241,13 @@ async fn damage_is_found_named_and_cut_only_when_asked() {
     assert_eq!((report.records, report.users), (19, 19), "what was before the damage is there");
     gateway.stop();
 }
+
+/// Operators write paths as they stand in their shell.
+#[tokio::test]
+async fn a_relative_path_is_a_folder_too() {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let relative = Path::new(folder.path().file_name().unwrap());
+    let (gateway, _lock, _) = begin(relative, 1).unwrap();
+    order(&gateway, OperatorRequest::GrantCard { user: UserId(1) });
+    gateway.stop();
+}

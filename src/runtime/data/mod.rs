@@ -143,6 +143,8 @@ impl DataFolder {
     /// If it cannot be made or locked.
     pub fn open(root: &Path) -> Result<DataFolder, DataError> {
         make_folder(root)?;
+        // Glommio opens folders by their whole path only.
+        let root = &fs::canonicalize(root).map_err(failing("finding", root))?;
         make_folder(&root.join(RUNS))?;
         let path = root.join("lock");
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
