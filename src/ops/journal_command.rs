@@ -8,9 +8,8 @@ use clap::{Args, Subcommand};
 
 use crate::base::ids::ShardId;
 use crate::ops::cli::ExitStatus;
-use crate::runtime::data::journals::{ShardJournal, journals};
+use crate::runtime::data::journals::{ShardJournal, Tail, journals};
 use crate::runtime::data::{DataError, DataFolder};
-use crate::store::scan::Tail;
 
 /// `tidegate journal`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]

@@ -11,6 +11,7 @@ use super::{
 use crate::base::ids::ShardId;
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
+pub use crate::store::scan::Tail;
 use crate::store::scan::{Damage, Scan};
 
 /// One shard's journal in one run.
