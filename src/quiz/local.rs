@@ -328,6 +328,13 @@ impl LocalQuiz {
         self.shows[place].redo_report(&mut self.users)
     }
 
+    /// See [`ShowReplica::complete_work`].
+    pub fn complete_work(&mut self, show: ShowId) {
+        if let Ok(place) = self.place(show) {
+            self.shows[place].complete_work(&mut self.users);
+        }
+    }
+
     /// Makes a show known that has a history, without its players.
     ///
     /// # Errors

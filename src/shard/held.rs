@@ -37,11 +37,6 @@ impl Held {
         self.last
     }
 
-    /// The newest record.
-    pub(crate) fn last(&self) -> RecordNumber {
-        self.last
-    }
-
     /// Keeps a post until everything recorded so far is durable; gives it back if it is.
     pub(crate) fn hold(&mut self, post: Post) -> Option<Post> {
         if self.last == self.durable {

@@ -241,6 +241,11 @@ impl Replay {
             Record::Event(event) => self.note_time(event.decided_at),
             // Marks are posted again.
             Record::Drained { .. } => {}
+            // Who was in the room when the show ended may be on record behind its end.
+            Record::Joined { show, .. }
+            | Record::Absent { show, .. }
+            | Record::TicketIssued { show, .. }
+                if self.has_forgotten(*show) => {}
             Record::Applied { show, number } => {
                 let event = histories.event(*show, *number)?;
                 self.apply(event)?;
@@ -312,7 +317,9 @@ impl Replay {
         died_at: Time,
     ) -> Result<LocalQuiz, ReplayError> {
         for (show, history) in histories.iter() {
-            if self.local.ended().any(|ended| ended == show) {
+            // One that has ended everywhere may be forgotten here, and has nothing left to do.
+            let is_over = has_ended(history) && self.local.show(show).is_none();
+            if is_over || self.has_forgotten(show) {
                 continue;
             }
             let known = self.local.show(show).map_or(EventNumber(0), |show| show.last_event());
@@ -327,6 +334,16 @@ impl Replay {
 
     fn apply(&mut self, event: &NumberedEvent) -> Result<(), ReplayError> {
         self.note_time(event.decided_at);
+        if matches!(
+            event.event,
+            ShowEvent::QuestionClosed { .. }
+                | ShowEvent::Rejudged { .. }
+                | ShowEvent::Settled(_)
+                | ShowEvent::Ended
+        ) {
+            // It was decided when every shard had reported, this one too.
+            self.local.complete_work(event.show);
+        }
         self.local.apply(event)?;
         if matches!(event.event, ShowEvent::Ended) {
             self.local.forget(event.show);
@@ -348,6 +365,10 @@ impl Replay {
         };
         let input = Box::new(*input);
         Err(ReplayError::Verdict { show, user, input, recorded, redone })
+    }
+
+    fn has_forgotten(&self, show: ShowId) -> bool {
+        self.local.show(show).is_none() && self.local.ended().any(|ended| ended == show)
     }
 
     fn check_order(&self, show: ShowId, recorded: EventNumber) -> Result<(), ReplayError> {

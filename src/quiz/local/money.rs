@@ -251,6 +251,9 @@ impl LocalQuiz {
             return Err(MoneyError::Amount { cents: gift.cents });
         }
         self.money.gifts.may_open(user)?;
+        self.may_spend(user, gift.cents)?;
+        // Whoever has something on record is kept with its bucket, players or not.
+        self.users.enter(user).ok_or(NoPlace::Shard)?;
         self.spend(user, gift.cents)?;
         self.money.gifts.open(user, key.clone(), gift);
         Ok(Requested::Fresh(gift))
@@ -288,6 +291,10 @@ impl LocalQuiz {
         invitee: UserId,
         cards: u8,
     ) -> (Accepted, u8) {
+        // Kept with its bucket before anything of it is on record.
+        if self.users.enter(inviter).is_none() {
+            return (Accepted::Refused, 0);
+        }
         let accepted = self.money.invitations.accept(inviter, invitee);
         let cards = if accepted == Accepted::Fresh { self.grant_cards(inviter, cards) } else { 0 };
         (accepted, cards)
@@ -322,11 +329,16 @@ impl LocalQuiz {
         granted
     }
 
-    fn spend(&mut self, user: UserId, cents: Cents) -> Result<(), MoneyError> {
+    fn may_spend(&self, user: UserId, cents: Cents) -> Result<Cents, MoneyError> {
         let balance = self.balance(user);
         if cents > balance {
             return Err(MoneyError::NotEnough { balance, cents });
         }
+        Ok(balance)
+    }
+
+    fn spend(&mut self, user: UserId, cents: Cents) -> Result<(), MoneyError> {
+        let balance = self.may_spend(user, cents)?;
         if let Some(place) = self.users.find(user) {
             self.users.entry_mut(place).balance = Cents(balance.0 - cents.0);
         }

@@ -189,6 +189,16 @@ impl ShowReplica {
         Some(self.report(work))
     }
 
+    /// Does all that is left of the work under way, in re-execution: the next event says that it was
+    /// done. Nothing is left of it where every record is there.
+    pub fn complete_work(&mut self, users: &mut Users) {
+        let Some(mut work) = self.work.take() else { return };
+        for bucket in 0..self.roster.bucket_count() {
+            let players = work.done[bucket]..self.roster.count(bucket);
+            self.work_on(&mut work, bucket, players, users, &mut Vec::new());
+        }
+    }
+
     /// How many players of a bucket are done with the work of this phase: all, if it is complete.
     pub(crate) fn done_in(&self, bucket: usize) -> usize {
         self.work.as_ref().map_or_else(|| self.roster.count(bucket), |work| work.done[bucket])

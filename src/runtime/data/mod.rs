@@ -145,6 +145,8 @@ impl DataFolder {
         make_folder(root)?;
         // Glommio opens folders by their whole path only.
         let root = &fs::canonicalize(root).map_err(failing("finding", root))?;
+        // So that the folder itself is there after a power loss, where its parent may be opened.
+        let _ = sync_folder(root.parent().unwrap_or(root));
         make_folder(&root.join(RUNS))?;
         let path = root.join("lock");
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::ids::{EventNumber, RecordNumber, RoomId, ShardId, ShowId, UserId};
+use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::base::limits::{ENDED_SHOWS_MAX, SHOWS_MAX};
 use crate::base::time::{DisplayClock, Time};
 use crate::quiz::definition::ShowDefinition;
@@ -176,7 +176,8 @@ impl QuizBridge {
 impl Shard {
     /// An operator asks for something.
     pub(crate) fn operator(&mut self, ticket: u64, request: OperatorRequest) {
-        let before = self.held.last();
+        let is_question =
+            matches!(request, OperatorRequest::Status { .. } | OperatorRequest::Shows);
         let answer = match request {
             OperatorRequest::Announce(definition) => match self.ask_to_announce(ticket, definition)
             {
@@ -215,17 +216,19 @@ impl Shard {
                 Ok(OperatorAnswer::Done)
             }
         };
-        self.answer_operator(ticket, answer, before);
+        self.answer_operator(ticket, answer, is_question);
     }
 
-    /// An answer to what was recorded after `before` promises it, and waits; others do not.
+    /// An answer promises that what was ordered is so: it waits until everything on record is
+    /// durable, also where an order is a repeat whose first one is on its way. What is only asked is
+    /// answered at once.
     fn answer_operator(
         &mut self,
         ticket: u64,
         answer: Result<OperatorAnswer, OperatorError>,
-        before: RecordNumber,
+        is_question: bool,
     ) {
-        if self.held.last() == before {
+        if is_question || answer.is_err() {
             self.effects.push(Effect::Answer { ticket, answer });
         } else {
             self.post_when_durable(Post::Answer(ticket, Box::new(answer)));
@@ -271,12 +274,11 @@ impl Shard {
     /// A show that was to be announced from here may be, or may not.
     pub(super) fn reserved(&mut self, show: ShowId, outcome: Result<(), OperatorError>) {
         let Some((ticket, definition)) = self.quiz.announcing.remove(&show) else { return };
-        let before = self.held.last();
         let answer = outcome.map(|()| {
             self.announce(&definition);
             OperatorAnswer::Done
         });
-        self.answer_operator(ticket, answer, before);
+        self.answer_operator(ticket, answer, false);
     }
 
     fn announce(&mut self, definition: &Arc<ShowDefinition>) {

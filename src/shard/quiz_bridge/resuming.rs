@@ -67,7 +67,11 @@ impl Shard {
     #[must_use]
     pub fn is_calm(&self) -> bool {
         let calm = |phase| {
-            !matches!(phase, Phase::Open | Phase::Closing | Phase::Rejudging | Phase::Settling)
+            // What is made of an image pays once more to sum up, and may not end before that.
+            !matches!(
+                phase,
+                Phase::Open | Phase::Closing | Phase::Rejudging | Phase::Settling | Phase::Settled
+            )
         };
         !self.quiz.has_work
             && self.quiz.waiting.is_empty()
