@@ -18,6 +18,8 @@ const ENUMS = {
   Lane: ['unspecified', 'high', 'mid', 'low'],
   Phase: ['unspecified', 'announced', 'lobby', 'open', 'closing', 'closed', 'revealed', 'settling',
     'settled', 'ended', 'paused', 'cancelled', 'voided'],
+  RainPhase: ['unspecified', 'announced', 'falling', 'closing', 'ended'],
+  WithdrawalState: ['unspecified', 'requested', 'paid', 'reversed'],
   Standing: ['unspecified', 'in_play', 'out', 'spectator', 'winner'],
   Reason: {
     0: 'unspecified', 1: 'malformed', 2: 'unknown_type', 3: 'too_large', 4: 'rate_limited',
@@ -52,16 +54,19 @@ Failure: reason 1 Reason; message 2 string; retryAfterMs 3 uint32; sequence 4 st
 Business: type 1 uint32; sequence 2 string; request 3 Request; response 4 Response;
     notification 5 Notification
 Request: join 1 Join; leave 2 Leave; publish 3 Publish; chat 5 Chat; like 6 Like;
-    answer 10 Answer
+    answer 10 Answer; grab 60 Grab; withdraw 61 Withdraw; give 62 Give; redeem 63 Redeem;
+    askPurse 64 AskPurse
 Response: joined 1 Joined; left 2 Left; published 3 Published; chatPublished 5 Published;
     liked 6 Liked; answerReceived 10 AnswerReceived; retryAnswer 11 RetryAnswer;
-    serverTimeMs 15 time
+    serverTimeMs 15 time; grabbed 60 Grabbed; withdrawal 61 Withdrawal; given 62 Given;
+    redeemed 63 Redeemed; purse 64 Purse
 Notification: roomMessage 1 RoomMessage; gap 2 Gap; roomBatch 7 RoomBatch;
     roomInfo 8 RoomInfo; roomClosed 9 RoomClosed; question 10 Question; reveal 11 Reveal;
     snapshot 12 Snapshot; result 13 SealedResult; stamp 14 RoomStamp; serverTimeMs 15 time;
     showState 16 ShowState; settled 17 Settled; questionExtended 18 QuestionExtended;
     questionVoided 19 QuestionVoided; rejudged 20 Rejudged; sealedQuestion 40 SealedQuestion;
-    questionKey 41 QuestionKey; questionWithdrawn 42 QuestionVoided
+    questionKey 41 QuestionKey; questionWithdrawn 42 QuestionVoided; rain 60 Rain;
+    giftShown 61 GiftShown
 RoomStamp: roomId 1 id; epoch 2 id; lane 3 Lane; version 4 id
 LanePosition: lane 1 Lane; version 2 id
 Join: roomId 1 id; epoch 2 id; positions 3 LanePosition list; opensSeals 40 bool
@@ -101,6 +106,19 @@ Settled: showId 1 id; winners 2 count; prizePoolCents 3 time; perHeadCents 4 tim
 Snapshot: show 1 ShowState; standing 2 Standing; lastRevealed 3 uint32 set; reviveCards 4 uint32;
     openQuestion 5 Question; recordedOption 6 uint32 set; recordedResult 7 SealedResult;
     prizeCents 8 time; lastReveal 9 Reveal; recordedQuestion 10 uint32 set
+Rain: showId 1 id; rain 2 uint32; phase 3 RainPhase; packets 4 uint32; poolCents 5 time;
+    tapsMax 6 uint32; sendPerMillion 7 uint32; endsAtMs 8 time; grabbed 9 uint32; paidCents 10 time
+Grab: showId 1 id; rain 2 uint32; slot 3 uint32
+Grabbed: showId 1 id; rain 2 uint32; slot 3 uint32; cents 4 time
+Withdraw: key 1 string; cents 2 time
+Withdrawal: key 1 string; cents 2 time; state 3 WithdrawalState; balanceCents 4 time
+Give: key 1 string; kind 2 uint32; cents 3 time
+Given: key 1 string; balanceCents 2 time
+GiftShown: userId 1 id; kind 2 uint32; cents 3 time
+Redeem: code 1 string
+Redeemed: inviterId 1 id; cards 2 uint32
+AskPurse:
+Purse: balanceCents 1 time; reviveCards 2 uint32; invitationCode 3 string; invited 4 uint32
 `;
 
 /** The schema, parsed: by message and field, [number, type, how]. */
