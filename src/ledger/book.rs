@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Statement, Transaction, TransactionBehavior};
 use sha2::{Digest as _, Sha256};
 
+use crate::base::hex;
 use crate::base::ids::{ShowId, UserId};
 use crate::ledger::account::{Account, Unit};
 use crate::ledger::cause::{Cause, CauseKey, CauseKind};
@@ -70,7 +71,7 @@ pub struct BookHash(pub [u8; 32]);
 
 impl std::fmt::Display for BookHash {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&hex::encode(&self.0))
     }
 }
 

@@ -374,11 +374,6 @@ impl LocalQuiz {
         self.place(show).ok().map(|place| &mut self.shows[place])
     }
 
-    #[cfg(test)]
-    pub(crate) fn users_for_test(&mut self) -> &mut Users {
-        &mut self.users
-    }
-
     fn place(&self, show: ShowId) -> Result<usize, usize> {
         self.shows.binary_search_by_key(&show, |replica| replica.definition().id)
     }

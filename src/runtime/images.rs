@@ -4,8 +4,6 @@
 //! An image is taken in one go between two turns and written by a thread of its own, once every
 //! record in it is durable: an image never knows more than the journal.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +13,7 @@ use std::time::Duration;
 use crate::base::hash::Placement;
 use crate::base::ids::{RecordNumber, ShardId};
 use crate::base::time::Time;
-use crate::runtime::data::{state_name, write_whole};
+use crate::runtime::data::{DataError, remove, state_name, states, write_whole};
 use crate::runtime::journal::StoredJournal;
 use crate::shard::Shard;
 use crate::store::state::{self, ShardState};
@@ -106,17 +104,10 @@ fn write(folder: &Path, state: &ShardState) {
 }
 
 /// Keeps the two newest images beside the one that the run began with.
-fn remove_old(folder: &Path) -> io::Result<()> {
-    let mut images = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = name.strip_prefix("state-").and_then(|number| number.parse::<u64>().ok());
-        images.extend(number.filter(|number| *number > 0).map(|number| (number, path)));
-    }
-    images.sort_unstable();
-    for (_, path) in images.iter().rev().skip(2) {
-        fs::remove_file(path)?;
+fn remove_old(folder: &Path) -> Result<(), DataError> {
+    let images = states(folder)?.into_iter().filter(|record| *record > 0);
+    for record in images.rev().skip(2) {
+        remove(&folder.join(state_name(record)))?;
     }
     Ok(())
 }

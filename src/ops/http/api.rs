@@ -302,7 +302,7 @@ async fn grant_card(
     ask(&view, media, OperatorRequest::GrantCard { user }).await
 }
 
-fn show_id(text: &str) -> Result<ShowId, ApiError> {
+pub(super) fn show_id(text: &str) -> Result<ShowId, ApiError> {
     whole_number(text, "show", "bad_show_id").map(ShowId)
 }
 

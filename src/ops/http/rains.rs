@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::ids::{RainIndex, ShowId, UserId};
 use crate::ops::http::OperatorView;
-use crate::ops::http::api::{ApiError, Shared, ask, whole_number};
+use crate::ops::http::api::{ApiError, Shared, ask, show_id, whole_number};
 use crate::ops::http::media::Media;
 use crate::ops::http::port::OperatorRequest;
 use crate::quiz::money::Cents;
@@ -133,10 +133,6 @@ async fn order(
 fn unknown(word: &str, known: &str) -> ApiError {
     let message = format!("there is no `{word}`; {known} are possible");
     ApiError::new(StatusCode::NOT_FOUND, "unknown_command", message)
-}
-
-fn show_id(text: &str) -> Result<ShowId, ApiError> {
-    whole_number(text, "show", "bad_show_id").map(ShowId)
 }
 
 fn read<T: DeserializeOwned>(body: Body, what: &str, form: &str) -> Result<T, ApiError> {

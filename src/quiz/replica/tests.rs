@@ -499,7 +499,7 @@ fn the_last_question_neither_uses_nor_consumes_a_card() {
 fn a_record_is_new_only_beyond_the_best_before() {
     let mut stage = Stage::with_two();
     let place = stage.local.users().find(ALICE).unwrap();
-    stage.local.users_for_test().entry_mut(place).best_passed = 1;
+    stage.local.users_mut().entry_mut(place).best_passed = 1;
     stage.question(&[(ALICE, 0), (BOB, 0)]);
     assert_eq!(stage.replica().tally().counts.new_records, 1, "Bob's first");
     stage.question(&[(ALICE, 1), (BOB, 1)]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::recover::{for_each_record, read_about};
 use super::{
-    DataError, DataFolder, failing, numbered, run_folder, runs, shard_folder, sync_folder,
+    DataError, DataFolder, failing, run_folder, runs, segments, shard_folder, sync_folder,
 };
 use crate::base::ids::ShardId;
 use crate::runtime::disk_journal::segment_name;
@@ -95,10 +95,6 @@ impl DataFolder {
         sync_folder(folder)?;
         Ok(aside)
     }
-}
-
-fn segments(folder: &Path) -> Result<Vec<u64>, DataError> {
-    numbered(folder, |name| name.strip_suffix(".journal")?.parse().ok())
 }
 
 fn zero_from(path: &Path, offset: u64) -> Result<(), DataError> {

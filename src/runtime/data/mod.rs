@@ -191,6 +191,19 @@ pub fn runs(root: &Path) -> Result<Vec<u64>, DataError> {
     numbered(&root.join(RUNS), |name| name.parse().ok())
 }
 
+/// The numbers of the segments in a shard's folder, ascending.
+fn segments(folder: &Path) -> Result<Vec<u64>, DataError> {
+    numbered(folder, |name| name.strip_suffix(".journal")?.parse().ok())
+}
+
+/// The records of the states in a shard's folder, ascending.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn states(folder: &Path) -> Result<Vec<u64>, DataError> {
+    numbered(folder, |name| name.strip_prefix("state-")?.parse().ok())
+}
+
 /// The numbers that `number` finds in the names of a folder's files, ascending.
 fn numbered(folder: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<u64>, DataError> {
     let mut found = Vec::new();
@@ -216,6 +229,14 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     file.sync_all().map_err(failing("syncing", &aside))?;
     fs::rename(&aside, path).map_err(failing("naming", path))?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn remove(path: &Path) -> Result<(), DataError> {
+    fs::remove_file(path).map_err(failing("removing", path))
 }
 
 fn make_folder(path: &Path) -> Result<(), DataError> {

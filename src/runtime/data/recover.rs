@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataError, DataFolder, LAYOUT_VERSION, make_folder, numbered, read, run_folder, runs,
-    shard_folder, state_name, sync_folder, write_whole,
+    DataError, DataFolder, LAYOUT_VERSION, failing, make_folder, read, run_folder, runs, segments,
+    shard_folder, state_name, states, sync_folder, write_whole,
 };
 use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
 use crate::base::time::Time;
+use crate::quiz::event::NumberedEvent;
 use crate::quiz::local::LocalQuiz;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk_journal::segment_name;
@@ -114,12 +115,8 @@ impl DataFolder {
         let RunBefore { locals, histories, sequences, latest, zero_unix_ms, mut report } = before;
         let clock = Clock::resume(latest + LATER, zero_unix_ms);
         report.outage = clock.now().since(latest);
-        let replayed = |error: ReplayError| DataError::Replay {
-            path: self.root().to_path_buf(),
-            record: 0,
-            error: Box::new(error),
-        };
-        let locals = redistribute(&locals, &histories, placement).map_err(replayed)?;
+        let locals =
+            redistribute(&locals, &histories, placement).map_err(failing_replay(self.root(), 0))?;
         report.run = run;
         report.users = locals.iter().map(|local| local.users().count()).sum();
         report.shows = locals.first().map_or(0, |local| local.shows().count());
@@ -206,7 +203,7 @@ impl DataFolder {
         let aside = folder.with_extension("new");
         if aside.exists() {
             // A process died while it wrote this: nothing was promised on it.
-            fs::remove_dir_all(&aside).map_err(super::failing("removing", &aside))?;
+            fs::remove_dir_all(&aside).map_err(failing("removing", &aside))?;
         }
         make_folder(&aside)?;
         let at = clock.now();
@@ -247,7 +244,7 @@ impl DataFolder {
         };
         let text = serde_json::to_vec_pretty(&about).expect("numbers can be written");
         write_whole(&aside.join(ABOUT), &text)?;
-        fs::rename(&aside, &folder).map_err(super::failing("naming", &folder))?;
+        fs::rename(&aside, &folder).map_err(failing("naming", &folder))?;
         sync_folder(&self.root().join(super::RUNS))?;
         Ok(shards)
     }
@@ -267,12 +264,7 @@ struct RunBefore {
 }
 
 impl RunBefore {
-    fn note(
-        &mut self,
-        event: crate::quiz::event::NumberedEvent,
-        path: &Path,
-        record: u64,
-    ) -> Result<(), DataError> {
+    fn note(&mut self, event: NumberedEvent, path: &Path, record: u64) -> Result<(), DataError> {
         self.latest = self.latest.max(event.decided_at);
         self.histories.note(event).map_err(failing_replay(path, record))
     }
@@ -298,8 +290,7 @@ pub(super) fn read_about(folder: &Path) -> Result<Run, DataError> {
 /// damaged.
 fn newest_state(folder: &Path) -> Result<ShardState, DataError> {
     let mut error = (folder.join(state_name(0)), StateError::NoState);
-    let states = numbered(folder, |name| name.strip_prefix("state-")?.parse().ok())?;
-    for record in states.into_iter().rev() {
+    for record in states(folder)?.into_iter().rev() {
         let path = folder.join(state_name(record));
         match state::decode(&read(&path)?) {
             Ok(state) => return Ok(state),
@@ -319,7 +310,7 @@ pub(super) fn for_each_record(
     after: u64,
     visit: &mut dyn FnMut(u64, Record) -> Result<(), DataError>,
 ) -> Result<Scan, DataError> {
-    let segments = numbered(folder, |name| name.strip_suffix(".journal")?.parse().ok())?;
+    let segments = segments(folder)?;
     let mut contents = Vec::with_capacity(segments.len());
     for segment in &segments {
         contents.push(read(&folder.join(segment_name(*segment)))?);
