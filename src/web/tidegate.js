@@ -468,6 +468,8 @@ export class Tidegate extends EventTarget {
   #socket;
   #session;
   #room;
+  /** How often `join` and `leave` were called. */
+  #roomWishes = 0;
   #position;
   #info;
   #attempts = 0;
@@ -544,11 +546,13 @@ export class Tidegate extends EventTarget {
     const roomId = BigInt(room);
     if (roomId !== this.#room) this.#position = undefined;
     this.#room = roomId;
+    this.#roomWishes += 1;
     return this.#enter();
   }
 
   /** Leaves the room. */
   async leave() {
+    this.#roomWishes += 1;
     this.#room = undefined;
     this.#position = undefined;
     this.#info = undefined;
@@ -856,6 +860,8 @@ export class Tidegate extends EventTarget {
     const waiting = this.#pending.get(failure.sequence);
     this.#pending.delete(failure.sequence);
     if (waiting) waiting.reject(error);
+    // The room of the URL, which has no sequence, and in whose place `join` or `leave` came.
+    else if (failure.sequence === '' && reason === 'not_in_room') return;
     else this.#emit('error', error);
   }
 
@@ -871,8 +877,16 @@ export class Tidegate extends EventTarget {
     this.#setState('open');
     this.#emit('session', session);
     if (this.#authenticateBy !== 'subprotocol' && this.#room !== undefined) {
-      this.#enter().catch((error) => this.#emit('error', error));
+      this.#enterByItself();
     }
+  }
+
+  /** Nobody called for this: where `join` or `leave` took its place meanwhile, that is no error. */
+  #enterByItself() {
+    const wishes = this.#roomWishes;
+    this.#enter().catch((error) => {
+      if (this.#roomWishes === wishes) this.#emit('error', error);
+    });
   }
 
   /** Asks for the room, from where this client is in it. */
@@ -994,7 +1008,7 @@ export class Tidegate extends EventTarget {
         // Whoever enters, or enters again, gets the open question whole.
         this.#later(WHOLE_PATIENCE_MS, () => {
           if (!this.#entry(message).question) {
-            this.#enter().catch((error) => this.#emit('error', error));
+            this.#enterByItself();
           }
         });
         break;

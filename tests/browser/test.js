@@ -155,6 +155,47 @@ async function batchesAreTakenApart() {
   window.WebSocket = real;
 }
 
+/** The client enters its room by itself; a `join` that takes the place of that is no error. */
+async function aJoinTakesThePlaceOfAnother() {
+  const real = window.WebSocket;
+  let socket;
+  const asked = [];
+  window.WebSocket = class {
+    constructor() { socket = this; }
+    send(bytes) {
+      const { business } = decode('ClientFrame', new Uint8Array(bytes));
+      if (business?.request?.join) asked.push(business.sequence);
+    }
+    close() {}
+  };
+  for (const authenticateBy of ['frame', 'subprotocol']) {
+    const errors = [];
+    const joiner = new Tidegate({ url: GATEWAYS[0], token: () => token(1), room: 7, authenticateBy });
+    joiner.addEventListener('error', ({ detail }) => errors.push(detail));
+    const connected = joiner.connect();
+    await until('a socket', () => socket !== undefined);
+    socket.onopen?.();
+    const say = (frame) => {
+      socket.onmessage({ data: encode('ServerFrame', { type: 1, status: 'done', ...frame }).buffer });
+    };
+    say({ type: 0, session: { userId: 1n, heartbeatIntervalMs: 10_000 } });
+    await connected;
+    // By `subprotocol` the room is in the URL.
+    if (authenticateBy === 'subprotocol') asked.unshift('');
+    await until('it asks for its room', () => asked.length === 1);
+    const joined = joiner.join(7);
+    await until('it asks again', () => asked.length === 2);
+    const [first, second] = asked.splice(0);
+    say({ status: 'failed', failure: { reason: 'not_in_room', sequence: first } });
+    say({ business: { sequence: second, response: { joined: { roomId: 7n, epoch: 5n } } } });
+    check((await joined).roomId === 7n, 'the newer one is answered');
+    check(errors.length === 0, `${authenticateBy}: ${errors}`);
+    joiner.close();
+    socket = undefined;
+  }
+  window.WebSocket = real;
+}
+
 async function aQuestionIsPlayed(alice) {
   const asked = next(alice, 'question');
   await operator('publish');
@@ -183,8 +224,9 @@ async function aQuestionComesEarly(alice) {
   const plain = player(6);
   // As if this one's seal had been lost, or were another's.
   plain.addEventListener('sealedQuestion', ({ detail }) => detail.ciphertext.fill(0));
+  const plainJoined = next(plain, 'joined');
   await plain.connect();
-  if (!plain.room) await next(plain, 'joined');
+  await plainJoined;
   const [first, gone] = [next(alice, 'sealedQuestion'), next(alice, 'questionWithdrawn')];
   await operator('push-early');
   await first;
@@ -244,10 +286,8 @@ async function aBreakDuringAQuestion(alice) {
 async function chatIsHeard(alice) {
   const bob = player(2, { authenticateBy: 'frame' });
   await bob.connect();
-  if (!bob.room) await next(bob, 'joined');
   const heard = next(alice, 'message', ({ userId }) => userId === 2n);
   const text = '你好, tide';
-  await until('bob is in the room', () => bob.state === 'open');
   const stamp = await bob.join(ROOM).then(() => bob.chat(text));
   const message = await heard;
   check(message.text === text, 'the text is heard');
@@ -332,6 +372,8 @@ export async function run(log) {
   check((await joined).roomId === 30n, 'alice is in the room');
   await log('batches');
   await batchesAreTakenApart();
+  await log('a newer join');
+  await aJoinTakesThePlaceOfAnother();
   await log('a question is played, by the example of the documents too');
   const examplePlays = await theExampleOfTheDocuments();
   await Promise.all([aQuestionIsPlayed(alice), examplePlays()]);

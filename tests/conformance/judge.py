@@ -1,7 +1,7 @@
-"""Compares an Autobahn report with the expected outcome of every case.
+"""Compares Autobahn reports, each of a part of the cases, with the expected outcome of every case.
 
-    judge.py REPORT EXPECTED            exit 1 and a line for each difference
-    judge.py REPORT EXPECTED --write    makes the report the expectation
+    judge.py EXPECTED REPORT…            exit 1 and a line for each difference
+    judge.py EXPECTED REPORT… --write    makes the reports the expectation
 """
 
 import json
@@ -20,8 +20,10 @@ def order(case):
 
 
 def main():
-    report_path, expected_path = sys.argv[1:3]
-    actual = outcomes(report_path)
+    expected_path, *report_paths = [argument for argument in sys.argv[1:] if argument != "--write"]
+    actual = {}
+    for report_path in report_paths:
+        actual.update(outcomes(report_path))
     if "--write" in sys.argv:
         with open(expected_path, "w") as expected_file:
             ordered = {case: actual[case] for case in sorted(actual, key=order)}
