@@ -70,6 +70,13 @@ impl Uplinks {
         self.room(room, now).sharers = sharers;
     }
 
+    /// This shard has no members of the room any more, and is not told by its home.
+    pub fn unshare(&mut self, room: RoomId) {
+        if let Some(uplink) = self.rooms.get_mut(&room) {
+            uplink.sharers = 0;
+        }
+    }
+
     /// A room has a rate of its own, or none any more. Whoever sets them bounds their number.
     pub fn set_rate(&mut self, room: RoomId, per_second: Option<u32>) {
         match per_second {

@@ -116,12 +116,12 @@ fn token_keys(text: &mut String, keys: KeyCounts) {
     }
 }
 
-fn header(text: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn header(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 /// Seconds to the nanosecond, without going through a float.
-fn seconds(nanos: u64) -> String {
+pub(super) fn seconds(nanos: u64) -> String {
     format!("{}.{:09}", nanos / NANOSECONDS_PER_SECOND, nanos % NANOSECONDS_PER_SECOND)
 }
 

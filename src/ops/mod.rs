@@ -15,6 +15,7 @@ pub mod gateway_settings;
 pub mod host;
 pub mod http;
 pub mod journal_command;
+pub mod kernel;
 pub mod key_watch;
 pub mod ledger_command;
 pub mod ledger_outbox;

@@ -18,6 +18,7 @@ use crate::ops::config::Config;
 use crate::ops::gateway_settings::{as_echo, gateway_settings};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
+use crate::ops::kernel::{KernelStatus, KernelWatch};
 use crate::ops::key_watch::{KeyStatus, WatchedKeys};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
@@ -189,6 +190,8 @@ struct Watches {
     has_words: bool,
     keys: Arc<KeyStatus>,
     certificates: Arc<TlsStatus>,
+    kernel: KernelWatch,
+    kernel_status: Arc<KernelStatus>,
 }
 
 impl Watches {
@@ -219,18 +222,19 @@ impl Watches {
             watched.push(Box::new(file));
         }
         let pressure = Watch::start(gateway.orders(), limits).map_err(ServeError::Watch)?;
-        match FileWatch::start(watched) {
-            Ok(files) => Ok(Watches { pressure, files, has_words, keys, certificates }),
-            Err(error) => {
-                pressure.stop();
-                Err(ServeError::Watch(error))
-            }
-        }
+        let kernel_status = Arc::<KernelStatus>::default();
+        let port = gateway.local_address().port();
+        // A watch that is dropped, because the next one cannot begin, ends by itself.
+        let kernel = KernelWatch::start(port, gateway.clock(), Arc::clone(&kernel_status))
+            .map_err(ServeError::Watch)?;
+        let files = FileWatch::start(watched).map_err(ServeError::Watch)?;
+        Ok(Watches { pressure, files, has_words, keys, certificates, kernel, kernel_status })
     }
 
     fn stop(self) {
         self.pressure.stop();
         self.files.stop();
+        self.kernel.stop();
     }
 }
 
@@ -369,6 +373,7 @@ fn operate(
         readiness: Arc::clone(&readiness),
         keys: Arc::clone(&watches.keys),
         certificates: Arc::clone(&watches.certificates),
+        kernel: Arc::clone(&watches.kernel_status),
         port: Arc::new(port),
         wake: Box::new({
             let caller = caller.clone();

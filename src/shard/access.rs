@@ -44,6 +44,8 @@ pub(crate) struct Access {
     check_key: PlacementKey,
     /// A keyed hash of each connection's `jti`; 0: it has none.
     token_ids: Column<u64>,
+    /// `iat` of each connection's token, Unix seconds; 0: it has none, or the place is free.
+    issued_s: Column<u32>,
     permissions: Permissions,
 }
 
@@ -122,6 +124,7 @@ impl Access {
             own_bans: Bans::default(),
             check_key,
             token_ids: Column::default(),
+            issued_s: Column::default(),
             permissions: Permissions::default(),
         }
     }
@@ -129,6 +132,7 @@ impl Access {
     /// A connection is gone.
     pub(crate) fn forget(&mut self, place: u32) {
         self.token_ids.set(place, 0);
+        self.issued_s.set(place, 0);
         self.permissions.clear(place);
     }
 
@@ -197,6 +201,8 @@ impl Access {
     fn note(&mut self, place: u32, claims: Claims) {
         let id = claims.token_id.as_deref().map_or(0, |id| self.id_hash(id));
         self.token_ids.set(place, id);
+        let issued_s = claims.issued_unix_s.unwrap_or(0).max(0);
+        self.issued_s.set(place, u32::try_from(issued_s).unwrap_or(u32::MAX));
         self.permissions.set(place, claims.permission);
     }
 }
@@ -367,8 +373,21 @@ impl Shard {
         self.end_session(id, Refused::new(proto::Reason::TokenExpired, text));
     }
 
-    /// The user's home says that the connection's session is revoked.
-    pub(crate) fn session_revoked(&mut self, id: ConnId) {
+    /// The user's home says that tokens of the connection's user were revoked: a session whose token
+    /// is newer than those goes on.
+    pub(crate) fn user_revoked(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let issued_s = self.access.issued_s.get(id.place);
+        let issued_unix_s = Some(i64::from(issued_s)).filter(|issued| *issued > 0);
+        let subject = Subject { user: conn.user, issued_unix_s, token_id: None };
+        if self.access.revocations.refuses(subject, self.now_unix_s()) {
+            self.session_revoked(id);
+        }
+    }
+
+    fn session_revoked(&mut self, id: ConnId) {
         self.end_session(id, Refused::revoked());
     }
 

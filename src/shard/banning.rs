@@ -106,7 +106,7 @@ impl Shard {
     /// The user's home says that the connection's session is to end.
     pub(crate) fn session_ended(&mut self, id: ConnId, why: SessionEnd) {
         match why {
-            SessionEnd::Revoked => self.session_revoked(id),
+            SessionEnd::Revoked => self.user_revoked(id),
             SessionEnd::Banned { until_unix_s } => self.session_banned(id, until_unix_s),
             SessionEnd::Disconnected { reconnect: true } => self.close(id, CloseReason::Moved),
             SessionEnd::Disconnected { reconnect: false } => {

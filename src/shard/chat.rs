@@ -17,6 +17,7 @@ use crate::chat::settings::RoomChat;
 use crate::chat::words::WordList;
 use crate::room::lane::Lane;
 use crate::shard::Shard;
+use crate::shard::closing::ROOM_ENDED;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::NO_ROOM;
 use crate::shard::counters::ChatRefusal;
@@ -62,6 +63,8 @@ pub enum ChatMail {
     Discarded {
         /// The sender's connection, on the receiving shard.
         conn: ConnId,
+        /// Because it has ended; otherwise it cannot carry more.
+        has_ended: bool,
         /// Of the request.
         sequence: Box<str>,
     },
@@ -232,7 +235,11 @@ impl Shard {
                 self.chat.desk.uplinks.share(room, sharers, self.now);
             }
             ChatMail::Likes { room, count } => self.chat.likes_down.add(room, count, self.now),
-            ChatMail::Discarded { conn, sequence } => {
+            ChatMail::Discarded { conn, has_ended: true, sequence } => {
+                let failure = messages::failure(proto::Reason::NoSuchRoom, ROOM_ENDED);
+                self.refuse(conn, &sequence, failure);
+            }
+            ChatMail::Discarded { conn, has_ended: false, sequence } => {
                 self.refuse_chat(conn, &sequence, Refusal::Overloaded { wait: NO_ROOM_WAIT });
             }
             ChatMail::Mute { user, room, until } => {
@@ -257,6 +264,11 @@ impl Shard {
         for shard in shards {
             self.post(shard, Mail::Chat(ChatMail::Share { room, sharers }));
         }
+    }
+
+    /// The last member of a room has left this shard.
+    pub(crate) fn unshare_uplink(&mut self, room: RoomId) {
+        self.chat.desk.uplinks.unshare(room);
     }
 
     /// At the room's home: tells everybody how often was liked.

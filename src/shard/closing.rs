@@ -22,6 +22,9 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Members that are let go in one go: some 100 µs of work each thousand.
 const MEMBERS_AT_ONCE: usize = 1_024;
 
+/// What clients are told who come too late.
+pub(crate) const ROOM_ENDED: &str = "this room has ended";
+
 /// Rooms that have ended or are about to.
 #[derive(Default)]
 pub(crate) struct Endings {
@@ -65,6 +68,12 @@ impl Shard {
     pub(crate) fn has_ended(&self, room: RoomId) -> bool {
         let of_room = self.endings.ended.iter().find(|(_, ended)| *ended == room);
         of_room.is_some_and(|(at, _)| self.now.since(*at) < ENDED_FOR)
+    }
+
+    /// Where members are: whether a room has ended that they are still to be told of. Whoever entered
+    /// now would be behind the message that tells them.
+    pub(crate) fn is_closing(&self, room: RoomId) -> bool {
+        self.endings.closing.iter().any(|(_, closing)| *closing == room)
     }
 
     /// Where members are: the home has ended a room.
@@ -114,7 +123,7 @@ impl Shard {
             }
         }
         for id in self.rooms.take_waiting(index) {
-            self.refuse_join(id, proto::Reason::NoSuchRoom, "this room has ended");
+            self.refuse_join(id, proto::Reason::NoSuchRoom, ROOM_ENDED);
         }
         is_all
     }

@@ -54,6 +54,15 @@ impl Shard {
         self.say_goodbye(id, messages::close_answer(code));
     }
 
+    /// Nothing more comes from the peer. Whoever has asked by plain HTTP may still read, and gets its
+    /// response (RFC 9112 §9.6).
+    pub(crate) fn peer_ended(&mut self, id: ConnId) {
+        match self.conns.get(id) {
+            Some(conn) if conn.state == State::Connecting => self.end_short(id),
+            Some(_) | None => self.end(id, Bytes::new()),
+        }
+    }
+
     /// Forgets a connection: its room, its session, its place.
     pub(crate) fn forget(&mut self, id: ConnId) {
         self.leave_room(id);

@@ -184,7 +184,7 @@ impl Shard {
             }
             Input::Received { conn, bytes, arrived } => self.received(conn, bytes, arrived),
             Input::Writable { conn } => self.writable(conn),
-            Input::Ended { conn } => self.end(conn, bytes::Bytes::new()),
+            Input::Ended { conn } => self.peer_ended(conn),
             Input::ReadOut { conn } => self.read_out(conn),
             Input::ReceivedAll { until } => {
                 self.received_until = until;

@@ -109,16 +109,19 @@ impl Shard {
         conn.form = ConnForm::new(request.encoding, request.deflate);
         conn.form.note_seals(request.opens_seals);
         self.reply(id, |out| out.extend_from_slice(&upgrade::accept_response(request)));
-        if let Some(token) = &request.token {
-            let join = request.room.map(|room| JoinWish {
-                room,
-                resume: request.resume.map(|resume| Position {
-                    epoch: resume.epoch,
-                    seen: [resume.high, resume.mid, resume.low],
-                }),
-                sequence: String::new(),
-            });
-            self.authenticate(id, UserId(0), token, join);
+        let join = request.room.map(|room| JoinWish {
+            room,
+            resume: request.resume.map(|resume| Position {
+                epoch: resume.epoch,
+                seen: [resume.high, resume.mid, resume.low],
+            }),
+            sequence: String::new(),
+        });
+        match (&request.token, self.conns.get_mut(id)) {
+            (Some(token), _) => self.authenticate(id, UserId(0), token, join),
+            // It waits for the token that comes in the first frame.
+            (None, Some(conn)) if join.is_some() => conn.entry_mut().join = join,
+            (None, _) => {}
         }
     }
 
@@ -221,7 +224,9 @@ impl Shard {
         match frame.r#type {
             TYPE_HEARTBEAT => self.heartbeat(id, frame.heartbeat),
             TYPE_AUTHENTICATE => {
-                self.authenticate(id, UserId(frame.user_id), &frame.token, None);
+                let conn = self.conns.get_mut(id).filter(|conn| !conn.state.has_user());
+                let join = conn.and_then(|conn| conn.entry.as_mut()?.join.take());
+                self.authenticate(id, UserId(frame.user_id), &frame.token, join);
             }
             TYPE_BUSINESS => {
                 if self.is_same_user(id, &frame) {

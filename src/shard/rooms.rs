@@ -14,6 +14,7 @@ use crate::room::local::LocalRoom;
 use crate::room::log::low_bits;
 use crate::room::tally::Tally;
 use crate::shard::Shard;
+use crate::shard::closing::ROOM_ENDED;
 use crate::shard::conn::{JoinWish, NO_ROOM};
 use crate::shard::egress::wire_bytes;
 use crate::shard::mail::{Mail, RoomFrames, RoomReport, RoomState, SubscribedMail};
@@ -302,6 +303,10 @@ impl Shard {
             let failure = messages::failure(proto::Reason::RoomForbidden, text);
             return self.refuse(id, &wish.sequence, failure);
         }
+        if self.is_closing(wish.room) {
+            let failure = messages::failure(proto::Reason::NoSuchRoom, ROOM_ENDED);
+            return self.refuse(id, &wish.sequence, failure);
+        }
         let Some(index) = self.local_room(wish.room) else {
             let failure = messages::failure(proto::Reason::RoomFull, "this host has no more rooms");
             return self.refuse(id, &wish.sequence, failure);
@@ -350,6 +355,7 @@ impl Shard {
     /// Forgets a local room, and tells its home.
     pub(super) fn drop_local(&mut self, room: RoomId) {
         self.rooms.drop_local(room);
+        self.unshare_uplink(room);
         let home = self.placement.room_home(room);
         self.post(home, Mail::Unsubscribe { room });
     }
@@ -566,7 +572,7 @@ impl Shard {
             local.asked[encoding] = false;
             for id in waiting {
                 if has_ended {
-                    self.refuse_join(id, proto::Reason::NoSuchRoom, "this room has ended");
+                    self.refuse_join(id, proto::Reason::NoSuchRoom, ROOM_ENDED);
                 } else {
                     self.refuse_join(id, proto::Reason::RoomFull, "this host has no more rooms");
                 }

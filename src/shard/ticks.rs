@@ -96,7 +96,8 @@ impl Home {
         let elapsed_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
         let burst = rate.max(SERVICE_MESSAGES_MAX as u64) * 1_000;
         let credit = credit.saturating_add(rate.saturating_mul(elapsed_ms)).min(burst);
-        self.gift_credit = (credit, now);
+        // What is less than a millisecond counts with the next call.
+        self.gift_credit = (credit, since + Duration::from_millis(elapsed_ms));
         let wanted = count * 1_000;
         if wanted > credit {
             let retry_after_ms = (wanted - credit).div_ceil(rate);
@@ -179,7 +180,10 @@ impl Shard {
                 let version = version + u64::from(is_chat && active(Bug::ChatMisstamped));
                 Mail::Published { conn, room, epoch, lane, version, is_chat, sequence }
             }
-            None => Mail::Chat(ChatMail::Discarded { conn, sequence }),
+            None => {
+                let has_ended = self.has_ended(room);
+                Mail::Chat(ChatMail::Discarded { conn, has_ended, sequence })
+            }
         };
         self.post(from, mail);
     }

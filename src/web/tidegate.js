@@ -419,6 +419,11 @@ const RECONNECT_UNKNOWN_MS = 5_000;
 const RECONNECT_SPAN_MAX_MS = 30_000;
 /** A newer token is sent when so much of the time of the last one is over. */
 const TOKEN_REFRESH_PART = 0.8;
+/** A fetch that failed is repeated after this part of what was left then, and not sooner than that. */
+const TOKEN_REFRESH_AGAIN_PART = 0.1;
+const TOKEN_REFRESH_AGAIN_MIN_MS = 1_000;
+/** A timer that is longer ends at once; longer waits are made of several. */
+const TIMER_MAX_MS = 0x7fff_ffff;
 /** A token that lasts this long or longer: the field has no more. */
 const TOKEN_TIME_MAX_MS = 0xffff_ffff;
 /** A gateway that says nothing for so long after a heartbeat is gone, whatever the socket says. */
@@ -468,6 +473,10 @@ export class Tidegate extends EventTarget {
   #socket;
   #session;
   #room;
+  /** The room in the URL of the newest connection. */
+  #urlRoom;
+  /** How often a connection was begun. */
+  #connects = 0;
   /** How often `join` and `leave` were called. */
   #roomWishes = 0;
   #position;
@@ -653,15 +662,20 @@ export class Tidegate extends EventTarget {
   async #connectNow(reason) {
     clearTimeout(this.#reconnectTimer);
     this.#setState('connecting');
+    this.#connects += 1;
+    const connects = this.#connects;
     const bySubprotocol = this.#authenticateBy === 'subprotocol';
     let socket;
     try {
       const token = await this.#anyToken(reason);
-      if (this.#state !== 'connecting') return undefined;
+      // `close` came meanwhile, and perhaps another `connect`.
+      if (this.#state !== 'connecting' || this.#connects !== connects) return undefined;
       const protocols = ['tidegate.v1.proto'];
       if (bySubprotocol) protocols.push(`tidegate.token.${token}`);
+      this.#urlRoom = bySubprotocol ? this.#room : undefined;
       socket = new WebSocket(this.#target(bySubprotocol), protocols);
     } catch (error) {
+      if (this.#connects !== connects) return undefined;
       this.#emit('error', error);
       return this.#state === 'connecting' ? this.#comeBackWithin(RECONNECT_UNKNOWN_MS) : undefined;
     }
@@ -765,7 +779,12 @@ export class Tidegate extends EventTarget {
   }
 
   #later(milliseconds, act) {
-    const timer = setTimeout(() => { this.#timers.delete(timer); act(); }, milliseconds);
+    const now = Math.min(milliseconds, TIMER_MAX_MS);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      if (milliseconds > now) this.#later(milliseconds - now, act);
+      else act();
+    }, now);
     this.#timers.add(timer);
   }
 
@@ -860,9 +879,10 @@ export class Tidegate extends EventTarget {
     const waiting = this.#pending.get(failure.sequence);
     this.#pending.delete(failure.sequence);
     if (waiting) waiting.reject(error);
+    if (failure.sequence === '') this.#roomRefused(reason, this.#urlRoom);
+    if (waiting) return;
     // The room of the URL, which has no sequence, and in whose place `join` or `leave` came.
-    else if (failure.sequence === '' && reason === 'not_in_room') return;
-    else this.#emit('error', error);
+    if (failure.sequence !== '' || reason !== 'not_in_room') this.#emit('error', error);
   }
 
   #began(session) {
@@ -893,8 +913,22 @@ export class Tidegate extends EventTarget {
   async #enter() {
     const { epoch, versions } = this.#position ?? {};
     const positions = [...(versions ?? [])].map(([lane, version]) => ({ lane, version }));
-    const join = { roomId: this.#room, epoch, positions, opensSeals: OPENS_SEALS };
-    return (await this.#request({ join })).joined;
+    const roomId = this.#room;
+    const join = { roomId, epoch, positions, opensSeals: OPENS_SEALS };
+    try {
+      return (await this.#request({ join })).joined;
+    } catch (error) {
+      this.#roomRefused(error.reason, roomId);
+      throw error;
+    }
+  }
+
+  /** A room that is none, or not for this user: asking again would bring nothing else. */
+  #roomRefused(reason, roomId) {
+    if (!['no_such_room', 'room_forbidden'].includes(reason) || this.#room !== roomId) return;
+    this.#room = undefined;
+    this.#position = undefined;
+    this.#info = undefined;
   }
 
   /** Gives the gateway a newer token before this one expires. */
@@ -903,14 +937,20 @@ export class Tidegate extends EventTarget {
     const fetchToken = this.#token;
     if (isEndless || typeof fetchToken !== 'function') return;
     const socket = this.#socket;
-    this.#later(expiresInMs * TOKEN_REFRESH_PART, async () => {
+    const leftMs = expiresInMs * (1 - TOKEN_REFRESH_PART);
+    const refresh = async () => {
       try {
         this.#tokenNow = await fetchToken('expiring');
         if (this.#socket === socket) this.#send({ type: 0, token: this.#tokenNow });
       } catch (error) {
         this.#emit('error', error);
+        // There is time left: once more, several times if need be.
+        if (this.#socket === socket) {
+          this.#later(Math.max(leftMs * TOKEN_REFRESH_AGAIN_PART, TOKEN_REFRESH_AGAIN_MIN_MS), refresh);
+        }
       }
-    });
+    };
+    this.#later(expiresInMs * TOKEN_REFRESH_PART, refresh);
   }
 
   #sample({ clientSentMs, serverReceivedMs, serverSentMs }) {

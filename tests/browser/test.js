@@ -196,6 +196,38 @@ async function aJoinTakesThePlaceOfAnother() {
   window.WebSocket = real;
 }
 
+/** What the gateway will never allow is not asked for again with every connection. */
+async function aRoomThatIsRefusedIsForgotten() {
+  for (const authenticateBy of ['frame', 'subprotocol']) {
+    const errors = [];
+    const options = { url: GATEWAYS[0], token: () => token(8), room: 0, authenticateBy };
+    const lost = new Tidegate(options);
+    lost.addEventListener('error', ({ detail }) => errors.push(detail.reason));
+    await lost.connect();
+    await until('the refusal', () => errors.length > 0);
+    check(String(errors) === 'no_such_room' && lost.room === undefined, `${authenticateBy}: ${errors}`);
+    lost.close();
+  }
+}
+
+/** Only the newest of two attempts may go on, however long its token takes. */
+async function closingWhileATokenIsFetched() {
+  const before = sockets.length;
+  const fetched = [];
+  const hasty = new Tidegate({
+    url: GATEWAYS[0],
+    token: () => new Promise((resolve) => { fetched.push(resolve); }),
+  });
+  hasty.connect().catch(() => {});
+  hasty.close();
+  const connected = hasty.connect();
+  await until('two fetches', () => fetched.length === 2);
+  for (const resolve of fetched) resolve(await token(9));
+  await connected;
+  check(sockets.length === before + 1, `${sockets.length - before} sockets`);
+  hasty.close();
+}
+
 async function aQuestionIsPlayed(alice) {
   const asked = next(alice, 'question');
   await operator('publish');
@@ -374,6 +406,8 @@ export async function run(log) {
   await batchesAreTakenApart();
   await log('a newer join');
   await aJoinTakesThePlaceOfAnother();
+  await aRoomThatIsRefusedIsForgotten();
+  await closingWhileATokenIsFetched();
   await log('a question is played, by the example of the documents too');
   const examplePlays = await theExampleOfTheDocuments();
   await Promise.all([aQuestionIsPlayed(alice), examplePlays()]);

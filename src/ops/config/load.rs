@@ -347,6 +347,13 @@ fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) 
     check_egress(config, &mut check);
 }
 
+/// What is around the data of a gift in its frame: measured 253 bytes as JSON, 48 as Protobuf.
+const GIFT_FRAME_BYTES: u64 = 256;
+/// The reply to an answer as JSON, some 290 bytes, with a longer sequence.
+const ANSWERED_BYTES: u64 = 320;
+/// The reply to a heartbeat as JSON, some 150 bytes.
+const HEARTBEAT_BYTES: u64 = 160;
+
 /// What always goes out must fit into the line, or the promise that it does is none.
 fn check_egress(config: &Config, check: &mut impl FnMut(bool, [&'static str; 2], String)) {
     let egress = &config.egress;
@@ -354,15 +361,19 @@ fn check_egress(config: &Config, check: &mut impl FnMut(bool, [&'static str; 2],
         return;
     }
     let bits = |bytes: u64| wire_bytes(bytes) * 8;
+    // As JSON, its longest form.
+    let gift_bytes = (egress.gift_bytes_max as u64).div_ceil(3) * 4 + GIFT_FRAME_BYTES;
+    let heartbeats_per_minute = (60_000 / u64::from(config.limits.heartbeat_interval_ms)).max(1);
     let per_minute = egress.questions_per_minute_max
-        * (bits(egress.question_bytes_max) + bits(egress.key_bytes_max))
-        + 60 * u64::from(egress.gift_rate_max) * bits(egress.gift_bytes_max as u64);
-    let needed_mbit = (per_minute / 60).saturating_mul(egress.viewers_max) / 1_000_000;
+        * (bits(egress.question_bytes_max) + bits(egress.key_bytes_max) + bits(ANSWERED_BYTES))
+        + 60 * u64::from(egress.gift_rate_max) * bits(gift_bytes)
+        + heartbeats_per_minute * bits(HEARTBEAT_BYTES);
+    let needed_mbit = per_minute.saturating_mul(egress.viewers_max).div_ceil(60 * 1_000_000);
     check(
         needed_mbit <= egress.line_rate_mbit,
         ["egress.line_rate_mbit", "egress.viewers_max"],
         format!(
-            "{} viewers need {needed_mbit} Mbit/s for questions, reveals and gifts alone, and the \
+            "{} viewers need {needed_mbit} Mbit/s for questions, reveals, gifts and replies alone, and the \
              line carries {}: lower a ceiling or the number of viewers",
             egress.viewers_max, egress.line_rate_mbit
         ),

@@ -159,6 +159,7 @@ async fn metrics(State(view): Shared) -> impl IntoResponse {
     let mut text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
     let certificates = &view.certificates;
     metrics_text::render_certificates(&mut text, certificates.reloads(), certificates.errors());
+    view.kernel.render(&mut text);
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 

@@ -33,7 +33,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_BYTES_MAX: usize = 128;
 /// How long an answer is kept.
 const WINDOW: Duration = Duration::from_secs(3_600);
-/// What an answer's body may have to be kept; none of ours is as long.
+/// What an answer's body may have. A batch of broadcasts to many rooms can have more: in its place
+/// an error is kept.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// What stands before everything that does something.
@@ -122,6 +123,27 @@ impl Kept {
 }
 
 impl KeptAnswer {
+    /// Nothing if it is too long to be kept.
+    async fn of(response: Response) -> Option<KeptAnswer> {
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, ANSWER_BYTES_MAX).await.ok()?;
+        Some(KeptAnswer {
+            status: parts.status,
+            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
+            body,
+            error: parts.extensions.get::<proto::Error>().cloned(),
+        })
+    }
+
+    /// In place of an answer that is too long: it must not be as if nothing had been done.
+    async fn lost() -> KeptAnswer {
+        let message = "the request was done, and its answer is too long to be given: ask for less \
+                       at once";
+        let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "answer_too_long", message);
+        let kept = KeptAnswer::of(error.into_response()).await;
+        kept.expect("an error is short")
+    }
+
     fn response(self) -> Response {
         let mut response = (self.status, self.body).into_response();
         let headers = response.headers_mut();
@@ -152,24 +174,13 @@ impl Idempotency {
 
     /// Does the request, and keeps its answer.
     async fn carry_out(&self, key: &str, request: Request, next: Next) -> Response {
-        let (parts, body) = next.run(request).await.into_parts();
-        let body = to_bytes(body, ANSWER_BYTES_MAX).await.ok();
-        let answer = body.map(|body| KeptAnswer {
-            status: parts.status,
-            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
-            body,
-            error: parts.extensions.get::<proto::Error>().cloned(),
-        });
-        let is_done = |answer: &KeptAnswer| answer.status != StatusCode::SERVICE_UNAVAILABLE;
-        self.kept().end(key, answer.clone().filter(is_done), self.now());
-        answer.map_or_else(
-            || {
-                let message = "the answer is too long";
-                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
-                    .into_response()
-            },
-            KeptAnswer::response,
-        )
+        let answer = match KeptAnswer::of(next.run(request).await).await {
+            Some(answer) => answer,
+            None => KeptAnswer::lost().await,
+        };
+        let is_done = answer.status != StatusCode::SERVICE_UNAVAILABLE;
+        self.kept().end(key, Some(answer.clone()).filter(|_| is_done), self.now());
+        answer.response()
     }
 }
 
@@ -219,8 +230,12 @@ pub(super) async fn once(
         }
     }
     let request = Request::from_parts(parts, Body::from(body));
-    let done = tokio::spawn(async move { idempotency.carry_out(&key, request, next).await });
+    let done = tokio::spawn({
+        let (idempotency, key) = (Arc::clone(&idempotency), key.clone());
+        async move { idempotency.carry_out(&key, request, next).await }
+    });
     done.await.unwrap_or_else(|error| {
+        idempotency.kept().end(&key, None, idempotency.now());
         tracing::error!(%error, "an operator's request ended without an answer");
         let message = "the request ended without an answer";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
@@ -276,6 +291,19 @@ mod tests {
         assert_eq!(kept.order.len(), IDEMPOTENCY_KEYS_MAX);
         assert!(is_new(&mut kept, "0", at(3_601)), "the oldest made way");
         assert!(!is_new(&mut kept, "1", at(3_601)));
+    }
+
+    /// It was done: forgotten, it would be done once more each time it is asked for.
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_kept_as_an_error() {
+        let long = vec![b'x'; ANSWER_BYTES_MAX + 1].into_response();
+        assert!(KeptAnswer::of(long).await.is_none());
+        let fits = vec![b'x'; ANSWER_BYTES_MAX].into_response();
+        assert_eq!(KeptAnswer::of(fits).await.expect("fits").body.len(), ANSWER_BYTES_MAX);
+        let lost = KeptAnswer::lost().await;
+        assert_eq!(lost.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(lost.body.windows(15).any(|it| it == b"answer_too_long"), "{:?}", lost.body);
+        assert!(lost.error.is_some(), "for those who read Protobuf");
     }
 
     #[test]

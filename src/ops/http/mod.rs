@@ -39,6 +39,7 @@ use crate::ops::http::listener::{BoundedListener, Peer};
 pub use crate::ops::http::port::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
 };
+use crate::ops::kernel::KernelStatus;
 use crate::ops::key_watch::KeyStatus;
 use crate::ops::secret::Secret;
 use crate::ops::watch::tls_files::TlsStatus;
@@ -102,6 +103,8 @@ pub struct OperatorView {
     pub keys: Arc<KeyStatus>,
     /// How often certificates were read again.
     pub certificates: Arc<TlsStatus>,
+    /// What the kernel says of the network.
+    pub kernel: Arc<KernelStatus>,
     /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.

@@ -148,19 +148,19 @@ impl Gate {
     /// Somebody comes. Whoever is let in, or is refused in a dry run, is counted until
     /// [`Gate::leave`].
     pub(crate) fn enter(&self, key: AddressKey, now: Time) -> Result<(), Refusal> {
-        let mut verdict = self.pay(now);
-        if !self.stripes.is_empty() {
-            let mut stripe = self.stripe(key);
-            stripe.sweep(now);
-            let held = stripe.held.entry(key).or_default();
-            verdict = verdict.and_then(|()| self.judge(held, now));
-            if verdict.is_ok() || self.settings.is_dry_run {
-                held.connections += 1;
-            } else if held.connections == 0 && held.paid_until <= now {
-                stripe.held.remove(&key);
-            } else if held.connections == 0 {
-                stripe.left += 1;
-            }
+        if self.stripes.is_empty() {
+            return self.pay(now);
+        }
+        let mut stripe = self.stripe(key);
+        stripe.sweep(now);
+        let held = stripe.held.entry(key).or_default();
+        let verdict = self.judge(held, now);
+        if verdict.is_ok() || self.settings.is_dry_run {
+            held.connections += 1;
+        } else if held.connections == 0 && held.paid_until <= now {
+            stripe.held.remove(&key);
+        } else if held.connections == 0 {
+            stripe.left += 1;
         }
         verdict
     }
@@ -182,16 +182,20 @@ impl Gate {
         }
     }
 
+    /// The address is judged first, and what is refused for its sake costs the others nothing: an
+    /// address that connects without end uses up its own rate only.
     fn judge(&self, held: &mut Held, now: Time) -> Result<(), Refusal> {
         let GateSettings { connections_per_address_max, .. } = self.settings;
         if connections_per_address_max > 0 && held.connections >= connections_per_address_max {
             return Err(Refusal::AddressFull);
         }
         let rate = self.settings.connects_per_address_per_second_max;
-        if rate > 0 {
-            let paid_until = paid(held.paid_until, now, rate).ok_or(Refusal::AddressRate)?;
-            held.paid_until = paid_until;
-        }
+        let paid_until = match rate {
+            0 => held.paid_until,
+            rate => paid(held.paid_until, now, rate).ok_or(Refusal::AddressRate)?,
+        };
+        self.pay(now)?;
+        held.paid_until = paid_until;
         Ok(())
     }
 
@@ -287,7 +291,11 @@ mod tests {
             (verdicts.iter().filter(|verdict| verdict.is_ok()).count(), refused)
         };
         assert_eq!(tries(1, at(0)), (5, Some(Refusal::AddressRate)));
-        assert_eq!(tries(2, at(0)), (0, Some(Refusal::Rate)), "those who were refused count, too");
+        assert_eq!(
+            tries(2, at(0)),
+            (3, Some(Refusal::Rate)),
+            "the refused cost the others nothing"
+        );
         assert_eq!(tries(2, at(2_000)), (5, Some(Refusal::AddressRate)));
         assert_eq!(tries(1, at(10_000)).0, 5);
         assert_eq!(tries(1, at(10_200)).0, 1, "a fifth of a second is worth one");

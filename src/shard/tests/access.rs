@@ -168,6 +168,54 @@ fn a_revoked_user_is_closed_and_stays_out_until_there_is_a_newer_token() {
     assert_eq!(stage.shard.gauges().revocations, 1);
 }
 
+/// Revocations may be posted again at any time, by whoever is not sure that they arrived.
+#[test]
+fn a_session_whose_token_is_newer_than_a_revocation_goes_on() {
+    let mut stage = Stage::new();
+    stage.now = Time::from_millis(10_000);
+    let conn = stage.enter_with(&plain(9));
+    let until = |second: i64| Some(CLOCK.zero_unix_ms / 1_000 + second);
+    let revocation = |issued, refused| Revocation::User {
+        user: UserId(1),
+        issued_until_unix_s: until(issued),
+        refused_until_unix_s: refused,
+    };
+    stage.revoke(revocation(8, None));
+    assert_eq!(stage.heard(conn).closed, None);
+    stage.revoke(revocation(8, until(60)));
+    let heard = stage.heard(conn);
+    assert_eq!(heard.closed, Some(CloseReason::TokenRevoked.code()), "newer ones, too, until then");
+    let other = stage.enter_with(&token_of(2, 9, &MoreClaims::default()));
+    let of_other = |issued| Revocation::User {
+        user: UserId(2),
+        issued_until_unix_s: until(issued),
+        refused_until_unix_s: None,
+    };
+    stage.revoke(of_other(8));
+    assert_eq!(stage.heard(other).closed, None);
+    // A newer token makes the session newer, and an equal moment is not newer.
+    stage.live_until(12, other);
+    assert_eq!(
+        stage.hear(other, authenticate(&token_of(2, 11, &MoreClaims::default()))).closed,
+        None
+    );
+    stage.revoke(of_other(10));
+    assert_eq!(stage.heard(other).closed, None);
+    stage.revoke(of_other(11));
+    assert_eq!(stage.heard(other).closed, Some(CloseReason::TokenRevoked.code()));
+}
+
+#[test]
+fn a_room_in_the_url_waits_for_the_token_in_the_first_frame() {
+    let mut stage = Stage::new();
+    let conn = stage.upgrade(&format!("/?room={ROOM}"));
+    stage.send();
+    let heard = stage.hear(conn, authenticate(&plain(0)));
+    assert_eq!(heard.sessions_ms().len(), 1);
+    assert!(heard.epoch() > 0, "{heard:?}");
+    assert_eq!(stage.shard.gauges().rooms, 1);
+}
+
 #[test]
 fn a_revoked_token_is_closed_by_its_name_and_no_other_is() {
     let named = |id| MoreClaims { token_id: Some(id), ..MoreClaims::default() };

@@ -131,6 +131,41 @@ fn a_room_that_ends_tells_its_members_and_lets_them_go() {
     assert!(stage.heard(conns[0]).reply("other").contains("Joined"));
 }
 
+/// It would sit behind the message that ends the room, and wait for ever.
+#[test]
+fn nobody_enters_a_room_that_its_members_are_still_leaving() {
+    let mut stage = Stage::new();
+    let (member, late) = (stage.enter(1), stage.enter_room(2, RoomId(99)));
+    stage.step(Input::Operator { ticket: 1, request: OperatorRequest::CloseRoom(ROOM) });
+    let join = proto::Join { room_id: ROOM.0, ..proto::Join::default() };
+    stage.receive(late, request_of("late", join));
+    stage.send();
+    assert_eq!(stage.heard(late).reply("late"), "NoSuchRoom");
+    stage.now = stage.now + Duration::from_millis(50);
+    stage.step(Input::Tick);
+    stage.send();
+    assert_eq!(told(&stage.heard(member)), [(0, true)]);
+    assert_eq!(told(&stage.heard(late)), [], "it is where it was");
+}
+
+/// What lies between two calls must not be lost because it is less than a millisecond.
+#[test]
+fn messages_of_the_service_flow_at_their_rate_however_often_it_tries() {
+    let mut stage = Stage::new();
+    stage.shard.config.downlink.gift_rate_max = 50;
+    stage.shard.config.downlink.gift_bytes_max = 100;
+    stage.enter(1);
+    let mut accepted = 0;
+    for _ in 0..10_000 {
+        stage.now = stage.now + Duration::from_micros(500);
+        let messages = vec![Bytes::from_static(b"x")];
+        let messages = ServiceMessages { room: ROOM, lane: Lane::High, kind: 0, messages };
+        accepted += u32::from(stage.ask_operator(OperatorRequest::Publish(messages)).is_ok());
+    }
+    // A burst of 64, and 50 a second for five seconds.
+    assert!((310..=316).contains(&accepted), "{accepted}");
+}
+
 fn request_of(sequence: &str, join: proto::Join) -> Vec<u8> {
     request(sequence, proto::request::Payload::Join(join))
 }

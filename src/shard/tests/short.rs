@@ -186,6 +186,35 @@ fn a_reply_waits_for_the_journal_and_comes_to_nobody_else() {
     assert_eq!(stage.ended, [short]);
 }
 
+/// `nc -N` does so, and some proxies (RFC 9112 §9.6).
+#[test]
+fn who_has_said_all_still_gets_its_response() {
+    let mut stage = Stage::new();
+    stage.open_question();
+    stage.enter(1);
+    stage.order(Command::Publish);
+    let (short, idle, session) = (stage.open(), stage.open(), stage.enter(2));
+    let mut bytes = answer(1, 1).into_bytes();
+    let (now, arrived) = (stage.now, stage.now);
+    stage.shard.step(now, Input::Received { conn: short, bytes: &mut bytes, arrived });
+    let effects: Vec<Effect> = stage.shard.effects().collect();
+    for conn in [short, idle] {
+        stage.step(Input::Ended { conn });
+    }
+    assert_eq!(stage.ended, [idle]);
+    for effect in effects {
+        if let Effect::Journal { number, .. } = effect {
+            stage.step(Input::Durable { record: number });
+        }
+    }
+    stage.send();
+    let (head, body) = stage.response(short);
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("\r\nConnection: close"), "{head}");
+    assert!(body.contains("answerReceived"), "{body}");
+    stage.step(Input::Ended { conn: session });
+    assert_eq!(stage.ended, [idle, short, session]);
+}
+
 #[test]
 fn silence_is_answered_if_a_request_waits_and_ends_a_connection_if_none_does() {
     let mut stage = Stage::new();

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Has promtool check the alert rules and their tests, and what a running gateway shows on /metrics.
+#
+#   tests/monitoring/promtool.sh [path to the tidegate binary]
+#
+# Installs Debian's package of Prometheus where there is no promtool. Fails loudly: rules that nobody
+# parsed are no rules.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+binary=${1:-target/release/tidegate}
+operator=127.0.0.1:${PROMTOOL_PORT:-9743}
+
+fail() { echo "promtool: $*" >&2; exit 1; }
+
+[ -x "$binary" ] || fail "$binary is not there; run: cargo build --release"
+if ! command -v promtool >/dev/null; then
+    echo "There is no promtool: installing Debian's prometheus." >&2
+    as_root=
+    [ "$(id -u)" -eq 0 ] || as_root=sudo
+    export DEBIAN_FRONTEND=noninteractive
+    $as_root apt-get update -qq >&2
+    # A policy that starts no service: only the tool is wanted.
+    $as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus >&2
+fi
+command -v promtool >/dev/null || fail "promtool could not be installed: install Debian's prometheus"
+
+promtool check rules docs/monitoring/alerts.yml
+promtool test rules docs/monitoring/alerts_test.yml
+
+log=$(mktemp)
+TIDEGATE_OPERATOR__LISTEN=$operator "$binary" serve --listen 127.0.0.1:0 --shards 1 >"$log" 2>&1 &
+gateway=$!
+trap 'kill "$gateway" 2>/dev/null || true; rm -f "$log"' EXIT
+for _ in $(seq 100); do
+    if curl -sf "http://$operator/readyz" >/dev/null; then break; fi
+    kill -0 "$gateway" 2>/dev/null || { cat "$log" >&2; fail "the gateway did not start"; }
+    sleep 0.1
+done
+metrics=$(curl -sf "http://$operator/metrics") || fail "there are no metrics"
+grep -q '^tidegate_host_tcp_segments_sent_total ' <<<"$metrics" || fail "the kernel's figures are missing"
+promtool check metrics <<<"$metrics"
+echo "promtool: rules, their tests and $(grep -vc '^#' <<<"$metrics") series are well"
