@@ -219,7 +219,7 @@ async fn damage_is_found_named_and_cut_only_when_asked() {
     assert!(code == 0 && text.contains("40 records") && text.contains("ended in order"), "{text}");
     let (_, text) = tidegate(&["journal", "inspect", "--limit", "2"], path);
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.contains("record 2: CardGranted { user: UserId(2) }"), "{text}");
+    assert!(text.contains("record 2: CardGranted { user: UserId(2), grant: "), "{text}");
 
     let segment = path.join("runs/00000001/shard-0000/00000001.journal");
     let mut bytes = std::fs::read(&segment).unwrap();

@@ -14,7 +14,6 @@ use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinit
 use tidegate::quiz::director::Command;
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::rain::{CERTAIN, RainCommand, RainPhase, RainSettings, RainStatus};
-use tidegate::quiz::requests::MoneyKey;
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::{OperatorAnswer, OperatorRequest};
 
@@ -171,13 +170,14 @@ async fn money_leaves_a_balance_once_and_comes_back_once() {
     );
     let first = ask(&mut player, "3", withdraw("a", has)).await;
     assert_eq!(first["withdrawal"]["state"], "WITHDRAWAL_STATE_REQUESTED");
+    assert_eq!(first["withdrawal"]["number"], "1");
     let again = ask(&mut player, "4", withdraw("a", has)).await;
     assert_eq!(again["withdrawal"], first["withdrawal"], "the same request happens once");
     player.request("5", withdraw("b", has)).await;
     assert_eq!(until_answer(&mut player, "5").await.unwrap_err()["reason"], "REASON_NOT_ENOUGH");
     for _ in 0..2 {
-        let (user, key) = (UserId(1), MoneyKey::new("a").unwrap());
-        let request = OperatorRequest::CloseWithdrawal { user, key, is_paid: false };
+        let (user, number) = (UserId(1), 1);
+        let request = OperatorRequest::CloseWithdrawal { user, number, is_paid: false };
         call(&gateway, request).unwrap();
     }
     let purse = ask(&mut player, "6", json!({"askPurse": {}})).await;

@@ -218,6 +218,7 @@ fn money_replies() -> Vec<(&'static str, ServerFrame)> {
         cents: 5,
         state: WithdrawalState::Reversed.into(),
         balance_cents: i64::MAX,
+        number: u64::MAX,
     };
     let given = Given { key: "g-1".to_owned(), balance_cents: 3 };
     let purse = Purse {

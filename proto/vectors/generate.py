@@ -232,7 +232,7 @@ def money():
     yield "server_grabbed_nothing", response("GRAB", "grabbed", make("Grabbed", **tap), "60", 6)
     yield "server_withdrawal", response("WITHDRAW", "withdrawal", make(
         "Withdrawal", key="w-1", cents=5, state="WITHDRAWAL_STATE_REVERSED",
-        balance_cents=I64_MAX), "61", 6)
+        balance_cents=I64_MAX, number=U64_MAX), "61", 6)
     yield "server_given", response("GIVE", "given", make(
         "Given", key="g-1", balance_cents=3), "62", 6)
     yield "server_redeemed", response("REDEEM", "redeemed", make(

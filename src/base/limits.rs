@@ -128,8 +128,9 @@ pub const PRIZE_POOL_CENTS_MAX: i64 = 10_000_000_000_000;
 pub const LEDGER_AMOUNT_MAX: i64 = PRIZE_POOL_CENTS_MAX;
 /// Causes that the ledger writes in one transaction of its file at most: some 10 MB of pages.
 pub const LEDGER_CAUSES_PER_COMMIT_MAX: usize = 20_000;
-/// Batches that may wait for the ledger's thread; the feed waits then.
-pub const LEDGER_BATCHES_MAX: usize = 64;
+/// Rounds of the feed, of some thousands of causes each, that may wait for the ledger's thread; the feed
+/// waits then.
+pub const LEDGER_BATCHES_MAX: usize = 16;
 /// Shows whose leaderboards are in memory at the same time.
 pub const LEADERBOARD_SHOWS_MAX: usize = SHOWS_MAX;
 /// Payouts that are on their way to the operator's balance system at the same time, at most.

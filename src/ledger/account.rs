@@ -48,6 +48,8 @@ impl fmt::Display for Pool {
 pub enum Account {
     /// What the operator put in; its balance is negative by what is in the game or went out.
     Funding,
+    /// What a show has for rains that are not planned yet.
+    RainFund(ShowId),
     /// A pool of a show; nothing is in it once it is settled.
     Pool(ShowId, Pool),
     /// What a player can withdraw, and the cards that it holds.
@@ -72,6 +74,7 @@ impl fmt::Display for Account {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Account::Funding => write!(formatter, "funding"),
+            Account::RainFund(show) => write!(formatter, "pool:{show}:rains"),
             Account::Pool(show, pool) => write!(formatter, "pool:{show}:{pool}"),
             Account::Player(user) => write!(formatter, "player:{user}"),
             Account::Remainder(name) => write!(formatter, "remainder:{name}"),

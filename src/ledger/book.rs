@@ -106,6 +106,33 @@ impl Book {
         Ok(Book { connection: schema::open_to_read(&path)?, path })
     }
 
+    /// Lets the file go, with everything in it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn close(self) -> Result<(), LedgerError> {
+        self.connection.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Takes over how far payouts had come in another book, of those that this one has as waiting. Says
+    /// how many.
+    ///
+    /// # Errors
+    /// The other book cannot be read, or this one cannot be written.
+    pub fn take_over_payouts(&self, from: &Path) -> Result<usize, LedgerError> {
+        self.connection.execute("ATTACH ?1 AS before", [from.to_string_lossy()])?;
+        let taken = self.connection.execute(
+            "UPDATE payout SET state = b.state, tries = b.tries, next_try_unix_ms = b.next_try_unix_ms,
+               acknowledged_unix_ms = b.acknowledged_unix_ms, reference = b.reference, answer = b.answer
+             FROM before.payout AS b
+             WHERE b.key = payout.key AND b.amount = payout.amount AND payout.state = 'waiting'
+               AND b.state IN ('waiting', 'acknowledged', 'dead', 'returned')",
+            [],
+        )?;
+        self.connection.execute("DETACH before", [])?;
+        Ok(taken)
+    }
+
     /// Its file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -122,6 +149,14 @@ impl Book {
     /// The database fails.
     pub fn position(&self, feed: FeedId) -> Result<Position, LedgerError> {
         position(&self.connection, feed)
+    }
+
+    /// How far all feeds have been written.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn positions(&self) -> Result<BTreeMap<FeedId, Position>, LedgerError> {
+        positions(&self.connection)
     }
 
     /// What an account has.
@@ -166,6 +201,21 @@ pub(super) fn position(connection: &Connection, feed: FeedId) -> Result<Position
         .query_row("SELECT position FROM feed WHERE feed = ?1", [id], |row| row.get(0))
         .optional()?;
     Ok(Position(u64::try_from(found.unwrap_or(0)).unwrap_or(0)))
+}
+
+pub(super) fn positions(
+    connection: &Connection,
+) -> Result<BTreeMap<FeedId, Position>, LedgerError> {
+    let mut statement = connection.prepare("SELECT feed, position FROM feed")?;
+    let mut rows = statement.query([])?;
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (feed, position): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if let (Ok(feed), Ok(position)) = (u64::try_from(feed), u64::try_from(position)) {
+            found.insert(FeedId(feed), Position(position));
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn hash(connection: &Connection) -> Result<BookHash, LedgerError> {

@@ -8,14 +8,15 @@
 //! - **Keys come from causes**, never from offsets: [`Cause::key`]. A repeated cause is a no-op, the
 //!   same key with other contents stops the feed.
 //! - **A settled show is told by exactly one [`CauseKind::Settled`]**, also when nothing was left over
-//!   or nobody won; a rain that is over by exactly one [`CauseKind::RainReturned`].
+//!   or nobody won; a rain that is over by exactly one [`CauseKind::RainReturned`]. A show that is called
+//!   off is not settled: its pool is reversed.
 //! - **Nothing before the reveal**: what a cause tells may be read by players.
 //! - A reversal comes after what it reverses. For the rest, causes of different users may come in any
 //!   order; those of one user in the order of its bucket.
 
 use std::fmt;
 
-use crate::base::ids::{QuestionIndex, ShowId, UserId};
+use crate::base::ids::{EventNumber, QuestionIndex, RoomId, ShowId, UserId};
 use crate::base::limits::LEDGER_AMOUNT_MAX;
 use crate::ledger::account::{Pool, Unit};
 use crate::ledger::error::CauseError;
@@ -82,7 +83,7 @@ pub enum GiftPayer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are named by what they hold; the variants say the rest")]
 pub enum CauseKind {
-    /// A pool was put up.
+    /// A pool was put up; a rain's comes from the show's fund for rains.
     PoolFunded { show: ShowId, pool: Pool, amount: Cents },
     /// A winner's share.
     Prize { show: ShowId, user: UserId, amount: Cents },
@@ -103,10 +104,14 @@ pub enum CauseKind {
     CardsExpired(Grant),
     /// A red packet was grabbed; packets of a rain are numbered.
     PacketGrabbed { show: ShowId, rain: u32, packet: u32, user: UserId, amount: Cents },
-    /// A rain is over: what nobody grabbed goes to the account.
-    RainReturned { show: ShowId, rain: u32, amount: Cents, account: Name },
-    /// A gift, by the id that its giver gave it.
-    Gift { show: ShowId, giver: UserId, gift: Name, amount: Cents, payer: GiftPayer },
+    /// Money came into a show's fund for rains: by which of the show's events.
+    RainFunded { show: ShowId, event: EventNumber, amount: Cents },
+    /// A rain is over: what nobody grabbed goes back to the show's fund for rains.
+    RainReturned { show: ShowId, rain: u32, amount: Cents },
+    /// The show ends: what its fund for rains still has goes to the account.
+    RainFundClosed { show: ShowId, amount: Cents, account: Name },
+    /// A gift to a room, by its number among its giver's.
+    Gift { room: RoomId, giver: UserId, gift: u64, amount: Cents, payer: GiftPayer },
     /// A reward for an invitation; there is one inviter per new player.
     Invitation { inviter: UserId, invitee: UserId, side: Side, reward: Reward },
     /// A player asked for money: it is on its way to the operator's balance system.
@@ -170,7 +175,9 @@ impl Cause {
             CauseKind::PacketGrabbed { show, rain, packet, .. } => {
                 format!("packet:{show}:{rain}:{packet}")
             }
+            CauseKind::RainFunded { show, event, .. } => format!("fund:{show}:rains:{event}"),
             CauseKind::RainReturned { show, rain, .. } => format!("rain-returned:{show}:{rain}"),
+            CauseKind::RainFundClosed { show, .. } => format!("rains-closed:{show}"),
             CauseKind::Gift { giver, gift, .. } => format!("gift:{giver}:{gift}"),
             CauseKind::Invitation { invitee, side, .. } => {
                 format!("invitation:{invitee}:{}", side.word())
@@ -195,7 +202,9 @@ impl Cause {
             | CauseKind::Prize { amount, .. }
             | CauseKind::Settled { remainder: amount, .. }
             | CauseKind::PacketGrabbed { amount, .. }
+            | CauseKind::RainFunded { amount, .. }
             | CauseKind::RainReturned { amount, .. }
+            | CauseKind::RainFundClosed { amount, .. }
             | CauseKind::Gift { amount, .. }
             | CauseKind::Invitation { reward: Reward::Cents(amount), .. }
             | CauseKind::WithdrawalRequested { amount, .. }
@@ -223,8 +232,9 @@ impl Cause {
             | CauseKind::Settled { show, .. }
             | CauseKind::CardUsed { show, .. }
             | CauseKind::PacketGrabbed { show, .. }
+            | CauseKind::RainFunded { show, .. }
             | CauseKind::RainReturned { show, .. }
-            | CauseKind::Gift { show, .. } => Some(*show),
+            | CauseKind::RainFundClosed { show, .. } => Some(*show),
             _ => None,
         }
     }
@@ -260,7 +270,9 @@ impl CauseKind {
             CauseKind::CardUsed { .. } => "card-used",
             CauseKind::CardsExpired(_) => "cards-expired",
             CauseKind::PacketGrabbed { .. } => "packet-grabbed",
+            CauseKind::RainFunded { .. } => "rain-funded",
             CauseKind::RainReturned { .. } => "rain-returned",
+            CauseKind::RainFundClosed { .. } => "rains-closed",
             CauseKind::Gift { .. } => "gift",
             CauseKind::Invitation { .. } => "invitation",
             CauseKind::WithdrawalRequested { .. } => "withdrawal-requested",

@@ -222,6 +222,12 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// The journal that a book is compared with.
+    #[error("the journal cannot be read: {what}")]
+    Journal {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The thread of the book is gone, or stopped by an earlier error.
     #[error("the book takes nothing any more: {why}")]
     Stopped {

@@ -21,7 +21,17 @@ pub(super) fn movement(cause: &Cause) -> Result<Option<Movement>, CauseError> {
     check_ids(cause)?;
     let player = Account::Player;
     let (from, to) = match &cause.kind {
-        CauseKind::PoolFunded { show, pool, .. } => (Account::Funding, Account::Pool(*show, *pool)),
+        CauseKind::PoolFunded { show, pool, .. } => {
+            let source = match pool {
+                Pool::Prize => Account::Funding,
+                Pool::Rain(_) => Account::RainFund(*show),
+            };
+            (source, Account::Pool(*show, *pool))
+        }
+        CauseKind::RainFunded { show, .. } => (Account::Funding, Account::RainFund(*show)),
+        CauseKind::RainFundClosed { show, account, .. } => {
+            (Account::RainFund(*show), Account::Remainder(account.clone()))
+        }
         CauseKind::Prize { show, user, .. } => (Account::Pool(*show, Pool::Prize), player(*user)),
         CauseKind::Settled { show, pool, winners, per_head, remainder, account } => {
             check_split(*pool, *winners, *per_head, *remainder)?;
@@ -33,8 +43,8 @@ pub(super) fn movement(cause: &Cause) -> Result<Option<Movement>, CauseError> {
         CauseKind::PacketGrabbed { show, rain, user, .. } => {
             (Account::Pool(*show, Pool::Rain(*rain)), player(*user))
         }
-        CauseKind::RainReturned { show, rain, account, .. } => {
-            (Account::Pool(*show, Pool::Rain(*rain)), Account::Remainder(account.clone()))
+        CauseKind::RainReturned { show, rain, .. } => {
+            (Account::Pool(*show, Pool::Rain(*rain)), Account::RainFund(*show))
         }
         CauseKind::Gift { giver, payer: GiftPayer::Balance, .. } => {
             (player(*giver), Account::Gifts)

@@ -102,15 +102,15 @@ fn about(kind: &CauseKind) -> String {
         }
         CauseKind::CardUsed { question, .. } => json!({ "question": question.0 }),
         CauseKind::PacketGrabbed { rain, packet, .. } => json!({ "packet": packet, "rain": rain }),
-        CauseKind::RainReturned { rain, account, .. } => {
-            json!({ "account": account.to_string(), "rain": rain })
-        }
-        CauseKind::Gift { gift, payer, .. } => {
+        CauseKind::RainFunded { event, .. } => json!({ "event": event.0 }),
+        CauseKind::RainReturned { rain, .. } => json!({ "rain": rain }),
+        CauseKind::RainFundClosed { account, .. } => json!({ "account": account.to_string() }),
+        CauseKind::Gift { room, gift, payer, .. } => {
             let payer = match payer {
                 GiftPayer::Balance => "balance",
                 GiftPayer::Operator => "operator",
             };
-            json!({ "gift": gift.to_string(), "payer": payer })
+            json!({ "gift": gift, "payer": payer, "room": room.0 })
         }
         CauseKind::Invitation { inviter, invitee, .. } => {
             json!({ "invitee": invitee.0, "inviter": inviter.0 })

@@ -36,6 +36,9 @@ pub(super) struct ShowSheet {
     amounts: BTreeSet<i64>,
     split: Option<Split>,
     rains: BTreeMap<u32, RainSheet>,
+    /// What came into the fund for rains, and what was left of it when the show ended.
+    rain_funds: i128,
+    rains_closed: Option<i128>,
 }
 
 /// Different amounts of prizes that are told apart: more than one is wrong already.
@@ -48,7 +51,7 @@ impl ShowSheet {
 
     /// What does not add up.
     pub(super) fn check(&self, show: u64, mut complain: impl FnMut(String)) {
-        let ShowSheet { funded, prizes, paid, amounts, split, rains } = self;
+        let ShowSheet { funded, prizes, paid, amounts, split, rains, .. } = self;
         match split {
             None if *prizes > 0 => {
                 complain(format!("show {show}: {prizes} prizes, but it is not settled"));
@@ -85,6 +88,19 @@ impl ShowSheet {
                 _ => {}
             }
         }
+        self.check_rain_fund(show, complain);
+    }
+
+    fn check_rain_fund(&self, show: u64, mut complain: impl FnMut(String)) {
+        let planned: i128 = self.rains.values().map(|rain| rain.funded).sum();
+        let returned: i128 = self.rains.values().filter_map(|rain| rain.returned).sum();
+        let left = self.rain_funds - planned + returned;
+        if self.rains_closed.is_some_and(|closed| closed != left) {
+            let closed = self.rains_closed.unwrap_or(0);
+            complain(format!(
+                "show {show}: its fund for rains has {left} cents left, but {closed} went away"
+            ));
+        }
     }
 
     fn take(&mut self, row: &CauseRow) {
@@ -120,6 +136,8 @@ impl ShowSheet {
             "packet-grabbed" => {
                 self.rains.entry(rain(about["rain"].as_u64())).or_default().grabbed += amount;
             }
+            "rain-funded" => self.rain_funds += amount,
+            "rains-closed" => self.rains_closed = Some(self.rains_closed.unwrap_or(0) + amount),
             _ => {
                 let sheet = self.rains.entry(rain(about["rain"].as_u64())).or_default();
                 sheet.returned = Some(sheet.returned.unwrap_or(0) + amount);
@@ -142,7 +160,8 @@ pub(super) fn sheets(connection: &Connection) -> Result<BTreeMap<u64, ShowSheet>
     }
     let mut statement = connection.prepare(&format!(
         "SELECT key, {COLUMNS} FROM cause WHERE kind IN
-         ('pool-funded', 'prize', 'settled', 'packet-grabbed', 'rain-returned')"
+         ('pool-funded', 'prize', 'settled', 'packet-grabbed', 'rain-returned', 'rain-funded',
+          'rains-closed')"
     ))?;
     let mut rows = statement.query([])?;
     let mut sheets: BTreeMap<u64, ShowSheet> = BTreeMap::new();

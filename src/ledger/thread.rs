@@ -29,7 +29,7 @@ pub trait LedgerListener: Send {
 
 /// The running book. Dropped without [`LedgerThread::stop`], it still writes what waits.
 pub struct LedgerThread {
-    batches: Option<flume::Sender<Batch>>,
+    batches: Option<flume::Sender<Vec<Batch>>>,
     stopped: Arc<OnceLock<String>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -64,9 +64,27 @@ impl LedgerThread {
     /// # Errors
     /// The book has stopped.
     pub fn feed(&self, batch: Batch) -> Result<(), LedgerError> {
-        match self.batches.as_ref().map(|batches| batches.send(batch)) {
+        match self.batches.as_ref().map(|batches| batches.send(vec![batch])) {
             Some(Ok(())) => Ok(()),
             _ => Err(self.why()),
+        }
+    }
+
+    /// Hands batches over that are to be written together; waits for a place no longer than `wait`, and
+    /// gives them back if there was none.
+    ///
+    /// # Errors
+    /// The book has stopped.
+    pub fn feed_within(
+        &self,
+        batches: Vec<Batch>,
+        wait: Duration,
+    ) -> Result<Option<Vec<Batch>>, LedgerError> {
+        let Some(sender) = &self.batches else { return Err(self.why()) };
+        match sender.send_timeout(batches, wait) {
+            Ok(()) => Ok(None),
+            Err(flume::SendTimeoutError::Timeout(batches)) => Ok(Some(batches)),
+            Err(flume::SendTimeoutError::Disconnected(_)) => Err(self.why()),
         }
     }
 
@@ -91,7 +109,7 @@ impl LedgerThread {
 
 struct Writer {
     book: Book,
-    waiting: flume::Receiver<Batch>,
+    waiting: flume::Receiver<Vec<Batch>>,
     listener: Box<dyn LedgerListener>,
     stopped: Arc<OnceLock<String>>,
 }
@@ -108,13 +126,14 @@ impl Writer {
         }
     }
 
-    fn with_what_waits(&self, first: Batch) -> Vec<Batch> {
-        let mut causes = first.causes.len();
-        let mut batches = vec![first];
+    fn with_what_waits(&self, first: Vec<Batch>) -> Vec<Batch> {
+        let count = |batches: &[Batch]| batches.iter().map(|it| it.causes.len()).sum::<usize>();
+        let mut causes = count(&first);
+        let mut batches = first;
         while causes < LEDGER_CAUSES_PER_COMMIT_MAX {
-            let Ok(batch) = self.waiting.try_recv() else { break };
-            causes += batch.causes.len();
-            batches.push(batch);
+            let Ok(more) = self.waiting.try_recv() else { break };
+            causes += count(&more);
+            batches.extend(more);
         }
         batches
     }

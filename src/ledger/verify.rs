@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::Value;
 
-use crate::ledger::book::{BookHash, Booking, booking, hash};
+use crate::ledger::book::{BookHash, Booking, FeedId, Position, booking, hash, positions};
 use crate::ledger::cause::Cause;
 use crate::ledger::error::LedgerError;
 use crate::ledger::row::{COLUMNS, CauseRow};
@@ -16,6 +16,30 @@ use crate::ledger::shows::sheets;
 
 /// Findings that are kept word for word; the others are counted.
 const FINDINGS_MAX: usize = 100;
+
+/// A cause as the journal tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The cause.
+    pub cause: Cause,
+    /// Its feed, and a position of that which is not before it. A cause behind the position that the book
+    /// has reached is not yet expected there.
+    pub place: Option<(FeedId, Position)>,
+}
+
+impl From<Cause> for Told {
+    fn from(cause: Cause) -> Told {
+        Told { cause, place: None }
+    }
+}
+
+/// All that the journal tells.
+pub struct Journal<'a> {
+    /// Its causes.
+    pub causes: &'a mut dyn Iterator<Item = Result<Told, LedgerError>>,
+    /// Whether a gateway feeds the book meanwhile: what it has not reached yet is no fault then.
+    pub is_fed: bool,
+}
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +54,8 @@ pub struct Verdict {
     pub shows_settled: u64,
     /// Causes that the journal told, if it was asked.
     pub journal_causes: Option<u64>,
+    /// Of these, such as the book has not reached yet.
+    pub behind: u64,
     /// The hash of the book.
     pub hash: BookHash,
     /// What does not hold: the first ones, at most `FINDINGS_MAX`.
@@ -58,10 +84,7 @@ impl Verdict {
 /// # Errors
 /// The book cannot be read, or the journal says so. What is wrong with a book that can be read is in
 /// the [`Verdict`].
-pub fn verify(
-    directory: &Path,
-    journal: Option<&mut dyn Iterator<Item = Result<Cause, LedgerError>>>,
-) -> Result<Verdict, LedgerError> {
+pub fn verify(directory: &Path, journal: Option<Journal<'_>>) -> Result<Verdict, LedgerError> {
     let mut connection = schema::open_to_read(&schema::ledger_path(directory))?;
     let transaction = connection.transaction()?;
     let mut verdict = Verdict {
@@ -70,6 +93,7 @@ pub fn verify(
         accounts: count(&transaction, "SELECT count(*) FROM balance")?,
         shows_settled: 0,
         journal_causes: None,
+        behind: 0,
         hash: BookHash([0; 32]),
         findings: Vec::new(),
         findings_count: 0,
@@ -201,14 +225,20 @@ fn accounts_of(row: &CauseRow) -> Option<(String, String)> {
     let remainder = || word("account").map(|name| format!("remainder:{name}"));
     let named = |name: &str| Some(name.to_owned());
     let (from, to) = match row.kind.as_str() {
-        "pool-funded" => (named("funding"), word("pool").and_then(|name| pool(&name))),
+        "pool-funded" => {
+            let name = word("pool")?;
+            let from = if name.starts_with("rain:") { pool("rains") } else { named("funding") };
+            (from, pool(&name))
+        }
+        "rain-funded" => (named("funding"), pool("rains")),
+        "rains-closed" => (pool("rains"), remainder()),
         "prize" => (pool("prize"), player),
         "settled" => (pool("prize"), remainder()),
         "cards-granted" => (named("cards:issued"), player),
         "card-used" => (player, named("cards:used")),
         "cards-expired" => (player, named("cards:expired")),
         "packet-grabbed" => (rain(), player),
-        "rain-returned" => (rain(), remainder()),
+        "rain-returned" => (rain(), pool("rains")),
         "gift" if about["payer"] == "balance" => (player, named("gifts")),
         "gift" => (named("funding"), named("gifts")),
         "invitation" if row.unit == "card" => (named("cards:issued"), player),
@@ -314,25 +344,33 @@ fn check_payouts(connection: &Connection, verdict: &mut Verdict) -> Result<(), L
 /// no other.
 fn check_journal(
     connection: &Connection,
-    journal: &mut dyn Iterator<Item = Result<Cause, LedgerError>>,
+    journal: Journal<'_>,
     verdict: &mut Verdict,
 ) -> Result<(), LedgerError> {
     let last: i64 =
         connection.query_row("SELECT coalesce(max(id), 0) FROM cause", [], |row| row.get(0))?;
-    let mut told = vec![0_u64; usize::try_from(last).unwrap_or(0) / 64 + 1];
+    let mut bits_told = vec![0_u64; usize::try_from(last).unwrap_or(0) / 64 + 1];
     let mut find =
         connection.prepare(&format!("SELECT id, {COLUMNS} FROM cause WHERE key = ?1"))?;
     let mut find_again =
         connection.prepare(&format!("SELECT id, {COLUMNS} FROM cause WHERE key = ?1"))?;
+    let reached = positions(connection)?;
     let (mut causes, mut found_causes) = (0, 0);
-    for cause in journal {
-        let cause = cause?;
+    for told in journal.causes {
+        let Told { cause, place } = told?;
         let key = cause.key();
         causes += 1;
         let found = find
             .query_row([key.as_str()], |row| Ok((row.get::<_, i64>(0)?, CauseRow::read(row, 1)?)))
             .optional()?;
         let Some((id, booked)) = found else {
+            let is_behind = place.is_some_and(|(feed, position)| {
+                reached.get(&feed).is_none_or(|reached| position > *reached)
+            });
+            if is_behind {
+                verdict.behind += 1;
+                continue;
+            }
             verdict.complain(format!("{key}: is in the journal and not in the book"));
             continue;
         };
@@ -346,12 +384,19 @@ fn check_journal(
             Err(error) => verdict.complain(error.to_string()),
         }
         let place = usize::try_from(id).unwrap_or(0);
-        if let Some(bits) = told.get_mut(place / 64) {
+        if let Some(bits) = bits_told.get_mut(place / 64) {
             found_causes += u64::from(*bits & 1 << (place % 64) == 0);
             *bits |= 1 << (place % 64);
         }
     }
     verdict.journal_causes = Some(causes);
+    if verdict.behind > 0 && !journal.is_fed {
+        let behind = verdict.behind;
+        verdict.complain(format!(
+            "{behind} causes of the journal are not in the book: a gateway feeds them, or `tidegate \
+             ledger rebuild`"
+        ));
+    }
     if found_causes == verdict.causes {
         return Ok(());
     }
@@ -359,7 +404,7 @@ fn check_journal(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let place = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-        if told.get(place / 64).is_none_or(|bits| bits & 1 << (place % 64) == 0) {
+        if bits_told.get(place / 64).is_none_or(|bits| bits & 1 << (place % 64) == 0) {
             let key: String = row.get(1)?;
             verdict.complain(format!("{key}: is in the book and not in the journal"));
         }

@@ -10,10 +10,13 @@ use serde_json::json;
 use crate::ledger::error::LedgerError;
 use crate::ledger::export::{Format, export};
 use crate::ledger::reconcile::{Reconciliation, reconcile};
-use crate::ledger::verify::{Verdict, verify};
+use crate::ledger::verify::{Journal, Verdict, verify};
 use crate::ops::cli::ExitStatus;
 use crate::ops::commands::Surroundings;
 use crate::ops::ledger_outbox::{OutboxArguments, outbox};
+use crate::ops::ledger_rebuild::{RebuildArguments, rebuild};
+use crate::runtime::data::{DataError, RUNS, is_in_use};
+use crate::runtime::feed::source::JournalCauses;
 
 /// `tidegate ledger`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -30,8 +33,11 @@ pub struct LedgerArguments {
 /// What can be asked of the book.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum LedgerCommand {
-    /// Prove the book: transactions sum to zero, balances follow, each show's pool was paid out
+    /// Prove the book, from itself and from the journal: each cause is in it exactly once, transactions sum to
+    /// zero, balances follow, each show's pool was paid out
     Verify(VerifyArguments),
+    /// Write the book anew from the journal
+    Rebuild(RebuildArguments),
     /// Print all entries, one a line
     Export(ExportArguments),
     /// Compare payouts with what the operator's balance system says that it took
@@ -118,6 +124,7 @@ impl From<FormatArgument> for Format {
 pub fn ledger(arguments: &LedgerArguments, surroundings: &mut Surroundings<'_>) -> ExitStatus {
     match &arguments.command {
         LedgerCommand::Verify(arguments) => verify_book(arguments, surroundings),
+        LedgerCommand::Rebuild(arguments) => rebuild(arguments, surroundings),
         LedgerCommand::Export(arguments) => {
             let exported =
                 export(&arguments.data.directory, arguments.format.into(), surroundings.output);
@@ -154,7 +161,7 @@ pub(super) fn failed(error: &dyn Display, surroundings: &mut Surroundings<'_>) -
 }
 
 fn verify_book(arguments: &VerifyArguments, surroundings: &mut Surroundings<'_>) -> ExitStatus {
-    let verdict = match verify(&arguments.data.directory, None) {
+    let verdict = match proof(&arguments.data.directory) {
         Ok(verdict) => verdict,
         Err(error) => return failed(&error, surroundings),
     };
@@ -175,6 +182,17 @@ fn verify_book(arguments: &VerifyArguments, surroundings: &mut Surroundings<'_>)
     done(written.map(|()| verdict.holds()).map_err(LedgerError::from), surroundings)
 }
 
+/// Against the journal where there is one; a gateway may be writing both.
+fn proof(directory: &Path) -> Result<Verdict, LedgerError> {
+    if !directory.join(RUNS).is_dir() {
+        return verify(directory, None);
+    }
+    let unreadable = |error: DataError| LedgerError::Journal { what: error.to_string() };
+    let mut causes = JournalCauses::new(directory).map_err(unreadable)?;
+    let is_fed = is_in_use(directory);
+    verify(directory, Some(Journal { causes: &mut causes, is_fed }))
+}
+
 fn verdict_json(verdict: &Verdict) -> serde_json::Value {
     json!({
         "holds": verdict.holds(),
@@ -183,6 +201,7 @@ fn verdict_json(verdict: &Verdict) -> serde_json::Value {
         "accounts": verdict.accounts,
         "shows_settled": verdict.shows_settled,
         "journal_causes": verdict.journal_causes,
+        "behind": verdict.behind,
         "hash": verdict.hash.to_string(),
         "findings": verdict.findings,
         "findings_count": verdict.findings_count,
@@ -198,6 +217,13 @@ fn describe(verdict: &Verdict, directory: &Path, output: &mut dyn Write) -> io::
         "{causes} causes, {entries} entries, {accounts} accounts, {shows_settled} settled shows"
     )?;
     match verdict.journal_causes {
+        Some(told) if verdict.behind > 0 => {
+            writeln!(
+                output,
+                "{told} causes of the journal compared, {} not fed yet",
+                verdict.behind
+            )?;
+        }
         Some(told) => writeln!(output, "{told} causes of the journal compared")?,
         None => writeln!(output, "the journal was not compared: the book is proved from itself")?,
     }

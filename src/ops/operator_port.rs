@@ -64,9 +64,9 @@ impl GatewayPort {
                     other => Err(unexpected(&other)),
                 }
             }
-            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
-                let shown = json!({ "user": user.0, "key": key.as_str(), "is_paid": is_paid });
-                let request = operator::OperatorRequest::CloseWithdrawal { user, key, is_paid };
+            OperatorRequest::CloseWithdrawal { user, number, is_paid } => {
+                let shown = json!({ "user": user.0, "withdrawal": number, "is_paid": is_paid });
+                let request = operator::OperatorRequest::CloseWithdrawal { user, number, is_paid };
                 match self.ask(request).await? {
                     OperatorAnswer::Done => Ok(shown),
                     other => Err(unexpected(&other)),

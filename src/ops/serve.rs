@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::base::entropy::SystemEntropy;
 use crate::base::hash::Placement;
 use crate::base::ids::ShowId;
+use crate::ledger::error::LedgerError;
 use crate::ops::autopilot::Autopilot;
 use crate::ops::cli::{ExitStatus, ServeArguments};
 use crate::ops::config::Config;
@@ -22,6 +23,7 @@ use crate::ops::kernel::{KernelStatus, KernelWatch};
 use crate::ops::key_watch::{KeyStatus, WatchedKeys};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
+use crate::ops::payouts::Payouts;
 use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::{ShowFile, rains};
@@ -35,6 +37,7 @@ use crate::quiz::money::Cents;
 use crate::runtime::clock::Clock;
 use crate::runtime::data::{DataError, DataFolder, RecoveryReport, TornTail};
 use crate::runtime::fatal::end_process_on_panic;
+use crate::runtime::feed::{FeedError, FeedStart, LedgerFeed, LedgerHandle};
 use crate::runtime::gateway::{CallError, Gateway, StartError};
 use crate::shard::operator::{OperatorError, OperatorRequest};
 
@@ -59,6 +62,12 @@ pub enum ServeError {
     /// The deployment's folder.
     #[error("the deployment cannot go on: {0}")]
     Data(#[from] DataError),
+    /// The book of money.
+    #[error("the ledger cannot begin: {0}")]
+    Ledger(#[from] FeedError),
+    /// Payouts.
+    #[error("payouts cannot begin: {0}")]
+    Payouts(#[source] LedgerError),
     /// Money without a journal.
     #[error(
         "show {show} has a prize of {prize_pool} cents and nothing to keep it in: set data_dir, or \
@@ -116,6 +125,8 @@ impl ServeError {
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
             | ServeError::Data(_)
+            | ServeError::Ledger(_)
+            | ServeError::Payouts(_)
             | ServeError::Gateway(StartError::Bind(_))
             | ServeError::Http(HttpError::Bind { .. } | HttpError::Listener { .. })
             | ServeError::Announce { .. } => ExitStatus::Failed,
@@ -146,10 +157,10 @@ pub fn serve(
         refuse_prizes(&shows)?;
     }
     let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
-    // The folder stays locked until the shards have ended.
-    let (gateway, _folder) = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    let Started { gateway, book } = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
     let begun = Watches::start(&config, &gateway, tls, arguments.echo).and_then(|watches| {
-        let operate = || operate(&config, &gateway, &shows, &watches);
+        let ledger = book.as_ref().map(|(_, ledger)| ledger.handle());
+        let operate = || operate(&config, &gateway, &shows, &watches, ledger.as_ref());
         match (!arguments.echo).then(operate).transpose() {
             Ok(operations) => Ok((operations, watches)),
             Err(error) => {
@@ -162,6 +173,7 @@ pub fn serve(
         Ok(begun) => begun,
         Err(error) => {
             gateway.stop();
+            stop_book(book);
             return Err(error);
         }
     };
@@ -169,11 +181,29 @@ pub fn serve(
     watches.stop();
     let http = operations.map(Operations::stop_commanding);
     gateway.stop_within(Duration::from_millis(config.limits.drain_timeout_ms));
+    stop_book(book);
     if let Some(http) = http {
         http.stop();
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A gateway that began, and what keeps its money.
+struct Started {
+    gateway: Gateway,
+    /// The folder, which stays locked until the shards have ended, and the book in it.
+    book: Option<(DataFolder, LedgerFeed)>,
+}
+
+/// When the shards have ended: everything on their journals goes into the book.
+fn stop_book(book: Option<(DataFolder, LedgerFeed)>) {
+    if let Some((_folder, ledger)) = book {
+        let handle = ledger.handle();
+        let is_whole = ledger.stop();
+        let booked = handle.status().booked;
+        tracing::info!(booked, is_whole, "the ledger is closed");
+    }
 }
 
 /// The watcher of the signals lives as long as the process.
@@ -242,7 +272,7 @@ fn start_gateway(
     config: &mut Config,
     echo: bool,
     tls: Option<&mut TlsFiles>,
-) -> Result<(Gateway, Option<DataFolder>), ServeError> {
+) -> Result<Started, ServeError> {
     let files = host::raise_file_limit()?;
     let folder = config.data_dir.as_ref().filter(|_| !echo);
     let folder = folder.map(|path| DataFolder::open(Path::new(path))).transpose()?;
@@ -262,14 +292,15 @@ fn start_gateway(
     for warning in host::inspect(settings.shards, &settings.plane, config.limits.connections_max)? {
         tracing::warn!("{warning}");
     }
-    let gateway = match &folder {
-        None => Gateway::start(&settings, Clock::start())?,
+    let (gateway, book) = match folder {
+        None => (Gateway::start(&settings, Clock::start())?, None),
         Some(folder) => {
             let placement =
                 Placement::new(settings.placement_key, settings.buckets, settings.shards);
             let recovered = folder.begin_run(placement)?;
             log_recovery(&recovered.report);
-            Gateway::start_recovered(&settings, recovered)?
+            let ledger = LedgerFeed::start(FeedStart::new(folder.root(), &recovered))?;
+            (Gateway::start_recovered(&settings, recovered)?, Some((folder, ledger)))
         }
     };
     tracing::info!(
@@ -282,7 +313,7 @@ fn start_gateway(
         echo,
         "listening for clients"
     );
-    Ok((gateway, folder))
+    Ok(Started { gateway, book })
 }
 
 /// A show with a prize needs a journal.
@@ -335,6 +366,7 @@ struct Operations {
     readiness: Arc<Readiness>,
     http: OperatorHttp,
     autopilot: Option<Autopilot>,
+    payouts: Option<Payouts>,
 }
 
 /// Announces the shows, starts the operator's HTTP, and lets those shows go that run by themselves.
@@ -343,6 +375,7 @@ fn operate(
     gateway: &Gateway,
     shows: &[ShowFile],
     watches: &Watches,
+    ledger: Option<&LedgerHandle>,
 ) -> Result<Operations, ServeError> {
     for ShowFile { definition, pace, rains } in shows {
         let show = definition.id;
@@ -400,8 +433,21 @@ fn operate(
             }
         }
     };
-    readiness.set(ReadyState::Accepting);
-    Ok(Operations { readiness, http, autopilot })
+    let operations = Operations { readiness, http, autopilot, payouts: None };
+    let payouts =
+        ledger.map(|ledger| Payouts::start(&config.payouts, ledger, gateway.caller(), clock));
+    let payouts = match payouts.transpose() {
+        Ok(payouts) => payouts,
+        Err(error) => {
+            operations.stop_commanding().stop();
+            return Err(ServeError::Payouts(error));
+        }
+    };
+    if payouts.is_none() && config.payouts.url.is_some() {
+        tracing::warn!("payouts.url is set, but without data_dir there are no payouts");
+    }
+    operations.readiness.set(ReadyState::Accepting);
+    Ok(Operations { payouts, ..operations })
 }
 
 impl Operations {
@@ -410,6 +456,9 @@ impl Operations {
         self.readiness.set(ReadyState::Draining);
         if let Some(autopilot) = self.autopilot {
             autopilot.stop();
+        }
+        if let Some(payouts) = self.payouts {
+            payouts.stop();
         }
         self.http
     }

@@ -21,7 +21,7 @@ use crate::quiz::phase::{Phase, Step};
 use crate::quiz::replica::snapshot::PlayerSnapshot;
 use crate::quiz::replica::{
     AnswerInput, AnswerOutcome, Applied, ApplyError, NoSuchStep, ShardFull, ShowReplica,
-    SliceProgress, TicketStamp, Unsealed, WorkStep,
+    SliceProgress, TicketStamp, Unsealed, UsedCards, WorkStep,
 };
 use crate::quiz::report::Report;
 use crate::quiz::users::Users;
@@ -244,6 +244,12 @@ impl LocalQuiz {
             Ok(place) => self.shows[place].settle_slice(players_max, &mut self.users),
             Err(_) => SliceProgress::default(),
         }
+    }
+
+    /// See [`ShowReplica::cards_of_cancelled`].
+    #[must_use]
+    pub fn cards_of_cancelled(&self, show: ShowId) -> Vec<UsedCards> {
+        self.show(show).map_or(Vec::new(), |replica| replica.cards_of_cancelled(&self.users))
     }
 
     /// What a user may know of a show; nothing if the show is unknown here.

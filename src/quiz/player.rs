@@ -294,6 +294,13 @@ impl Player {
         self.set(FLAG_FROZEN, true);
     }
 
+    /// Where a card was used in this show, the current question included.
+    pub(crate) fn card_used_at(&self) -> Option<QuestionIndex> {
+        let current = self.verdict().filter(|verdict| verdict.uses_card());
+        let current = current.and_then(|_| self.current.question());
+        current.or_else(|| self.card.get().map(|(question, _)| question))
+    }
+
     /// Questions passed by now, the current one included.
     pub(crate) fn passed_by_now(&self) -> u8 {
         let current = self.verdict().is_some_and(Verdict::passes) && !self.is_frozen();

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp, Unsealed};
 pub use self::apply::{Applied, ApplyError};
-pub use self::work::{NoSuchStep, PlayerResult, SliceProgress, WorkStep};
+pub use self::work::{NoSuchStep, PlayerResult, Prizes, SliceProgress, UsedCards, WorkStep};
 
 use self::roster::Roster;
 use self::work::Work;
@@ -123,6 +123,9 @@ pub struct ShowReplica {
     /// Players in the game before the current question.
     in_play_before: u64,
     settlement: Option<Settlement>,
+    /// Since when nothing can be undone any more: settlement began, or the show was called off.
+    final_since: Time,
+    settled_at: Time,
     /// What was released last and counts.
     reveal: Option<Reveal>,
     /// Who joined the open question after the `answer_by` that is known, and when: an extension
@@ -150,6 +153,8 @@ impl ShowReplica {
             joined: 0,
             in_play_before: 0,
             settlement: None,
+            final_since: Time::ZERO,
+            settled_at: Time::ZERO,
             reveal: None,
             late_joins: Vec::new(),
             rains: RainTaps::default(),

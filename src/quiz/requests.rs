@@ -1,7 +1,8 @@
 //! Requests about money that carry a key, so that one that is repeated happens once.
 //!
 //! Few users have any, so they stand in a table of their own and not in the user's record. A user's
-//! key is known for as long as the request is open, and afterwards until newer ones take its place.
+//! key is known for as long as the request is open, and afterwards until newer ones take its place. So a
+//! key may come again and mean another request; a request's *number* among those of its user never does.
 
 use std::collections::BTreeMap;
 
@@ -47,27 +48,50 @@ pub enum NoPlace {
 }
 
 struct Entry<T> {
-    /// The older, the smaller.
+    /// Among the user's requests of this sort, from 1, never used again: the newest is always kept.
     number: u64,
     is_open: bool,
     request: T,
 }
 
+/// A request with all that is known of it.
+pub(crate) struct Told<T> {
+    pub(crate) key: MoneyKey,
+    pub(crate) number: u64,
+    pub(crate) is_open: bool,
+    pub(crate) request: T,
+}
+
 /// The requests of one sort on one shard.
 pub(crate) struct Requests<T> {
     entries: BTreeMap<(UserId, MoneyKey), Entry<T>>,
-    last: u64,
 }
 
 impl<T> Default for Requests<T> {
     fn default() -> Requests<T> {
-        Requests { entries: BTreeMap::new(), last: 0 }
+        Requests { entries: BTreeMap::new() }
     }
 }
 
 impl<T> Requests<T> {
     pub(crate) fn get(&self, user: UserId, key: &MoneyKey) -> Option<&T> {
         self.entries.get(&(user, key.clone())).map(|entry| &entry.request)
+    }
+
+    /// The number of the user's next request.
+    pub(crate) fn next_number(&self, user: UserId) -> u64 {
+        self.entries_of(user).map(|(_, entry)| entry.number).max().unwrap_or(0) + 1
+    }
+
+    /// The number of a request that is known.
+    pub(crate) fn number_of(&self, user: UserId, key: &MoneyKey) -> Option<u64> {
+        self.entries.get(&(user, key.clone())).map(|entry| entry.number)
+    }
+
+    /// The request of a number, and the key that it came with.
+    pub(crate) fn by_number(&self, user: UserId, number: u64) -> Option<(&MoneyKey, &T)> {
+        let mut own = self.entries_of(user).filter(|(_, entry)| entry.number == number);
+        own.next().map(|(key, entry)| (key, &entry.request))
     }
 
     /// Whether there is, or can be made, a place for another request of this user.
@@ -82,11 +106,13 @@ impl<T> Requests<T> {
         Ok(())
     }
 
-    /// Enters a request; the user's oldest one that is done makes way if there are too many.
+    /// Enters a request under the user's next number, and says it; the user's oldest one that is done
+    /// makes way if there are too many.
     ///
     /// # Panics
     /// If there is no place: ask before.
-    pub(crate) fn open(&mut self, user: UserId, key: MoneyKey, request: T) {
+    pub(crate) fn open(&mut self, user: UserId, key: MoneyKey, request: T) -> u64 {
+        let number = self.next_number(user);
         assert_eq!(self.may_open(user), Ok(()), "a place is asked for before");
         let (count, oldest) = self.count_and_oldest_closed(user);
         let is_full = count >= MONEY_REQUESTS_PER_USER_MAX;
@@ -94,9 +120,24 @@ impl<T> Requests<T> {
         {
             self.entries.remove(&(user, oldest));
         }
-        self.last += 1;
-        let entry = Entry { number: self.last, is_open: true, request };
-        self.entries.insert((user, key), entry);
+        self.entries.insert((user, key), Entry { number, is_open: true, request });
+        number
+    }
+
+    /// Takes in a request as [`Requests::of`] told it. False if it cannot be: there is no place, or one
+    /// like it is there.
+    pub(crate) fn adopt(&mut self, user: UserId, told: Told<T>) -> bool {
+        let Told { key, number, is_open, request } = told;
+        let is_known =
+            self.number_of(user, &key).is_some() || self.by_number(user, number).is_some();
+        let (count, _) = self.count_and_oldest_closed(user);
+        let is_full =
+            count >= MONEY_REQUESTS_PER_USER_MAX || self.entries.len() >= MONEY_REQUESTS_MAX;
+        if number == 0 || is_known || is_full {
+            return false;
+        }
+        self.entries.insert((user, key), Entry { number, is_open, request });
+        true
     }
 
     /// A request is done; false if there is none that was open.
@@ -113,11 +154,15 @@ impl<T> Requests<T> {
         true
     }
 
-    /// A user's requests in the order in which they came, and whether each is open.
-    pub(crate) fn of(&self, user: UserId) -> Vec<(&MoneyKey, &T, bool)> {
-        let mut found: Vec<_> = self.entries_of(user).collect();
-        found.sort_unstable_by_key(|(_, entry)| entry.number);
-        found.into_iter().map(|(key, entry)| (key, &entry.request, entry.is_open)).collect()
+    /// A user's requests in the order in which they came.
+    pub(crate) fn of<'a>(&'a self, user: UserId) -> Vec<Told<&'a T>> {
+        let tell = |(key, entry): (&MoneyKey, &'a Entry<T>)| {
+            let Entry { number, is_open, request } = entry;
+            Told { key: key.clone(), number: *number, is_open: *is_open, request }
+        };
+        let mut found: Vec<_> = self.entries_of(user).map(tell).collect();
+        found.sort_unstable_by_key(|told| told.number);
+        found
     }
 
     /// The requests that are not done, by user and key.
@@ -178,8 +223,11 @@ mod tests {
         assert_eq!(requests.may_open(UserId(2)), Ok(()));
         requests.close(user, &key(7), |_| {});
         requests.close(user, &key(3), |_| {});
-        requests.open(user, key(100), 100);
+        let number = requests.open(user, key(100), 100);
+        assert_eq!(number, MONEY_REQUESTS_PER_USER_MAX as u64 + 1);
+        assert_eq!(requests.by_number(user, number), Some((&key(100), &100)));
         assert_eq!(requests.get(user, &key(3)), None);
+        assert_eq!(requests.by_number(user, 4), None, "a number is not used again");
         assert_eq!(requests.get(user, &key(7)), Some(&7));
         assert_eq!(requests.open_ones().count(), MONEY_REQUESTS_PER_USER_MAX - 1);
     }

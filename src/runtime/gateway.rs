@@ -477,13 +477,13 @@ async fn live(beginning: Beginning) {
     let (mut journal, mut images, mut writing) =
         (Journal::Memory(MemoryJournal::default()), None, None);
     if let Some(start) = beginning.start {
-        let ShardStart { beginning, folder, run, sequences } = start;
+        let ShardStart { beginning, folder, run, sequences, durable } = start;
         shard.begin_with(beginning);
         let from = Continuation { sequences, ..Continuation::default() };
         let disk = DiskJournal::new(Writer::new(me.0, run, SEGMENT_BYTES_DEFAULT, from));
         let task = disk_journal::run(disk.clone(), folder.clone(), clock, plane.waker());
         writing = Some((disk.clone(), glommio::spawn_local(task)));
-        journal = Journal::Disk(StoredJournal::new(disk, placement, me));
+        journal = Journal::Disk(StoredJournal::new(disk, placement, me, durable));
         images = Some(Images::new(folder, placement, me));
     }
     let pump = Pump {

@@ -1,6 +1,8 @@
 //! The journal's seam: records go in with their numbers, durable numbers come out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::hash::Placement;
 use crate::base::ids::{RecordNumber, ShardId};
@@ -41,7 +43,7 @@ impl Journal {
     pub(crate) fn newly_durable(&mut self) -> Option<RecordNumber> {
         match self {
             Journal::Memory(journal) => journal.newly_durable(),
-            Journal::Disk(journal) => journal.disk.newly_durable(),
+            Journal::Disk(journal) => journal.newly_durable(),
         }
     }
 
@@ -82,13 +84,28 @@ pub(crate) struct StoredJournal {
     shard: ShardId,
     payload: Vec<u8>,
     last: RecordNumber,
+    /// Where others see what is durable.
+    mark: Arc<AtomicU64>,
 }
 
 impl StoredJournal {
     /// Of a shard.
-    pub(crate) fn new(disk: DiskJournal, placement: Placement, shard: ShardId) -> StoredJournal {
+    pub(crate) fn new(
+        disk: DiskJournal,
+        placement: Placement,
+        shard: ShardId,
+        mark: Arc<AtomicU64>,
+    ) -> StoredJournal {
         let last = RecordNumber(0);
-        StoredJournal { disk, placement, shard, payload: Vec::new(), last }
+        StoredJournal { disk, placement, shard, payload: Vec::new(), last, mark }
+    }
+
+    fn newly_durable(&self) -> Option<RecordNumber> {
+        let news = self.disk.newly_durable();
+        if let Some(RecordNumber(number)) = news {
+            self.mark.store(number, Ordering::Release);
+        }
+        news
     }
 
     fn append(&mut self, number: RecordNumber, record: &Record) {

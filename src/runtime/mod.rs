@@ -9,6 +9,7 @@ pub mod data;
 pub mod disk_journal;
 pub mod edge;
 pub mod fatal;
+pub mod feed;
 pub mod gateway;
 mod images;
 mod journal;

@@ -14,7 +14,6 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::{GrantError, MoneyError};
 use crate::quiz::rain::{RainCommand, RainError};
-use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
 pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
 use crate::shard::service::{ServiceAnswer, ServiceRequest};
@@ -42,8 +41,8 @@ pub enum OperatorRequest {
     CloseWithdrawal {
         /// Whose.
         user: UserId,
-        /// Which one.
-        key: MoneyKey,
+        /// Which of the user's, from 1.
+        number: u64,
         /// It was paid.
         is_paid: bool,
     },

@@ -5,7 +5,7 @@ use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
 use crate::quiz::local::Gift;
 use crate::quiz::money::Cents;
-use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
+use crate::quiz::replica::{AnswerInput, Prizes, TicketStamp, UsedCards, WorkStep};
 use crate::quiz::report::Report;
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::verdict::Verdict;
@@ -109,11 +109,32 @@ pub enum Record {
         what: Box<MoneyRecord>,
         /// The last event of its show that this shard had applied; 0 if it is of no show.
         applied: EventNumber,
+        /// When.
+        at: Time,
     },
     /// A user was given a revive card.
     CardGranted {
         /// Who.
         user: UserId,
+        /// Random: tells this grant from all others.
+        grant: u64,
+        /// When.
+        at: Time,
+    },
+    /// Winners of a bucket were paid. The same may be on record again when it was done again.
+    Prizes {
+        /// Of which show.
+        show: ShowId,
+        /// Whom, what, and as of when.
+        prizes: Prizes,
+    },
+    /// Cards that players of a bucket used in a show, once nothing of it can be undone. The same may be
+    /// on record again.
+    CardsUsed {
+        /// In which show.
+        show: ShowId,
+        /// Who, where, and as of when.
+        cards: UsedCards,
     },
 }
 
@@ -138,6 +159,8 @@ pub enum MoneyRecord {
     Withdrawn {
         /// By which the request is known again.
         key: MoneyKey,
+        /// Which of the user's withdrawals, from 1.
+        number: u64,
         /// How much.
         cents: Cents,
         /// The balance after it.
@@ -145,10 +168,12 @@ pub enum MoneyRecord {
     },
     /// A withdrawal was paid, or came back.
     WithdrawalClosed {
-        /// By which it is known.
-        key: MoneyKey,
+        /// Which of the user's.
+        number: u64,
         /// Otherwise it is back in the balance.
         is_paid: bool,
+        /// How much it was.
+        cents: Cents,
         /// The balance after it.
         balance: Cents,
     },
@@ -156,6 +181,8 @@ pub enum MoneyRecord {
     Gifted {
         /// By which the request is known again.
         key: MoneyKey,
+        /// Which of the user's gifts, from 1.
+        number: u64,
         /// What, and where.
         gift: Gift,
         /// The balance after it.

@@ -278,7 +278,8 @@ impl Replay {
                 self.check_order(*show, *applied)?;
                 self.local.redo_step(*show, *step)?;
             }
-            Record::Money { user, what, applied } => {
+            Record::Money { user, what, applied, at } => {
+                self.note_time(*at);
                 if what.show() != ShowId(0) {
                     self.check_order(what.show(), *applied)?;
                 }
@@ -301,7 +302,13 @@ impl Replay {
                     return Err(ReplayError::Report { show: *show, recorded, redone });
                 }
             }
-            Record::CardGranted { user } => self.local.redo_grant(*user)?,
+            Record::CardGranted { user, at, .. } => {
+                self.note_time(*at);
+                self.local.redo_grant(*user)?;
+            }
+            // They follow from what was done, and are compared in its report.
+            Record::Prizes { prizes, .. } => self.note_time(prizes.at),
+            Record::CardsUsed { cards, .. } => self.note_time(cards.at),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use crate::base::ids::UserId;
 use crate::quiz::invitation::{Accepted, Asked};
-use crate::quiz::local::{LocalQuiz, Requested};
+use crate::quiz::local::{LocalQuiz, Requested, Withdrawal};
 use crate::shard::record::MoneyRecord;
 
 /// Does again what a record says, on the users' home. False if something else came of it than is on
@@ -16,17 +16,23 @@ pub fn redo_money(local: &mut LocalQuiz, user: UserId, what: &MoneyRecord) -> bo
         MoneyRecord::Grabbed { show, rain, slot, number, cents } => {
             local.grab_again(*show, user, *rain, *slot, (*number, *cents))
         }
-        MoneyRecord::Withdrawn { key, cents, balance } => {
+        MoneyRecord::Withdrawn { key, number, cents, balance } => {
             let outcome = local.withdraw(user, key, *cents);
-            matches!(outcome, Ok(Requested::Fresh(_))) && local.balance(user) == *balance
+            let is_same = |it: &Withdrawal| it.number == *number;
+            matches!(&outcome, Ok(Requested::Fresh(it)) if is_same(it))
+                && local.balance(user) == *balance
         }
-        MoneyRecord::WithdrawalClosed { key, is_paid, balance } => {
-            let outcome = local.close_withdrawal(user, key, *is_paid);
-            matches!(outcome, Ok(Requested::Fresh(_))) && local.balance(user) == *balance
+        MoneyRecord::WithdrawalClosed { number, is_paid, cents, balance } => {
+            let outcome = local.close_withdrawal(user, *number, *is_paid);
+            let is_same = |it: &Withdrawal| it.cents == *cents;
+            matches!(&outcome, Ok(Requested::Fresh(it)) if is_same(it))
+                && local.balance(user) == *balance
         }
-        MoneyRecord::Gifted { key, gift, balance } => {
+        MoneyRecord::Gifted { key, number, gift, balance } => {
             let outcome = local.give(user, key, *gift);
-            matches!(outcome, Ok(Requested::Fresh(_))) && local.balance(user) == *balance
+            matches!(outcome, Ok(Requested::Fresh(_)))
+                && local.balance(user) == *balance
+                && local.gift_number(user, key) == Some(*number)
         }
         MoneyRecord::GiftShown { key } => local.gift_shown(user, key),
         MoneyRecord::InvitationAsked { inviter } => {
@@ -64,9 +70,19 @@ mod tests {
         let gift = Gift { room: RoomId(1), kind: 1, cents: Cents(5) };
         let (invitee, inviter) = (UserId(8), UserId(9));
         vec![
-            MoneyRecord::Withdrawn { key: key.clone(), cents: Cents(30), balance: Cents(70) },
-            MoneyRecord::Gifted { key: key.clone(), gift, balance: Cents(65) },
-            MoneyRecord::WithdrawalClosed { key: key.clone(), is_paid: false, balance: Cents(95) },
+            MoneyRecord::Withdrawn {
+                key: key.clone(),
+                number: 1,
+                cents: Cents(30),
+                balance: Cents(70),
+            },
+            MoneyRecord::Gifted { key: key.clone(), number: 1, gift, balance: Cents(65) },
+            MoneyRecord::WithdrawalClosed {
+                number: 1,
+                is_paid: false,
+                cents: Cents(30),
+                balance: Cents(95),
+            },
             MoneyRecord::GiftShown { key },
             MoneyRecord::InvitationAsked { inviter },
             MoneyRecord::InvitationAnswered { inviter, is_accepted: true, cards: 1 },
@@ -91,6 +107,7 @@ mod tests {
     fn another_outcome_is_noticed() {
         let wrong = MoneyRecord::Withdrawn {
             key: MoneyKey::new("a").unwrap(),
+            number: 1,
             cents: Cents(30),
             balance: Cents(69),
         };

@@ -110,7 +110,7 @@ impl World {
                 self.races.withdrawn += 1;
                 self.findings.check(balance.0 >= 0, Promise::Money, || format!("{user}: {what:?}"));
             }
-            MoneyRecord::Gifted { key, gift, balance } => {
+            MoneyRecord::Gifted { key, gift, balance, .. } => {
                 *wallet -= gift.cents.0;
                 self.races.gifts += 1;
                 let is_new = self.rains.gifts.insert((user, key.as_str().to_owned()));

@@ -221,6 +221,15 @@ pub fn group_bytes(body_bytes: usize) -> usize {
     (GROUP_HEADER_BYTES + body_bytes).next_multiple_of(BLOCK_BYTES)
 }
 
+/// Bytes of the group whose first block this is, padding included, as it says itself; nothing if no group
+/// begins here.
+#[must_use]
+pub fn group_length(block: &[u8]) -> Option<usize> {
+    let fixed = block.get(..GROUP_HEADER_BYTES).filter(|fixed| fixed[..4] == GROUP_MAGIC)?;
+    let body_bytes = usize::try_from(u32_at(fixed, 28)).ok()?;
+    (body_bytes <= GROUP_BODY_BYTES_MAX).then(|| group_bytes(body_bytes))
+}
+
 /// Reads the group that begins at the start of `bytes`: its header and its records. Nothing if no
 /// whole and undamaged group is there.
 #[must_use]
@@ -403,6 +412,7 @@ mod tests {
         )) {
             let bytes = group(PLACE, &payloads);
             prop_assert_eq!(bytes.len() % BLOCK_BYTES, 0);
+            prop_assert_eq!(group_length(&bytes[..BLOCK_BYTES]), Some(bytes.len()));
             let (header, mut body) = decode_group(PLACE, &bytes).expect("a group");
             prop_assert_eq!(header.record_count as usize, payloads.len());
             for (sequence, payload) in (1..).zip(&payloads) {

@@ -40,9 +40,11 @@ pub fn key(record: &Record, placement: &Placement, shard: ShardId) -> Key {
         | Record::Joined { user, .. }
         | Record::Absent { user, .. }
         | Record::TicketIssued { user, .. }
-        | Record::CardGranted { user }
+        | Record::CardGranted { user, .. }
         | Record::Money { user, .. } => Key::Bucket(placement.bucket(*user)),
         Record::Worked { step, .. } => Key::Bucket(step.bucket),
+        Record::Prizes { prizes, .. } => Key::Bucket(prizes.bucket),
+        Record::CardsUsed { cards, .. } => Key::Bucket(cards.bucket),
         Record::Event(event) => Key::Show(event.show),
         Record::Applied { .. } | Record::Drained { .. } | Record::Reported { .. } => {
             Key::Shard(shard)

@@ -111,7 +111,7 @@ Rain: showId 1 id; rain 2 uint32; phase 3 RainPhase; packets 4 uint32; poolCents
 Grab: showId 1 id; rain 2 uint32; slot 3 uint32
 Grabbed: showId 1 id; rain 2 uint32; slot 3 uint32; cents 4 time
 Withdraw: key 1 string; cents 2 time
-Withdrawal: key 1 string; cents 2 time; state 3 WithdrawalState; balanceCents 4 time
+Withdrawal: key 1 string; cents 2 time; state 3 WithdrawalState; balanceCents 4 time; number 5 id
 Give: key 1 string; kind 2 uint32; cents 3 time
 Given: key 1 string; balanceCents 2 time
 GiftShown: userId 1 id; kind 2 uint32; cents 3 time

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::base::ids::{QuestionIndex, ShowId, UserId};
+use crate::base::ids::{EventNumber, QuestionIndex, RoomId, ShowId, UserId};
 use crate::ledger::account::Pool;
 use crate::ledger::book::{Batch, FeedId, Position};
 use crate::ledger::cause::{
@@ -88,7 +88,8 @@ pub(crate) fn everything() -> Vec<Cause> {
         cause(CauseKind::PacketGrabbed { show, rain: 0, packet, user, amount })
     };
     let gift = |gift, amount, payer| {
-        cause(CauseKind::Gift { show, giver: user, gift: name(gift), amount: Cents(amount), payer })
+        let (room, amount) = (RoomId(30), Cents(amount));
+        cause(CauseKind::Gift { room, giver: user, gift, amount, payer })
     };
     let invitation = |side, reward| {
         let (inviter, invitee) = (user, UserId(u64::MAX));
@@ -97,17 +98,19 @@ pub(crate) fn everything() -> Vec<Cause> {
     let account = name("charity: a|b");
     vec![
         funded(1, Pool::Prize, 1_001),
+        cause(CauseKind::RainFunded { show, event: EventNumber(2), amount: Cents(60) }),
         funded(1, Pool::Rain(0), 50),
         cause(CauseKind::CardsGranted(grant(3))),
         cause(CauseKind::CardUsed { show, user, question: QuestionIndex(2) }),
         packet(4, 20),
         packet(9, 5),
-        cause(CauseKind::RainReturned { show, rain: 0, amount: Cents(25), account }),
+        cause(CauseKind::RainReturned { show, rain: 0, amount: Cents(25) }),
+        cause(CauseKind::RainFundClosed { show, amount: Cents(35), account }),
         prize(1, 7, 500),
         prize(1, 8, 500),
         settled(1, 2, 500, 1),
-        gift("rose 1", 62, GiftPayer::Balance),
-        gift("rose 2", 900, GiftPayer::Operator),
+        gift(1, 62, GiftPayer::Balance),
+        gift(2, 900, GiftPayer::Operator),
         invitation(Side::Inviter, Reward::Cards(1)),
         invitation(Side::Invitee, Reward::Cents(Cents(30))),
         requested(7, 1, 400),

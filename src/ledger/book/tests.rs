@@ -10,7 +10,7 @@ use super::fixture::{
 use super::*;
 use crate::ledger::account::Pool;
 use crate::ledger::error::CauseError;
-use crate::ledger::verify::verify;
+use crate::ledger::verify::{Journal, Told, verify};
 
 /// Everything that a test wants to know to be unchanged.
 fn state(book: &Book) -> (BookHash, BTreeMap<String, i64>) {
@@ -37,19 +37,21 @@ fn one_of_everything_is_booked_and_proved() {
         (Account::Player(UserId(u64::MAX)), Unit::Cent, 30),
         (Account::Pool(ShowId(1), Pool::Prize), Unit::Cent, 0),
         (Account::Pool(ShowId(1), Pool::Rain(0)), Unit::Cent, 0),
+        (Account::RainFund(ShowId(1)), Unit::Cent, 0),
         (Account::Pool(ShowId(2), Pool::Prize), Unit::Cent, 0),
         (Account::InFlight, Unit::Cent, 500),
         (Account::PaidOut, Unit::Cent, 400),
         (Account::Gifts, Unit::Cent, 962),
         (Account::CardsExpired, Unit::Card, 2),
-        (Account::Funding, Unit::Cent, -(1_001 + 50 + 900 + 30)),
+        (Account::Funding, Unit::Cent, -(1_001 + 60 + 900 + 30)),
     ] {
         let expected = format!("{account} {amount}");
         let has = book.balance(&account, unit).expect("asked");
         assert_eq!(format!("{account} {has}"), expected);
     }
-    let mut journal = causes.into_iter().map(Ok);
-    let verdict = verify(directory.path(), Some(&mut journal)).expect("read");
+    let mut journal = causes.into_iter().map(|cause| Ok(Told::from(cause)));
+    let verdict = verify(directory.path(), Some(Journal { causes: &mut journal, is_fed: false }))
+        .expect("read");
     assert_eq!(verdict.findings, Vec::<String>::new());
     assert!(verdict.holds());
     assert_eq!(verdict.hash, book.hash().expect("hashed"));
@@ -189,8 +191,10 @@ fn whatever_is_tampered_with_is_found() {
         book.apply(&[batch(1, 0, everything())]).expect("booked");
         book.connection.pragma_update(None, "foreign_keys", false).expect("set");
         book.connection.execute_batch(change).expect("changed");
-        let mut journal = everything().into_iter().map(Ok);
-        let verdict = verify(directory.path(), Some(&mut journal)).expect("read");
+        let mut journal = everything().into_iter().map(|cause| Ok(Told::from(cause)));
+        let verdict =
+            verify(directory.path(), Some(Journal { causes: &mut journal, is_fed: false }))
+                .expect("read");
         assert!(!verdict.holds());
         assert!(verdict.findings.iter().any(|it| it.contains(says)), "{change}: {verdict:#?}");
     }
@@ -290,8 +294,8 @@ proptest! {
             book.apply(&[piece(&feeds, has, (feed, 2, causes.len()))]).expect("booked");
         }
         prop_assert_eq!(state(&book), state(&expected));
-        let mut journal = feeds.iter().flatten().cloned().map(Ok);
-        let verdict = verify(book.path().parent().expect("a directory"), Some(&mut journal));
+        let mut journal = feeds.iter().flatten().cloned().map(|cause| Ok(Told::from(cause)));
+        let verdict = verify(book.path().parent().expect("a directory"), Some(Journal { causes: &mut journal, is_fed: false }));
         prop_assert_eq!(verdict.expect("read").findings, Vec::<String>::new());
     }
 }

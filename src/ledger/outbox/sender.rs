@@ -101,6 +101,13 @@ impl Sender {
         let _ = self.events.send(Event::Wake);
     }
 
+    /// What says so, from any thread and for as long as it likes.
+    #[must_use]
+    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let events = self.events.clone();
+        move || drop(events.send(Event::Wake))
+    }
+
     /// Whether it has ended by itself.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -141,7 +148,10 @@ fn spawn<T: Send + 'static>(
 }
 
 /// A lock that goes with the process, however it ends.
-fn lock(directory: &Path) -> Result<File, LedgerError> {
+///
+/// # Errors
+/// Another sender has it, or it cannot be made.
+pub fn lock(directory: &Path) -> Result<File, LedgerError> {
     let path = directory.join("payouts.lock");
     let failed =
         |source| LedgerError::File { path: path.clone(), doing: "cannot be locked", source };

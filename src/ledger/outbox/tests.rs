@@ -23,7 +23,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::export::Format;
 use crate::ledger::reconcile::{Reconciliation, reconcile};
 use crate::ledger::standin::{Faults, StandIn, StandInSettings};
-use crate::ledger::verify::verify;
+use crate::ledger::verify::{Journal, Told, verify};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
 
@@ -161,8 +161,9 @@ fn a_service_that_fails_delays_and_forgets_gets_everything_once_and_in_order() {
     let ends = journal(&mut book, &endings);
     assert_eq!(states(directory.path()), [("paid".to_owned(), 120)].into());
     assert_eq!(book.balance(&Account::PaidOut, Unit::Cent).expect("asked"), 12_000);
-    let mut told = causes.into_iter().chain(ends).map(Ok);
-    let verdict = verify(directory.path(), Some(&mut told)).expect("read");
+    let mut told = causes.into_iter().chain(ends).map(|cause| Ok(Told::from(cause)));
+    let verdict =
+        verify(directory.path(), Some(Journal { causes: &mut told, is_fed: false })).expect("read");
     assert!(verdict.holds(), "{verdict:#?}");
     let sum = reconcile(directory.path(), &store, Format::JsonLines, &mut |it| panic!("{it}"));
     let clean = Reconciliation { matched: 120, matched_cents: 12_000, ..Default::default() };

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::base::addresses::Network;
 use crate::base::limits;
 use crate::chat::words::Action;
 use crate::ops::config::Config;
+use crate::ops::config::checks::{
+    is_networks, is_origins, is_payout_url, kinds, operator_token, payout_secret, token_secret,
+};
 use crate::ops::log::{LogFormat, LogLevel, is_filter};
 use crate::ops::secret::{Secret, bytes_of_hex};
 use crate::shard::limits::{MESSAGES_PER_SECOND_MOST, PINGS_PER_SECOND_MOST};
@@ -98,7 +100,6 @@ const TEN_YEARS_S: u64 = 315_360_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// io_uring's `IORING_MAX_CQ_ENTRIES`.
 const COMPLETION_ENTRIES_MAX: u64 = 65_536;
-const OPERATOR_TOKEN_BYTES_MIN: usize = 16;
 /// With an interval of an hour, times of users still fit into 32 bits of milliseconds.
 const CHAT_BURST_MAX: u64 = 100;
 
@@ -677,6 +678,65 @@ pub static KEYS: &[Key] = &[
         "Clients may publish opaque data, which has the rates of chat but no check of its text.",
     ),
     key(
+        "payouts",
+        "url",
+        Kind::Text { check: is_payout_url, place: |config| &mut config.payouts.url },
+        "Where withdrawals are sent, signed: the operator's balance system, https://, or http:// to a \
+         private address or a name. Without it they wait in the ledger.",
+    ),
+    key(
+        "payouts",
+        "secret",
+        Kind::Secret {
+            read: payout_secret,
+            shape: "at least 32 bytes of text",
+            place: |config| &mut config.payouts.secret,
+        },
+        "The secret that those requests are signed with.",
+    ),
+    key(
+        "payouts",
+        "secret_file",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.payouts.secret_file },
+        "A file with that secret, instead; one line end after it is cut off.",
+    ),
+    key(
+        "payouts",
+        "certificates_file",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.payouts.certificates_file },
+        "Certificates to trust in place of the public ones (PEM).",
+    ),
+    key(
+        "payouts",
+        "timeout_ms",
+        integer!(payouts.timeout_ms, 10, 600_000),
+        "How long one try may take.",
+    ),
+    key(
+        "payouts",
+        "concurrency",
+        integer!(payouts.concurrency, 1, limits::PAYOUT_CONCURRENCY_MAX),
+        "Payouts under way at the same time; of one player there is one.",
+    ),
+    key(
+        "payouts",
+        "tries_max",
+        integer!(payouts.tries_max, 1, 1_000_000),
+        "Tries before a payout is a dead letter.",
+    ),
+    key(
+        "payouts",
+        "backoff_ms",
+        integer!(payouts.backoff_ms, 1, 60_000),
+        "The wait after a first failure; twice as long after each further one.",
+    ),
+    key(
+        "payouts",
+        "backoff_max_ms",
+        integer!(payouts.backoff_max_ms, 1, DAY_MS),
+        "The longest wait.",
+    ),
+    key(
         "log",
         "level",
         Kind::Choice {
@@ -726,67 +786,4 @@ pub fn sections() -> Vec<&'static str> {
         }
     }
     sections
-}
-
-/// The numbers in a list such as `1,7`.
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn kinds(text: &str) -> Result<Vec<u32>, String> {
-    let number = |word: &str| {
-        let word = word.trim();
-        let number = word.parse().ok().filter(|kind| *kind > 0);
-        number.ok_or_else(|| format!("`{word}` is no kind; kinds are numbers from 1 on"))
-    };
-    text.split(',').map(number).collect()
-}
-
-/// The secret of a text that is long enough for HS256.
-///
-/// # Errors
-/// How short it is.
-pub fn token_secret(text: &str) -> Result<Secret, String> {
-    let least = limits::TOKEN_SECRET_BYTES_MIN;
-    if text.len() < least {
-        let reason = format!("has {} bytes, HS256 needs at least {least}", text.len());
-        return Err(format!("{reason}; `openssl rand -hex 32` makes one"));
-    }
-    Ok(Secret::new(text.as_bytes().to_vec()))
-}
-
-/// Origins are scheme, host and port as browsers write them (RFC 6454 §6.2): no path, and no wildcard
-/// but the one that is all of them.
-fn is_origins(text: &str) -> Result<(), String> {
-    for origin in comma_separated(text).filter(|origin| *origin != "*") {
-        let host = origin.split_once("://").map(|(scheme, host)| (scheme.is_empty(), host));
-        let valid = matches!(host, Some((false, host)) if !host.is_empty() && !host.contains(['/', '*', ' ']));
-        if !valid {
-            let example = "https://quiz.example";
-            return Err(format!(
-                "`{origin}` is no origin, such as `{example}`: no path, no wildcard but `*` alone"
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn is_networks(text: &str) -> Result<(), String> {
-    Network::list(text).map(drop).map_err(|error| error.to_string())
-}
-
-/// The parts of a list in one text.
-pub(crate) fn comma_separated(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty())
-}
-
-fn operator_token(text: &str) -> Result<Secret, String> {
-    let least = OPERATOR_TOKEN_BYTES_MIN;
-    if text.len() < least {
-        return Err(format!("has {} bytes, fewer than {least}", text.len()));
-    }
-    // It travels in a header line (RFC 6750 §2.1).
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("may have visible ASCII characters only".to_owned());
-    }
-    Ok(Secret::new(text.as_bytes().to_vec()))
 }

@@ -11,9 +11,11 @@ use crate::auth::keys::KeySet;
 use crate::base::limits;
 use crate::chat::words::WordList;
 use crate::ops::config::Config;
-use crate::ops::config::keys::{KEYS, Key, Kind, comma_separated, sections, token_secret};
+use crate::ops::config::checks::{comma_separated, payout_secret, token_secret};
+use crate::ops::config::keys::{KEYS, Key, Kind, sections};
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
+use crate::ops::secret::Secret;
 use crate::ops::toml_table::{
     Document, Table, boolean_of, checked_integer, checked_text, integer_of, text_of,
 };
@@ -69,7 +71,7 @@ impl Config {
             let origin = Origin::Flag { name: (*flag).to_owned() };
             apply(&mut config, key, &Raw::Text(value), origin, &mut origins, &mut problems);
         }
-        read_secret_file(&mut config, &origins, &mut problems, read_file);
+        read_secret_files(&mut config, &origins, &mut problems, read_file);
         read_jwks_file(&mut config, &origins, &mut problems, read_file);
         check_words_file(&config, &origins, &mut problems, read_file);
         check_relations(&config, &origins, &mut problems);
@@ -234,25 +236,55 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn read_secret_file(
+fn read_secret_files(
     config: &mut Config,
     origins: &Origins,
     problems: &mut Problems,
     read_file: &dyn Fn(&str) -> Result<String, String>,
 ) {
-    let Some(path) = config.auth.hs256_secret_file.clone() else { return };
-    let (file_key, secret_key) = ("auth.hs256_secret_file", "auth.hs256_secret");
+    let mut read = |keys: SecretKeys, path: &Option<String>, place: &mut Option<Secret>| {
+        if let Some(path) = path {
+            read_secret_file((keys, path), place, (origins, &mut *problems, read_file));
+        }
+    };
+    let (auth, payouts) = (&mut config.auth, &mut config.payouts);
+    let keys = SecretKeys {
+        file: "auth.hs256_secret_file",
+        secret: "auth.hs256_secret",
+        read: token_secret,
+    };
+    read(keys, &auth.hs256_secret_file, &mut auth.hs256_secret);
+    let keys =
+        SecretKeys { file: "payouts.secret_file", secret: "payouts.secret", read: payout_secret };
+    read(keys, &payouts.secret_file, &mut payouts.secret);
+}
+
+/// The two keys of a secret that may be in a file, and what makes one of its text.
+struct SecretKeys {
+    file: &'static str,
+    secret: &'static str,
+    read: fn(&str) -> Result<Secret, String>,
+}
+
+type Reading<'a> = (&'a Origins, &'a mut Problems, &'a dyn Fn(&str) -> Result<String, String>);
+
+fn read_secret_file(
+    (keys, path): (SecretKeys, &str),
+    place: &mut Option<Secret>,
+    (origins, problems, read_file): Reading<'_>,
+) {
+    let SecretKeys { file: file_key, secret: secret_key, read: as_secret } = keys;
     let origin = origin_of(origins, file_key);
-    if config.auth.hs256_secret.is_some() {
+    if place.is_some() {
         let other = origin_of(origins, secret_key);
         problems.push(origin, file_key, format!("{secret_key} is set too ({other}); keep one"));
         return;
     }
-    let secret = read_file(&path).and_then(|text| {
-        token_secret(text.strip_suffix('\n').map_or(&*text, |line| line.trim_end_matches('\r')))
+    let secret = read_file(path).and_then(|text| {
+        as_secret(text.strip_suffix('\n').map_or(&*text, |line| line.trim_end_matches('\r')))
     });
     match secret {
-        Ok(secret) => config.auth.hs256_secret = Some(secret),
+        Ok(secret) => *place = Some(secret),
         Err(reason) => problems.push(origin, file_key, format!("{path}: {reason}")),
     }
 }
@@ -343,6 +375,11 @@ fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) 
         config.operator.listen.port() == 0 || config.listen != config.operator.listen,
         ["operator.listen", "listen"],
         format!("{} is where clients connect; operators need another", config.operator.listen),
+    );
+    check(
+        config.payouts.url.is_none() || config.payouts.secret.is_some(),
+        ["payouts.url", "payouts.secret"],
+        "payouts are signed: set payouts.secret or payouts.secret_file too".to_owned(),
     );
     check_egress(config, &mut check);
 }

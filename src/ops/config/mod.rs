@@ -4,6 +4,7 @@
 //! environment, the flags and the example are all read and written from there. Everything that is
 //! wrong is reported at once. Every key has a default, so an empty file is a configuration.
 
+pub mod checks;
 pub mod keys;
 mod load;
 mod secrets;
@@ -52,6 +53,8 @@ pub struct Config {
     pub quiz: QuizConfig,
     /// What clients say in rooms.
     pub chat: ChatConfig,
+    /// Withdrawals on their way out.
+    pub payouts: PayoutsConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -271,6 +274,45 @@ pub struct ChatConfig {
     pub opaque_publish: bool,
 }
 
+/// `[payouts]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayoutsConfig {
+    /// Where they are sent; without it they wait.
+    pub url: Option<String>,
+    /// What they are signed with; read from `secret_file` where that is set instead.
+    pub secret: Option<Secret>,
+    /// The file that the secret was read from.
+    pub secret_file: Option<String>,
+    /// Certificates to trust in place of the public ones.
+    pub certificates_file: Option<String>,
+    /// How long one try may take.
+    pub timeout_ms: u64,
+    /// Payouts under way at the same time.
+    pub concurrency: u16,
+    /// Tries before a payout is a dead letter.
+    pub tries_max: u32,
+    /// The wait after a first failure.
+    pub backoff_ms: u64,
+    /// The longest wait.
+    pub backoff_max_ms: u64,
+}
+
+impl Default for PayoutsConfig {
+    fn default() -> PayoutsConfig {
+        PayoutsConfig {
+            url: None,
+            secret: None,
+            secret_file: None,
+            certificates_file: None,
+            timeout_ms: 10_000,
+            concurrency: 8,
+            tries_max: 20,
+            backoff_ms: 1_000,
+            backoff_max_ms: 900_000,
+        }
+    }
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -411,6 +453,7 @@ impl Default for Config {
                 force_retry_percent: 0,
             },
             chat: ChatConfig::default(),
+            payouts: PayoutsConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text, filter: None },
         }
     }

@@ -118,6 +118,9 @@ fn another_value(key: &Key) -> String {
         Kind::Text { .. } if key.name == "kept_kinds" => "1, 7".to_owned(),
         Kind::Text { .. } if key.name == "jwks_file" => "jwks".to_owned(),
         Kind::Text { .. } if key.name == "origins" => "https://quiz.example".to_owned(),
+        Kind::Text { .. } if key.section == "payouts" && key.name == "url" => {
+            "https://balance.example/payouts".to_owned()
+        }
         Kind::Text { .. } if key.name == "sources" => "10.0.0.0/8, ::1".to_owned(),
         Kind::Text { .. } => "good".to_owned(),
         Kind::Secret { .. } if key.name == "placement_key" => "0f".repeat(16),
@@ -142,6 +145,10 @@ fn every_key_has_a_place_of_its_own_by_file_and_by_environment() {
             "key_files" => {
                 ("tls.certificate_files = \"new\"\n", ("TIDEGATE_TLS__CERTIFICATE_FILES", "new"))
             }
+            "url" => (
+                "payouts.secret = \"0123456789abcdef0123456789abcdef\"\n",
+                ("TIDEGATE_PAYOUTS__SECRET", "0123456789abcdef0123456789abcdef"),
+            ),
             _ => ("", ("PATH", "/")),
         };
         let changed = load(&format!("{file}{} = {toml}", key.path()), &[]);

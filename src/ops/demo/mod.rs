@@ -5,6 +5,7 @@
 //! and compares at the end what the gateway says with what the players counted themselves.
 //! [`demo`] is the command around it: show file, progress, summary, exit status.
 
+mod books;
 mod outcome;
 mod progress;
 mod stage;
@@ -22,8 +23,10 @@ use crate::ops::show_file::{self, Pace, ShowFile};
 use crate::player::swarm::SwarmError;
 use crate::quiz::definition::ShowDefinition;
 use crate::runtime::data::DataError;
+use crate::runtime::feed::FeedError;
 use crate::runtime::gateway::{CallError, StartError};
 
+pub use books::LedgerOutcome;
 pub use outcome::{Coverage, DemoOutcome, QuestionOutcome, own_game_hash};
 use progress::Progress;
 
@@ -36,6 +39,9 @@ pub enum DemoError {
     /// The folder.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The book.
+    #[error("the ledger cannot begin: {0}")]
+    Ledger(#[from] FeedError),
     /// The folder has a deployment.
     #[error(
         "{}: there is a deployment in this folder already; give the demo a new one",

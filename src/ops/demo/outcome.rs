@@ -8,6 +8,7 @@ use crate::base::hex;
 use crate::base::ids::{QuestionIndex, UserId};
 use crate::base::time::Time;
 use crate::ops::cli::DemoArguments;
+use crate::ops::demo::books::LedgerOutcome;
 use crate::player::record::QuestionSums;
 use crate::player::swarm::SwarmReport;
 use crate::player::violations::Violations;
@@ -91,6 +92,8 @@ pub struct DemoOutcome {
     pub packets: (u64, i64),
     /// Over every user, question and verdict; in hexadecimal digits.
     pub game_hash: String,
+    /// The book of the folder, if there is one.
+    pub ledger: Option<LedgerOutcome>,
     /// How long it all took, seconds.
     pub seconds: f64,
     /// Every broken promise.
@@ -151,6 +154,7 @@ pub(super) fn judge(played: Played<'_>) -> DemoOutcome {
         remainder_cents: settlement.remainder.0,
         packets: (deeds.packets, deeds.packet_cents),
         game_hash: hex::encode(&settlement.game_hash),
+        ledger: None,
         seconds,
         violations,
     }
@@ -362,6 +366,11 @@ impl DemoOutcome {
             "packets": self.packets.0,
             "packet_cents": self.packets.1,
             "game_hash": self.game_hash,
+            "ledger": self.ledger.as_ref().map(|ledger| json!({
+                "causes": ledger.causes,
+                "proved": ledger.is_proved,
+                "hash": ledger.hash,
+            })),
             "seconds": self.seconds,
             "violation_count": self.violations.count(),
             "violations": self.violations.sentences(),
@@ -398,6 +407,10 @@ impl DemoOutcome {
         ));
         line(format!("{} red packets with {} cents", self.packets.0, self.packets.1));
         line(format!("game {}", self.game_hash));
+        if let Some(LedgerOutcome { causes, is_proved, hash }) = &self.ledger {
+            let word = if *is_proved { "proved" } else { "NOT proved" };
+            line(format!("ledger {word} from {causes} causes of the journal, hash {hash}"));
+        }
         let count = self.violations.count();
         if count == 0 {
             line("every check held".to_owned());

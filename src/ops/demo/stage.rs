@@ -17,7 +17,7 @@ use crate::net::{ListenSettings, PlaneSettings};
 use crate::ops::cli::DemoArguments;
 use crate::ops::demo::outcome::{DemoOutcome, Played, judge};
 use crate::ops::demo::progress::Progress;
-use crate::ops::demo::{DemoError, as_played};
+use crate::ops::demo::{DemoError, as_played, books};
 use crate::ops::show_file::rains::FiledRain;
 use crate::ops::show_file::{Pace, ShowFile, rains};
 use crate::player::script::Script;
@@ -28,6 +28,7 @@ use crate::quiz::rain::{RainCommand, RainPhase};
 use crate::runtime::clock::Clock;
 use crate::runtime::data::{DataFolder, Deployment};
 use crate::runtime::edge::EdgeSettings;
+use crate::runtime::feed::{FeedStart, LedgerFeed};
 use crate::runtime::gateway::{CallError, EntropySource, Gateway, GatewaySettings};
 use crate::shard::config::{Admission, Downlink};
 use crate::shard::limits::ConnectionLimits;
@@ -56,13 +57,13 @@ pub(super) fn play(
 ) -> Result<DemoOutcome, DemoError> {
     let (definition, pace) = as_played(arguments, &show);
     let settings = gateway_settings(arguments);
-    let (gateway, _folder) = start(arguments, &settings)?;
+    let Started { gateway, book } = start(arguments, &settings)?;
     let (clock, began) = (gateway.clock(), gateway.clock().now());
     let rains = &show.rains;
     let operator = Operator { gateway: &gateway, definition: &definition, pace, rains };
     let played = operator.run(arguments, &settings, progress);
     // Players first: what they found is there even if the operator failed.
-    let outcome = played.map(|(status, swarm)| {
+    let mut outcome = played.map(|(status, swarm)| {
         let report = swarm.finish();
         let placement = Placement::new(settings.placement_key, settings.buckets, 1);
         let seconds = clock.now().since(began).as_secs_f64();
@@ -78,16 +79,22 @@ pub(super) fn play(
         })
     });
     gateway.stop();
+    if let (Ok(outcome), Some((folder, ledger))) = (&mut outcome, book) {
+        books::prove(&folder, ledger, definition.id, outcome);
+    }
     outcome
 }
 
-/// The gateway, in memory or in a folder, which stays locked.
-fn start(
-    arguments: &DemoArguments,
-    settings: &GatewaySettings,
-) -> Result<(Gateway, Option<DataFolder>), DemoError> {
+struct Started {
+    gateway: Gateway,
+    /// The folder, which stays locked, and the book in it.
+    book: Option<(DataFolder, LedgerFeed)>,
+}
+
+/// The gateway, in memory or in a folder.
+fn start(arguments: &DemoArguments, settings: &GatewaySettings) -> Result<Started, DemoError> {
     let Some(path) = &arguments.data else {
-        return Ok((Gateway::start(settings, Clock::start())?, None));
+        return Ok(Started { gateway: Gateway::start(settings, Clock::start())?, book: None });
     };
     let folder = DataFolder::open(path)?;
     if folder.deployment()?.is_some() {
@@ -97,7 +104,9 @@ fn start(
     folder.begin_deployment(&Deployment::new(*buckets, &placement_key.0, ticket_key))?;
     let placement = Placement::new(settings.placement_key, settings.buckets, settings.shards);
     let recovered = folder.begin_run(placement)?;
-    Ok((Gateway::start_recovered(settings, recovered)?, Some(folder)))
+    let ledger = LedgerFeed::start(FeedStart::new(folder.root(), &recovered))?;
+    let gateway = Gateway::start_recovered(settings, recovered)?;
+    Ok(Started { gateway, book: Some((folder, ledger)) })
 }
 
 fn gateway_settings(arguments: &DemoArguments) -> GatewaySettings {

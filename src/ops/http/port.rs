@@ -9,7 +9,6 @@ use crate::base::ids::{RoomId, ShowId, UserId};
 use crate::ops::http::schema::Answer;
 use crate::quiz::director::Command;
 use crate::quiz::rain::RainCommand;
-use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::Mute;
 use crate::shard::service::{Broadcast, ServiceRequest};
@@ -63,8 +62,8 @@ pub enum OperatorRequest {
     CloseWithdrawal {
         /// Whose.
         user: UserId,
-        /// Which one.
-        key: MoneyKey,
+        /// Which of the user's, from 1.
+        number: u64,
         /// It was paid.
         is_paid: bool,
     },

@@ -19,14 +19,13 @@ use crate::ops::http::media::Media;
 use crate::ops::http::port::OperatorRequest;
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainCommand, RainSettings};
-use crate::quiz::requests::MoneyKey;
 
 pub(super) fn routes() -> Router<std::sync::Arc<OperatorView>> {
     Router::new()
         .route("/v1/shows/{id}/rains", post(plan))
         .route("/v1/shows/{id}/rain-fund", post(fund))
         .route("/v1/shows/{id}/rains/{rain}/{word}", post(move_on))
-        .route("/v1/users/{id}/withdrawals/{key}/{word}", post(close_withdrawal))
+        .route("/v1/users/{id}/withdrawals/{number}/{word}", post(close_withdrawal))
 }
 
 #[derive(Deserialize)]
@@ -107,17 +106,16 @@ async fn close_withdrawal(
     media: Media,
     path: Result<Path<(String, String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Path((id, key, word)) = path?;
+    let Path((id, number, word)) = path?;
     let user = UserId(whole_number(&id, "user", "bad_user_id")?);
-    let key = MoneyKey::new(&key)
-        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "bad_key", error.to_string()))?;
+    let number = whole_number(&number, "withdrawal", "bad_withdrawal_number")?;
     let is_paid = match word.as_str() {
         "paid" => true,
         "reversed" => false,
         _ => return Err(unknown(&word, "`paid` and `reversed`")),
     };
-    tracing::info!(%user, key = key.as_str(), is_paid, "a withdrawal is closed");
-    ask(&view, media, OperatorRequest::CloseWithdrawal { user, key, is_paid }).await
+    tracing::info!(%user, number, is_paid, "a withdrawal is closed");
+    ask(&view, media, OperatorRequest::CloseWithdrawal { user, number, is_paid }).await
 }
 
 async fn order(

@@ -85,8 +85,8 @@ impl OperatorPort for Echo {
             OperatorRequest::Rain { show, command } => {
                 Ok(json!({ "id": show.0, "rain": format!("{command:?}") }))
             }
-            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
-                Ok(json!({ "user": user.0, "key": key.as_str(), "is_paid": is_paid }))
+            OperatorRequest::CloseWithdrawal { user, number, is_paid } => {
+                Ok(json!({ "user": user.0, "withdrawal": number, "is_paid": is_paid }))
             }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
@@ -257,15 +257,15 @@ fn rains_and_withdrawals() {
             ]],
         ),
         (
-            "POST /v1/users/7/withdrawals/w-1/reversed",
+            "POST /v1/users/7/withdrawals/3/reversed",
             "",
-            expect![[r#"200 {"is_paid":false,"key":"w-1","user":7}"#]],
+            expect![[r#"200 {"is_paid":false,"user":7,"withdrawal":3}"#]],
         ),
         (
-            "POST /v1/users/7/withdrawals/w%201/paid",
+            "POST /v1/users/7/withdrawals/w-1/paid",
             "",
             expect![[
-                r#"400 {"error":{"code":"bad_key","message":"a key has 1 to 64 printable ASCII characters and no space"}}"#
+                r#"400 {"error":{"code":"bad_withdrawal_number","message":"`w-1` is not the id of a withdrawal: a whole number from 1"}}"#
             ]],
         ),
     ] {

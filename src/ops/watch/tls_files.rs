@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 use crate::ops::config::Config;
-use crate::ops::config::keys::comma_separated;
+use crate::ops::config::checks::comma_separated;
 use crate::ops::watch::files::{Outcome, Watched};
 use crate::runtime::gateway::Orders;
 use crate::tls::{CertifiedFiles, ConfigError, Ticketing, TlsConfig};

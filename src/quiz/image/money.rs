@@ -3,7 +3,7 @@
 //! ```text
 //! money       packets 4 · packet rows · requests 4 · rows · invited 4 · rows · accepted 4 · rows
 //! packet      user 8 · show 8 · rain 2 · slot 1 · number 4 · cents 8
-//! request     user 8 · sort and state 1 · key length 1 · key · cents 8 · room 8 · kind 4
+//! request     user 8 · sort and state 1 · key length 1 · key · number 8 · cents 8 · room 8 · kind 4
 //! invited     user 8 · inviter 8 · accepted 1
 //! accepted    inviter 8 · new player 8
 //! ```
@@ -16,7 +16,7 @@ use super::ImageError;
 use crate::base::ids::{BucketId, RainIndex, RoomId, ShowId, UserId};
 use crate::quiz::local::{Gift, LocalQuiz, Withdrawal, WithdrawalState};
 use crate::quiz::money::Cents;
-use crate::quiz::requests::MoneyKey;
+use crate::quiz::requests::{MoneyKey, Told};
 
 /// A request's sort and state in a byte.
 const WITHDRAWAL_REQUESTED: u8 = 1;
@@ -65,18 +65,20 @@ impl LocalQuiz {
                     row.put_i64_le(cents.0);
                 }
             }
-            for (key, withdrawal, _) in self.money().withdrawals.of(user) {
-                let state = match withdrawal.state {
+            for told in self.money().withdrawals.of(user) {
+                let state = match told.request.state {
                     WithdrawalState::Requested => WITHDRAWAL_REQUESTED,
                     WithdrawalState::Paid => WITHDRAWAL_PAID,
                     WithdrawalState::Reversed => WITHDRAWAL_REVERSED,
                 };
-                let nothing = Gift { room: RoomId(0), kind: 0, cents: withdrawal.cents };
-                store_request(user, state, key, &nothing, requests.row());
+                let request = Gift { room: RoomId(0), kind: 0, cents: told.request.cents };
+                let Told { key, number, is_open, .. } = told;
+                let told = Told { key, number, is_open, request: &request };
+                store_request(user, state, &told, requests.row());
             }
-            for (key, gift, is_open) in self.money().gifts.of(user) {
-                let state = if is_open { GIFT_ON_ITS_WAY } else { GIFT_SHOWN };
-                store_request(user, state, key, gift, requests.row());
+            for told in self.money().gifts.of(user) {
+                let state = if told.is_open { GIFT_ON_ITS_WAY } else { GIFT_SHOWN };
+                store_request(user, state, &told, requests.row());
             }
             if let Some((inviter, is_accepted)) = self.money().invitations.asked_by(user) {
                 let row = invited.row();
@@ -136,37 +138,32 @@ impl LocalQuiz {
             return Err(ImageError::Length);
         }
         let (state, length) = (input.get_u8(), usize::from(input.get_u8()));
-        if input.len() < length + 20 {
+        if input.len() < length + 28 {
             return Err(ImageError::Length);
         }
         let key =
             std::str::from_utf8(&input[..length]).ok().and_then(|key| MoneyKey::new(key).ok());
         let key = key.ok_or(ImageError::Money(user))?;
         input.advance(length);
-        let cents = Cents(input.get_i64_le());
+        let (number, cents) = (input.get_u64_le(), Cents(input.get_i64_le()));
         let (room, kind) = (RoomId(input.get_u64_le()), input.get_u32_le());
         let withdrawal = match state {
             WITHDRAWAL_REQUESTED => WithdrawalState::Requested,
             WITHDRAWAL_PAID => WithdrawalState::Paid,
             WITHDRAWAL_REVERSED => WithdrawalState::Reversed,
             GIFT_ON_ITS_WAY | GIFT_SHOWN => {
-                let gifts = &mut self.money_mut().gifts;
-                gifts.may_open(user).map_err(|_| ImageError::Full)?;
-                gifts.open(user, key.clone(), Gift { room, kind, cents });
-                if state == GIFT_SHOWN {
-                    gifts.close(user, &key, |_| {});
-                }
-                return Ok(());
+                let (is_open, request) = (state == GIFT_ON_ITS_WAY, Gift { room, kind, cents });
+                let told = Told { key, number, is_open, request };
+                let is_taken = self.money_mut().gifts.adopt(user, told);
+                return if is_taken { Ok(()) } else { Err(ImageError::Money(user)) };
             }
             _ => return Err(ImageError::Money(user)),
         };
-        let withdrawals = &mut self.money_mut().withdrawals;
-        withdrawals.may_open(user).map_err(|_| ImageError::Full)?;
-        withdrawals.open(user, key.clone(), Withdrawal { cents, state: withdrawal });
-        if withdrawal != WithdrawalState::Requested {
-            withdrawals.close(user, &key, |_| {});
-        }
-        Ok(())
+        let is_open = withdrawal == WithdrawalState::Requested;
+        let request = Withdrawal { number, cents, state: withdrawal };
+        let told = Told { key, number, is_open, request };
+        let is_taken = self.money_mut().withdrawals.adopt(user, told);
+        if is_taken { Ok(()) } else { Err(ImageError::Money(user)) }
     }
 
     fn user_in(&self, bucket: BucketId, input: &mut &[u8]) -> Result<UserId, ImageError> {
@@ -176,11 +173,13 @@ impl LocalQuiz {
     }
 }
 
-fn store_request(user: UserId, state: u8, key: &MoneyKey, gift: &Gift, row: &mut Vec<u8>) {
+fn store_request(user: UserId, state: u8, told: &Told<&Gift>, row: &mut Vec<u8>) {
+    let Told { key, number, request: gift, .. } = told;
     row.put_u64_le(user.0);
     row.put_u8(state);
     row.put_u8(u8::try_from(key.as_str().len()).expect("keys are short"));
     row.put_slice(key.as_str().as_bytes());
+    row.put_u64_le(*number);
     row.put_i64_le(gift.cents.0);
     row.put_u64_le(gift.room.0);
     row.put_u32_le(gift.kind);
@@ -216,8 +215,8 @@ mod tests {
             for key in &keys {
                 local.withdraw(user, key, Cents(i64::try_from(user.0).unwrap())).unwrap();
             }
-            local.close_withdrawal(user, &keys[0], true).unwrap();
-            local.close_withdrawal(user, &keys[1], false).unwrap();
+            local.close_withdrawal(user, 1, true).unwrap();
+            local.close_withdrawal(user, 2, false).unwrap();
             let gift = Gift { room: RoomId(9), kind: 3, cents: Cents(user.0.cast_signed() % 2) };
             local.give(user, &keys[0], gift).unwrap();
             local.give(user, &keys[1], gift).unwrap();

@@ -26,6 +26,8 @@ pub enum WithdrawalState {
 /// A withdrawal as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withdrawal {
+    /// Which of the user's, from 1: the name by which its end is told, never used again.
+    pub number: u64,
     /// How much.
     pub cents: Cents,
     /// Where it stands.
@@ -75,9 +77,9 @@ pub enum MoneyError {
     /// No place for another request.
     #[error(transparent)]
     NoPlace(#[from] NoPlace),
-    /// There is no such request.
-    #[error("there is no request with this key")]
-    NoSuchKey,
+    /// There is no such withdrawal.
+    #[error("the user has no withdrawal with this number that is not long done")]
+    NoSuchWithdrawal,
     /// It is done already, in another way.
     #[error("this withdrawal is done already, and otherwise")]
     DoneOtherwise,
@@ -195,23 +197,26 @@ impl LocalQuiz {
         }
         self.money.withdrawals.may_open(user)?;
         self.spend(user, cents)?;
-        let withdrawal = Withdrawal { cents, state: WithdrawalState::Requested };
+        let number = self.money.withdrawals.next_number(user);
+        let withdrawal = Withdrawal { number, cents, state: WithdrawalState::Requested };
         self.money.withdrawals.open(user, key.clone(), withdrawal);
         Ok(Requested::Fresh(withdrawal))
     }
 
-    /// A withdrawal was paid, or could not be and comes back.
+    /// The withdrawal of this number was paid, or could not be and comes back. Its key does not do: a
+    /// client may use one again, and a late repeat would close another withdrawal.
     ///
     /// # Errors
-    /// If there is none with this key, or it was done otherwise.
+    /// If there is none with this number, or it was done otherwise.
     pub fn close_withdrawal(
         &mut self,
         user: UserId,
-        key: &MoneyKey,
+        number: u64,
         is_paid: bool,
     ) -> Result<Requested<Withdrawal>, MoneyError> {
-        let known = self.money.withdrawals.get(user, key).copied();
-        let known = known.ok_or(MoneyError::NoSuchKey)?;
+        let found = self.money.withdrawals.by_number(user, number);
+        let (key, known) = found.ok_or(MoneyError::NoSuchWithdrawal)?;
+        let (key, known) = (key.clone(), *known);
         let state = if is_paid { WithdrawalState::Paid } else { WithdrawalState::Reversed };
         if known.state == state {
             return Ok(Requested::Repeated(known));
@@ -220,12 +225,12 @@ impl LocalQuiz {
             return Err(MoneyError::DoneOtherwise);
         }
         if !is_paid {
-            let place = self.users.find(user).ok_or(MoneyError::NoSuchKey)?;
+            let place = self.users.find(user).ok_or(MoneyError::NoSuchWithdrawal)?;
             let entry = self.users.entry_mut(place);
             let back = entry.balance.checked_add(known.cents);
             entry.balance = back.expect("what was in a balance fits into it");
         }
-        self.money.withdrawals.close(user, key, |withdrawal| withdrawal.state = state);
+        self.money.withdrawals.close(user, &key, |withdrawal| withdrawal.state = state);
         Ok(Requested::Fresh(Withdrawal { state, ..known }))
     }
 
@@ -257,6 +262,12 @@ impl LocalQuiz {
         self.spend(user, gift.cents)?;
         self.money.gifts.open(user, key.clone(), gift);
         Ok(Requested::Fresh(gift))
+    }
+
+    /// Which of its giver's gifts one is, from 1; nothing if it is not known.
+    #[must_use]
+    pub fn gift_number(&self, user: UserId, key: &MoneyKey) -> Option<u64> {
+        self.money.gifts.number_of(user, key)
     }
 
     /// A gift is in its room's lane. False if that was known.

@@ -143,6 +143,11 @@ impl ShowReplica {
         if numbered.event == ShowEvent::Cancelled {
             self.pushed = None;
         }
+        if matches!(numbered.event, ShowEvent::Settling | ShowEvent::Cancelled)
+            && before != Phase::Settling
+        {
+            self.final_since = numbered.decided_at;
+        }
         match &numbered.event {
             ShowEvent::QuestionPushed(push) => {
                 self.pushed = Some(Pushed::new(&self.definition, push));
@@ -182,6 +187,7 @@ impl ShowReplica {
             ShowEvent::Settled(settlement) => {
                 assert!(self.work.is_none(), "settled before this shard had frozen");
                 self.settlement = Some(*settlement);
+                self.settled_at = numbered.decided_at;
                 self.work = Some(Work::pay(self.roster.bucket_count()));
             }
             ShowEvent::Cancelled if before.hides_verdicts() => {

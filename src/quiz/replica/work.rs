@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::{Current, OpenQuestion, ShowReplica, eligibility, follows, u16_of};
 use crate::base::ids::{BucketId, QuestionIndex, UserId};
+use crate::base::time::Time;
 use crate::quiz::judge::{Eligibility, Merits, assess, judge_silence};
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
@@ -40,6 +41,34 @@ pub struct WorkStep {
     pub until: u32,
 }
 
+/// Winners of a bucket who were paid, each the same. A slice that is done again says the same again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prizes {
+    /// Which bucket.
+    pub bucket: BucketId,
+    /// What each of them got; may be nothing.
+    pub per_head: Cents,
+    /// When the prize was split.
+    pub at: Time,
+    /// Who.
+    pub users: Vec<UserId>,
+}
+
+/// Cards that players of a bucket used in a show of which nothing can be undone any more. It may be said
+/// again, and then says the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedCards {
+    /// Which bucket.
+    pub bucket: BucketId,
+    /// Since when nothing can be undone.
+    pub at: Time,
+    /// Who, and at which question.
+    pub uses: Vec<(UserId, QuestionIndex)>,
+}
+
+/// Cards that one [`UsedCards`] holds: it becomes one record, whose size has a limit.
+const USED_CARDS_MAX: usize = 4_096;
+
 /// What a slice did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SliceProgress {
@@ -47,6 +76,10 @@ pub struct SliceProgress {
     pub steps: Vec<WorkStep>,
     /// Results to push.
     pub results: Vec<PlayerResult>,
+    /// Who was paid.
+    pub prizes: Vec<Prizes>,
+    /// Cards that are used for good.
+    pub cards: Vec<UsedCards>,
     /// The work is complete: to be posted to the director.
     pub report: Option<Report>,
     /// There is more to do now. False also while the barrier is not passed.
@@ -124,7 +157,7 @@ impl ShowReplica {
             let (start, count) = (work.done[bucket], self.roster.count(bucket));
             let end = if work.task == Task::Freeze { count } else { count.min(start + left) };
             left = left.saturating_sub(end - start);
-            self.work_on(&mut work, bucket, start..end, users, &mut progress.results);
+            self.work_on(&mut work, bucket, start..end, users, &mut progress);
             if end > start {
                 let until = u32::try_from(end).expect("users are numbered in 32 bits");
                 progress.steps.push(WorkStep { bucket: users.buckets()[bucket], until });
@@ -146,14 +179,24 @@ impl ShowReplica {
         bucket: usize,
         players: Range<usize>,
         users: &mut Users,
-        results: &mut Vec<PlayerResult>,
+        told: &mut SliceProgress,
     ) {
         work.done[bucket] = players.end;
         match work.task {
-            Task::Silence => self.settle_silence(bucket, players, users, results),
-            Task::Rejudge => self.rejudge(bucket, players, users, results),
-            Task::Freeze => work.frozen.push(self.freeze(bucket, users)),
-            Task::Pay => self.pay(bucket, players, users, work),
+            Task::Silence => self.settle_silence(bucket, players, users, &mut told.results),
+            Task::Rejudge => self.rejudge(bucket, players, users, &mut told.results),
+            Task::Freeze => {
+                work.frozen.push(self.freeze(bucket, users));
+                self.tell_cards(bucket, users, &mut told.cards);
+            }
+            Task::Pay => {
+                let winners = self.pay(bucket, players, users, work);
+                if !winners.is_empty() {
+                    let per_head = self.settlement.as_ref().expect("the prize is split").per_head;
+                    let (bucket, at) = (users.buckets()[bucket], self.settled_at);
+                    told.prizes.push(Prizes { bucket, per_head, at, users: winners });
+                }
+            }
         }
     }
 
@@ -171,7 +214,7 @@ impl ShowReplica {
         if players.is_empty() || players.end > self.roster.count(bucket) {
             return Err(NoSuchStep(step));
         }
-        self.work_on(&mut work, bucket, players, users, &mut Vec::new());
+        self.work_on(&mut work, bucket, players, users, &mut SliceProgress::default());
         self.work = Some(work);
         Ok(())
     }
@@ -183,7 +226,7 @@ impl ShowReplica {
         if self.restart_sums(&mut work) {
             for bucket in 0..self.roster.bucket_count() {
                 let players = 0..self.roster.count(bucket);
-                self.work_on(&mut work, bucket, players, users, &mut Vec::new());
+                self.work_on(&mut work, bucket, players, users, &mut SliceProgress::default());
             }
         }
         Some(self.report(work))
@@ -195,7 +238,7 @@ impl ShowReplica {
         let Some(mut work) = self.work.take() else { return };
         for bucket in 0..self.roster.bucket_count() {
             let players = work.done[bucket]..self.roster.count(bucket);
-            self.work_on(&mut work, bucket, players, users, &mut Vec::new());
+            self.work_on(&mut work, bucket, players, users, &mut SliceProgress::default());
         }
     }
 
@@ -376,8 +419,42 @@ impl ShowReplica {
         FrozenBucket { bucket: BucketId(id.0), winners, digest: digest.finish() }
     }
 
-    /// Pays the winners among some players of a bucket, each once.
-    fn pay(&mut self, bucket: usize, players: Range<usize>, users: &mut Users, work: &mut Work) {
+    /// Cards that were used in a show of which nothing can be undone any more, because it was called
+    /// off. Of one that is being settled they are told when its players are frozen.
+    #[must_use]
+    pub fn cards_of_cancelled(&self, users: &Users) -> Vec<UsedCards> {
+        let mut told = Vec::new();
+        if self.phase == Phase::Cancelled {
+            for bucket in 0..self.roster.bucket_count() {
+                self.tell_cards(bucket, users, &mut told);
+            }
+        }
+        told
+    }
+
+    fn tell_cards(&self, bucket: usize, users: &Users, told: &mut Vec<UsedCards>) {
+        let mut uses = Vec::new();
+        for index in 0..self.roster.count(bucket) {
+            let player = self.roster.at(bucket, index);
+            if let Some(question) = player.card_used_at() {
+                let place = UserPlace { bucket, slot: player.slot };
+                uses.push((users.entry(place).user, question));
+            }
+        }
+        let (bucket, at) = (users.buckets()[bucket], self.final_since);
+        let pieces = uses.chunks(USED_CARDS_MAX);
+        told.extend(pieces.map(|piece| UsedCards { bucket, at, uses: piece.to_vec() }));
+    }
+
+    /// Pays the winners among some players of a bucket, each once; says who they are.
+    fn pay(
+        &mut self,
+        bucket: usize,
+        players: Range<usize>,
+        users: &mut Users,
+        work: &mut Work,
+    ) -> Vec<UserId> {
+        let mut winners = Vec::new();
         let per_head = self.settlement.as_ref().expect("the prize is split").per_head;
         for index in players {
             let player = self.roster.at(bucket, index);
@@ -386,15 +463,17 @@ impl ShowReplica {
             }
             work.paid = work.paid.checked_add(per_head).expect("payouts are at most the pool");
             work.winners += 1;
+            let place = UserPlace { bucket, slot: player.slot };
+            winners.push(users.entry(place).user);
             if player.is_paid() {
                 continue;
             }
-            let player = self.roster.at_mut(bucket, index);
-            player.set_paid();
-            let entry = users.entry_mut(UserPlace { bucket, slot: player.slot });
+            self.roster.at_mut(bucket, index).set_paid();
+            let entry = users.entry_mut(place);
             // A pool is at most `PRIZE_POOL_CENTS_MAX`: nobody wins that often.
             entry.balance = entry.balance.checked_add(per_head).expect("a balance fits in 64 bits");
         }
+        winners
     }
 
     /// Whether a player, whose record is frozen, passed every question that counts, and at least

@@ -23,7 +23,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 pub use self::deployment::Deployment;
-pub use self::recover::{Recovered, RecoveryReport, ShardStart, TornTail};
+pub use self::recover::{Recovered, RecoveryReport, ShardStart, TornTail, began_with, run_times};
 
 use crate::base::ids::ShardId;
 use crate::shard::recovery::ReplayError;
@@ -192,7 +192,7 @@ pub fn runs(root: &Path) -> Result<Vec<u64>, DataError> {
 }
 
 /// The numbers of the segments in a shard's folder, ascending.
-fn segments(folder: &Path) -> Result<Vec<u64>, DataError> {
+pub(in crate::runtime) fn segments(folder: &Path) -> Result<Vec<u64>, DataError> {
     numbered(folder, |name| name.strip_suffix(".journal")?.parse().ok())
 }
 
@@ -213,6 +213,14 @@ fn numbered(folder: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<u
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Whether a process uses the folder at `root`.
+#[must_use]
+pub fn is_in_use(root: &Path) -> bool {
+    // One that cannot be locked for another reason is not in use by us.
+    let lock = File::open(root.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Writes a file as a whole: it is there completely and durably, or not at all. Nobody else may
@@ -253,6 +261,9 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     fs::read(path).map_err(failing("reading", path))
 }
 
-fn failing(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
+pub(in crate::runtime) fn failing(
+    what: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> DataError {
     move |error| DataError::File { what, path: path.to_path_buf(), error }
 }

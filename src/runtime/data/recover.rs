@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
-use crate::base::time::Time;
+use crate::base::time::{DisplayClock, Time};
 use crate::quiz::event::NumberedEvent;
 use crate::quiz::local::LocalQuiz;
 use crate::runtime::clock::Clock;
@@ -49,6 +51,8 @@ pub struct ShardStart {
     pub run: u64,
     /// Where buckets and shows are in their sequences.
     pub sequences: BTreeMap<Key, u64>,
+    /// The newest record that is durable; the shard says it, whoever reads its journal looks.
+    pub durable: Arc<AtomicU64>,
 }
 
 /// Everything that the next run begins with.
@@ -234,7 +238,8 @@ impl DataFolder {
             write_whole(&path.join(state_name(0)), &state::encode(&state))?;
             let folder = shard_folder(&folder, shard);
             let beginning = Beginning { local, histories: histories.clone() };
-            shards.push(ShardStart { beginning, folder, run, sequences });
+            let durable = Arc::default();
+            shards.push(ShardStart { beginning, folder, run, sequences, durable });
         }
         let about = Run {
             layout: LAYOUT_VERSION,
@@ -284,6 +289,27 @@ pub(super) fn read_about(folder: &Path) -> Result<Run, DataError> {
          wrote it"
     );
     Err(DataError::Malformed { path, what })
+}
+
+/// When a run began, how it displays time, and its number of shards.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn run_times(root: &Path, run: u64) -> Result<(Time, DisplayClock, u16), DataError> {
+    let about = read_about(&run_folder(root, run))?;
+    let passed_ms = about.began_unix_ms.saturating_sub(about.zero_unix_ms);
+    let began = Time::from_millis(u64::try_from(passed_ms).unwrap_or(0));
+    Ok((began, DisplayClock { zero_unix_ms: about.zero_unix_ms }, about.shards))
+}
+
+/// The events that a shard began a run with: of the shows whose director lives there.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn began_with(folder: &Path) -> Result<Vec<NumberedEvent>, DataError> {
+    let path = folder.join(state_name(0));
+    let state = state::decode(&read(&path)?);
+    state.map(|state| state.image.events).map_err(|error| DataError::State { path, error })
 }
 
 /// The newest state of a shard that can be read; what it began with can always be, or the folder is

@@ -186,8 +186,8 @@ impl Shard {
             },
             OperatorRequest::Command { show, command } => self.command(show, command),
             OperatorRequest::Rain { show, command } => self.rain_command(show, command),
-            OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
-                self.close_withdrawal(user, &key, is_paid)
+            OperatorRequest::CloseWithdrawal { user, number, is_paid } => {
+                self.close_withdrawal(user, number, is_paid)
             }
             OperatorRequest::Status { show } => self.status(show),
             OperatorRequest::Messages { show } => {
@@ -309,7 +309,8 @@ impl Shard {
 
     fn grant_card(&mut self, user: UserId) -> Result<OperatorAnswer, OperatorError> {
         let cards = self.quiz.local.grant_card(user)?;
-        self.journal(Record::CardGranted { user }, Vec::new());
+        let (grant, at) = (self.entropy.below(u64::MAX), self.now);
+        self.journal(Record::CardGranted { user, grant, at }, Vec::new());
         Ok(OperatorAnswer::Cards(cards))
     }
 

@@ -42,6 +42,10 @@ impl Shard {
             Err(error) => panic!("applying event {} of show {show}: {error}", event.number),
         }
         self.counters.show_events += 1;
+        if event.event == ShowEvent::Cancelled {
+            // Before the event is: where that is on record, this is.
+            self.record_cards_of_cancelled(show);
+        }
         self.journal(Record::Applied { show, number: event.number }, Vec::new());
         self.quiz.has_work = true;
         self.quiz.tally_due.get_or_insert(self.now);
@@ -319,6 +323,12 @@ impl Shard {
             let progress = self.quiz.local.settle_slice(show, SLICE_PLAYERS);
             self.quiz.has_work |= progress.more;
             let applied = self.quiz.applied(show);
+            for prizes in progress.prizes {
+                self.journal(Record::Prizes { show, prizes }, Vec::new());
+            }
+            for cards in progress.cards {
+                self.journal(Record::CardsUsed { show, cards }, Vec::new());
+            }
             for step in progress.steps {
                 self.journal(Record::Worked { show, step, applied }, Vec::new());
             }
@@ -329,6 +339,14 @@ impl Shard {
                 let mail = QuizMail::Reported { show, report: report.clone() };
                 self.journal(Record::Reported { show, report }, vec![(home, Mail::Quiz(mail))]);
             }
+        }
+    }
+
+    /// A show that was called off is not settled: which cards it cost is on record now. Said again, it
+    /// changes nothing.
+    pub(super) fn record_cards_of_cancelled(&mut self, show: ShowId) {
+        for cards in self.quiz.local.cards_of_cancelled(show) {
+            self.journal(Record::CardsUsed { show, cards }, Vec::new());
         }
     }
 

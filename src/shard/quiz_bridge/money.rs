@@ -155,14 +155,15 @@ impl Shard {
         let withdrawal = match self.quiz.local.withdraw(user, key, cents) {
             Ok(Requested::Fresh(withdrawal)) => {
                 let balance = self.quiz.local.balance(user);
-                let what = MoneyRecord::Withdrawn { key: key.clone(), cents, balance };
+                let (key, number) = (key.clone(), withdrawal.number);
+                let what = MoneyRecord::Withdrawn { key, number, cents, balance };
                 self.journal_money(user, what);
                 withdrawal
             }
             Ok(Requested::Repeated(withdrawal)) => withdrawal,
             Err(error) => return Err(money_refused(&error)),
         };
-        let Withdrawal { cents, state } = withdrawal;
+        let Withdrawal { number, cents, state } = withdrawal;
         let state = match state {
             WithdrawalState::Requested => proto::WithdrawalState::Requested,
             WithdrawalState::Paid => proto::WithdrawalState::Paid,
@@ -173,6 +174,7 @@ impl Shard {
             cents: cents.0,
             state: state.into(),
             balance_cents: self.quiz.local.balance(user).0,
+            number,
         }))
     }
 
@@ -180,13 +182,16 @@ impl Shard {
     pub(super) fn close_withdrawal(
         &mut self,
         user: UserId,
-        key: &MoneyKey,
+        number: u64,
         is_paid: bool,
     ) -> Result<OperatorAnswer, OperatorError> {
-        if let Requested::Fresh(_) = self.quiz.local.close_withdrawal(user, key, is_paid)? {
+        let closed = self.quiz.local.close_withdrawal(user, number, is_paid)?;
+        if let Requested::Fresh(Withdrawal { cents, .. }) = closed {
             let balance = self.quiz.local.balance(user);
-            let what = MoneyRecord::WithdrawalClosed { key: key.clone(), is_paid, balance };
-            self.journal_money(user, what);
+            self.journal_money(
+                user,
+                MoneyRecord::WithdrawalClosed { number, is_paid, cents, balance },
+            );
         }
         Ok(OperatorAnswer::Done)
     }
@@ -207,7 +212,9 @@ impl Shard {
             Requested::Fresh(gift) => {
                 self.quiz.gifts.full_at = then;
                 let balance = self.quiz.local.balance(user);
-                self.journal_money(user, MoneyRecord::Gifted { key: key.clone(), gift, balance });
+                let number = self.quiz.local.gift_number(user, key).expect("it was just entered");
+                let what = MoneyRecord::Gifted { key: key.clone(), number, gift, balance };
+                self.journal_money(user, what);
                 let home = self.placement.room_home(gift.room);
                 let mail = MoneyMail::Gift { user, key: key.clone(), gift };
                 self.post_when_durable(Post::Mail(home, Mail::Money(mail)));
@@ -324,7 +331,8 @@ impl Shard {
 
     pub(super) fn journal_money(&mut self, user: UserId, what: MoneyRecord) {
         let applied = self.quiz.applied(what.show());
-        self.journal(Record::Money { user, what: Box::new(what), applied }, Vec::new());
+        let (what, at) = (Box::new(what), self.now);
+        self.journal(Record::Money { user, what, applied, at }, Vec::new());
     }
 
     /// Answers when everything recorded so far is durable.
@@ -355,7 +363,7 @@ fn money_refused(error: &MoneyError) -> proto::Failure {
     let reason = match error {
         MoneyError::Amount { .. } => proto::Reason::AmountInvalid,
         MoneyError::NotEnough { .. } => proto::Reason::NotEnough,
-        MoneyError::KeyTaken | MoneyError::NoSuchKey | MoneyError::DoneOtherwise => {
+        MoneyError::KeyTaken | MoneyError::NoSuchWithdrawal | MoneyError::DoneOtherwise => {
             proto::Reason::KeyInvalid
         }
         MoneyError::NoPlace(_) => proto::Reason::RateLimited,

@@ -49,6 +49,7 @@ impl Shard {
         let shows: Vec<ShowId> = self.quiz.local.shows().map(|it| it.definition().id).collect();
         for show in shows {
             self.acknowledge(show);
+            self.record_cards_of_cancelled(show);
             self.quiz.has_work = true;
             self.quiz.tally_due.get_or_insert(now);
         }

@@ -45,11 +45,11 @@ pub enum RecordError {
 pub(super) type Decoded<T> = Result<T, RecordError>;
 
 pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
-    let proto::Record { applied, show, user, body } = proto::Record::decode(payload)?;
+    let proto::Record { applied, show, user, at, body } = proto::Record::decode(payload)?;
     let (show, user, applied) = (ShowId(show), UserId(user), EventNumber(applied));
     let body = body.ok_or(RecordError::Unknown("body"))?;
     if let Some(what) = money::record(show, &body)? {
-        return Ok(Record::Money { user, what: Box::new(what), applied });
+        return Ok(Record::Money { user, what: Box::new(what), applied, at: Time(at) });
     }
     Ok(match body {
         Body::Event(event) => Record::Event(Box::new(show_event(show, event)?)),
@@ -91,7 +91,9 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
             let step = WorkStep { bucket: BucketId(bucket), until: it.until };
             Record::Worked { show, step, applied }
         }
-        Body::CardGranted(_) => Record::CardGranted { user },
+        Body::CardGranted(it) => Record::CardGranted { user, grant: it.grant, at: Time(at) },
+        Body::Prizes(it) => Record::Prizes { show, prizes: money::read_prizes(it)? },
+        Body::CardsUsed(it) => Record::CardsUsed { show, cards: money::read_used_cards(&it)? },
         Body::Grabbed(_)
         | Body::Withdrawn(_)
         | Body::WithdrawalClosed(_)

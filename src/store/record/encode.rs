@@ -14,8 +14,9 @@ use crate::shard::record::Record;
 use proto::record::Body;
 use proto::show_event::Body as EventBody;
 
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each sort of record")]
 pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
-    let (mut show, mut user, mut applied) = (0, 0, 0);
+    let (mut show, mut user, mut applied, mut at) = (0, 0, 0, 0);
     let body = match record {
         Record::Event(event) => {
             show = event.show.0;
@@ -63,16 +64,24 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
             (show, applied) = (of.0, after.0);
             Body::Worked(proto::Worked { bucket: u32::from(step.bucket.0), until: step.until })
         }
-        Record::CardGranted { user: who } => {
-            user = who.0;
-            Body::CardGranted(proto::CardGranted {})
+        Record::CardGranted { user: who, grant, at: when } => {
+            (user, at) = (who.0, when.0);
+            Body::CardGranted(proto::CardGranted { grant: *grant })
         }
-        Record::Money { user: who, what, applied: after } => {
-            (show, user, applied) = (what.show().0, who.0, after.0);
+        Record::Money { user: who, what, applied: after, at: when } => {
+            (show, user, applied, at) = (what.show().0, who.0, after.0, when.0);
             money::body(what)
         }
+        Record::Prizes { show: of, prizes } => {
+            show = of.0;
+            Body::Prizes(money::prizes(prizes))
+        }
+        Record::CardsUsed { show: of, cards } => {
+            show = of.0;
+            Body::CardsUsed(money::used_cards(cards))
+        }
     };
-    let stored = proto::Record { applied, show, user, body: Some(body) };
+    let stored = proto::Record { applied, show, user, at, body: Some(body) };
     stored.encode_raw(payload);
 }
 

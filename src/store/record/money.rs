@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::decode::{Decoded, array, narrow, shard};
 use super::encode::nanoseconds;
 use super::{RecordError, proto};
-use crate::base::ids::{RainIndex, RoomId, ShowId, UserId};
+use crate::base::ids::{BucketId, QuestionIndex, RainIndex, RoomId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::local::Gift;
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
+use crate::quiz::replica::{Prizes, UsedCards};
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::seal::SecretKey;
 use crate::shard::record::MoneyRecord;
@@ -25,20 +26,25 @@ pub(super) fn body(record: &MoneyRecord) -> Body {
             number: *number,
             cents: cents.0,
         }),
-        MoneyRecord::Withdrawn { key, cents, balance } => Body::Withdrawn(proto::Withdrawn {
-            key: key.as_str().to_owned(),
-            cents: cents.0,
-            balance_cents: balance.0,
-        }),
-        MoneyRecord::WithdrawalClosed { key, is_paid, balance } => {
-            Body::WithdrawalClosed(proto::WithdrawalClosed {
+        MoneyRecord::Withdrawn { key, number, cents, balance } => {
+            Body::Withdrawn(proto::Withdrawn {
                 key: key.as_str().to_owned(),
-                is_paid: *is_paid,
+                number: *number,
+                cents: cents.0,
                 balance_cents: balance.0,
             })
         }
-        MoneyRecord::Gifted { key, gift, balance } => Body::Gifted(proto::Gifted {
+        MoneyRecord::WithdrawalClosed { number, is_paid, cents, balance } => {
+            Body::WithdrawalClosed(proto::WithdrawalClosed {
+                number: *number,
+                is_paid: *is_paid,
+                cents: cents.0,
+                balance_cents: balance.0,
+            })
+        }
+        MoneyRecord::Gifted { key, number, gift, balance } => Body::Gifted(proto::Gifted {
             key: key.as_str().to_owned(),
+            number: *number,
             room: gift.room.0,
             kind: gift.kind,
             cents: gift.cents.0,
@@ -75,17 +81,19 @@ pub(super) fn record(show: ShowId, body: &Body) -> Decoded<Option<MoneyRecord>> 
             cents: Cents(it.cents),
         },
         Body::Withdrawn(it) => {
-            let (cents, balance) = (Cents(it.cents), Cents(it.balance_cents));
-            MoneyRecord::Withdrawn { key: key(&it.key)?, cents, balance }
+            let (number, cents, balance) = (it.number, Cents(it.cents), Cents(it.balance_cents));
+            MoneyRecord::Withdrawn { key: key(&it.key)?, number, cents, balance }
         }
         Body::WithdrawalClosed(it) => MoneyRecord::WithdrawalClosed {
-            key: key(&it.key)?,
+            number: it.number,
             is_paid: it.is_paid,
+            cents: Cents(it.cents),
             balance: Cents(it.balance_cents),
         },
         Body::Gifted(it) => {
             let gift = Gift { room: RoomId(it.room), kind: it.kind, cents: Cents(it.cents) };
-            MoneyRecord::Gifted { key: key(&it.key)?, gift, balance: Cents(it.balance_cents) }
+            let (number, balance) = (it.number, Cents(it.balance_cents));
+            MoneyRecord::Gifted { key: key(&it.key)?, number, gift, balance }
         }
         Body::GiftShown(it) => MoneyRecord::GiftShown { key: key(&it.key)? },
         Body::InvitationAsked(it) => MoneyRecord::InvitationAsked { inviter: UserId(it.inviter) },
@@ -100,6 +108,48 @@ pub(super) fn record(show: ShowId, body: &Body) -> Decoded<Option<MoneyRecord>> 
         },
         _ => return Ok(None),
     }))
+}
+
+pub(super) fn prizes(it: &Prizes) -> proto::Prizes {
+    proto::Prizes {
+        bucket: u32::from(it.bucket.0),
+        per_head_cents: it.per_head.0,
+        at: it.at.0,
+        users: it.users.iter().map(|user| user.0).collect(),
+    }
+}
+
+pub(super) fn read_prizes(it: proto::Prizes) -> Decoded<Prizes> {
+    Ok(Prizes {
+        bucket: BucketId(narrow(it.bucket, "bucket")?),
+        per_head: Cents(it.per_head_cents),
+        at: Time(it.at),
+        users: it.users.into_iter().map(UserId).collect(),
+    })
+}
+
+pub(super) fn used_cards(it: &UsedCards) -> proto::CardsUsed {
+    proto::CardsUsed {
+        bucket: u32::from(it.bucket.0),
+        at: it.at.0,
+        users: it.uses.iter().map(|(user, _)| user.0).collect(),
+        questions: it.uses.iter().map(|(_, question)| u32::from(question.0)).collect(),
+    }
+}
+
+pub(super) fn read_used_cards(it: &proto::CardsUsed) -> Decoded<UsedCards> {
+    if it.users.len() != it.questions.len() {
+        return Err(RecordError::Impossible("number of cards"));
+    }
+    let uses =
+        it.users.iter().zip(&it.questions).map(|(user, question)| {
+            Ok((UserId(*user), QuestionIndex(narrow(*question, "question")?)))
+        });
+    Ok(UsedCards {
+        bucket: BucketId(narrow(it.bucket, "bucket")?),
+        at: Time(it.at),
+        uses: uses.collect::<Decoded<_>>()?,
+    })
 }
 
 pub(super) fn rain_event(event: &RainEvent) -> proto::RainEvent {

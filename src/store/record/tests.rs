@@ -16,7 +16,7 @@ use crate::quiz::event::{
 use crate::quiz::local::Gift;
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
-use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
+use crate::quiz::replica::{AnswerInput, Prizes, TicketStamp, UsedCards, WorkStep};
 use crate::quiz::report::{
     ClosedSummary, FreezeSummary, FrozenBucket, PayoutSummary, QuestionCounts, Report,
 };
@@ -144,9 +144,9 @@ fn money_records() -> Vec<MoneyRecord> {
     let gift = Gift { room: RoomId(5), kind: 6, cents };
     vec![
         MoneyRecord::Grabbed { show, rain, slot: 2, number: 9, cents },
-        MoneyRecord::Withdrawn { key: key.clone(), cents, balance },
-        MoneyRecord::WithdrawalClosed { key: key.clone(), is_paid: true, balance },
-        MoneyRecord::Gifted { key: key.clone(), gift, balance },
+        MoneyRecord::Withdrawn { key: key.clone(), number: 1 << 40, cents, balance },
+        MoneyRecord::WithdrawalClosed { number: 3, is_paid: true, cents, balance },
+        MoneyRecord::Gifted { key: key.clone(), number: 4, gift, balance },
         MoneyRecord::GiftShown { key },
         MoneyRecord::InvitationAsked { inviter: other },
         MoneyRecord::InvitationAccepted { invitee: other, cards: 1 },
@@ -193,7 +193,24 @@ fn records() -> Vec<Record> {
         Record::Drained { show, question, from: shard, applied },
         Record::Applied { show, number: APPLIED },
         Record::Worked { show, step: WorkStep { bucket: BucketId(7), until: 4_000 }, applied },
-        Record::CardGranted { user },
+        Record::CardGranted { user, grant: u64::MAX, at: Time(77) },
+        Record::Prizes {
+            show,
+            prizes: Prizes {
+                bucket: BucketId(1_023),
+                per_head: Cents(333),
+                at: Time(78),
+                users: vec![user, UserId(u64::MAX)],
+            },
+        },
+        Record::CardsUsed {
+            show,
+            cards: UsedCards {
+                bucket: BucketId(0),
+                at: Time(79),
+                uses: vec![(user, question), (UserId(1), QuestionIndex(0))],
+            },
+        },
     ];
     records.extend(events().into_iter().map(|event| {
         let (number, decided_at) = (EventNumber(40), Time(41));
@@ -201,7 +218,7 @@ fn records() -> Vec<Record> {
     }));
     records.extend(money_records().into_iter().map(|what| {
         let applied = if what.show() == SHOW { applied } else { EventNumber(0) };
-        Record::Money { user, what: Box::new(what), applied }
+        Record::Money { user, what: Box::new(what), applied, at: Time(80) }
     }));
     records.extend(reports.map(|report| Record::Reported { show, report: Box::new(report) }));
     records
@@ -226,6 +243,8 @@ fn a_record_belongs_to_its_users_bucket_its_show_or_its_shard() {
                 Key::Shard(ShardId(4))
             }
             Record::Worked { step, .. } => Key::Bucket(step.bucket),
+            Record::Prizes { prizes, .. } => Key::Bucket(prizes.bucket),
+            Record::CardsUsed { cards, .. } => Key::Bucket(cards.bucket),
             _ => Key::Bucket(placement.bucket(USER)),
         };
         assert_eq!(key(&record, &placement, ShardId(4)), expected, "{record:?}");
@@ -237,7 +256,7 @@ fn what_is_no_record_is_refused() {
     assert!(matches!(decode(&[0xff; 9]), Err(RecordError::Message(_))));
     assert_eq!(decode(&[]), Err(RecordError::Unknown("body")));
     let mut payload = Vec::new();
-    encode(&Record::CardGranted { user: USER }, &mut payload);
+    encode(&Record::CardGranted { user: USER, grant: 5, at: Time(6) }, &mut payload);
     assert!(decode(&payload[..payload.len() - 1]).is_err());
 }
 

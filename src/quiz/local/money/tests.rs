@@ -58,7 +58,7 @@ fn perform(local: &mut LocalQuiz, ask: Ask) -> Option<i64> {
             matches!(outcome, Ok(Requested::Fresh(_))).then(|| -cents)
         }
         Ask::Close { user, key: number, is_paid } => {
-            let outcome = local.close_withdrawal(UserId(user), &key(number), is_paid);
+            let outcome = local.close_withdrawal(UserId(user), u64::from(number), is_paid);
             match outcome {
                 Ok(Requested::Fresh(closed)) => Some(if is_paid { 0 } else { closed.cents.0 }),
                 _ => None,
@@ -120,7 +120,7 @@ fn refusals_say_why() {
     refused(i64::MAX, "9223372036854775807 cents are no possible amount");
     local.withdraw(user, &key(0), Cents(1)).unwrap();
     assert_eq!(local.withdraw(user, &key(0), Cents(2)), Err(MoneyError::KeyTaken));
-    assert_eq!(local.close_withdrawal(user, &key(9), true), Err(MoneyError::NoSuchKey));
-    local.close_withdrawal(user, &key(0), true).unwrap();
-    assert_eq!(local.close_withdrawal(user, &key(0), false), Err(MoneyError::DoneOtherwise));
+    assert_eq!(local.close_withdrawal(user, 2, true), Err(MoneyError::NoSuchWithdrawal));
+    local.close_withdrawal(user, 1, true).unwrap();
+    assert_eq!(local.close_withdrawal(user, 1, false), Err(MoneyError::DoneOtherwise));
 }
