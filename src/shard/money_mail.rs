@@ -34,14 +34,12 @@ pub enum MoneyMail {
         /// Of which rain.
         rain: RainIndex,
     },
-    /// New player's home → inviter's home: is this one taken?
+    /// New player's home → inviter's home: is this one taken? No second one before the answer.
     AskInviter {
         /// The new player.
         invitee: UserId,
         /// Whom it named.
         inviter: UserId,
-        /// Who waits for the answer.
-        reply_to: ReplyTo,
     },
     /// Inviter's home → new player's home: yes or no.
     InviterSays {
@@ -51,8 +49,6 @@ pub enum MoneyMail {
         inviter: UserId,
         /// Yes.
         is_accepted: bool,
-        /// Who waits for the answer.
-        reply_to: ReplyTo,
     },
     /// Giver's home → room's home: to be shown.
     Gift {

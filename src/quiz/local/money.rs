@@ -283,6 +283,12 @@ impl LocalQuiz {
         self.money.invitations.ask(invitee, inviter, is_new)
     }
 
+    /// To be called when all records were read back: see [`Invitations::ask_again`].
+    #[must_use]
+    pub fn invitations_to_ask_again(&mut self) -> Vec<(UserId, UserId)> {
+        self.money.invitations.ask_again()
+    }
+
     /// At the inviter's home: see [`Accepted`]. The first time it is worth `cards`, as far as the
     /// inviter can hold them; says how many it got.
     pub fn accept_invitation(

@@ -32,6 +32,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
+use crate::shard::money_mail::ReplyTo;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_bridge::early::Early;
 use crate::shard::quiz_bridge::money::GiftDesk;
@@ -81,6 +82,9 @@ pub(crate) struct QuizBridge {
     /// When the bucket of taps at each rain that falls is full again.
     tap_gates: BTreeMap<(ShowId, RainIndex), Time>,
     gifts: GiftDesk,
+    /// Who is to hear whether a new player's inviter was taken, by new player: one question is under
+    /// way for each.
+    redeeming: BTreeMap<UserId, Vec<ReplyTo>>,
 }
 
 impl QuizBridge {
@@ -106,6 +110,7 @@ impl QuizBridge {
             has_work: false,
             tap_gates: BTreeMap::new(),
             gifts: GiftDesk::default(),
+            redeeming: BTreeMap::new(),
         }
     }
 

@@ -32,6 +32,9 @@ const GIFTS_PER_S_DEFAULT: u32 = 50;
 /// How often gifts that wait at their room's home are tried again.
 const GIFT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Requests of one new player that wait for what the inviter's bucket says.
+const REDEEMERS_MAX: usize = 4;
+
 /// A gift that waits at its room's home.
 pub(super) struct WaitingGift {
     user: UserId,
@@ -64,11 +67,9 @@ impl Shard {
                 Err(failure) => self.refuse(reply_to.conn, &reply_to.sequence, failure),
             },
             MoneyMail::PacketsWanted { show, rain } => self.packets_wanted(from, show, rain),
-            MoneyMail::AskInviter { invitee, inviter, reply_to } => {
-                self.inviter_asked(invitee, inviter, reply_to);
-            }
-            MoneyMail::InviterSays { invitee, inviter, is_accepted, reply_to } => {
-                self.inviter_says(invitee, inviter, is_accepted, reply_to);
+            MoneyMail::AskInviter { invitee, inviter } => self.inviter_asked(invitee, inviter),
+            MoneyMail::InviterSays { invitee, inviter, is_accepted } => {
+                self.inviter_says(invitee, inviter, is_accepted);
             }
             MoneyMail::Gift { user, key, gift } => {
                 self.quiz.gifts.waiting.push_back(WaitingGift { user, key, gift });
@@ -253,6 +254,9 @@ impl Shard {
         for (show, summary) in self.quiz.local.rains_to_report() {
             self.report_rain(show, summary);
         }
+        for (invitee, inviter) in self.quiz.local.invitations_to_ask_again() {
+            self.ask_inviter(invitee, inviter);
+        }
         let on_the_way = self.quiz.local.gifts_on_the_way();
         let gifts: Vec<_> =
             on_the_way.map(|(user, key, gift)| (user, key.clone(), *gift)).collect();
@@ -269,16 +273,34 @@ impl Shard {
                 self.journal_money(user, MoneyRecord::InvitationAsked { inviter });
             }
             Ok(Asked::Pending) => {}
+            Ok(Asked::UnderWay) => return self.wait_for_inviter(user, reply_to),
             Ok(Asked::Accepted) => return self.reply_money(reply_to, Ok(redeemed(inviter, 0))),
             Err(error) => return self.reply_money(reply_to, Err(invitation_refused(error))),
         }
+        self.wait_for_inviter(user, reply_to);
+        self.ask_inviter(user, inviter);
+    }
+
+    /// Keeps who is to hear what the inviter's bucket says: a client that repeats its request is told
+    /// as often, up to a limit.
+    fn wait_for_inviter(&mut self, invitee: UserId, reply_to: ReplyTo) {
+        let waiting = self.quiz.redeeming.entry(invitee).or_default();
+        if waiting.len() < REDEEMERS_MAX {
+            return waiting.push(reply_to);
+        }
+        let text = "so many of these requests wait already: wait for their answer";
+        let failure = messages::failure(proto::Reason::RateLimited, text);
+        self.reply_money(reply_to, Err(failure));
+    }
+
+    fn ask_inviter(&mut self, invitee: UserId, inviter: UserId) {
         let home = self.placement.user_home(inviter);
-        let mail = MoneyMail::AskInviter { invitee: user, inviter, reply_to };
+        let mail = MoneyMail::AskInviter { invitee, inviter };
         self.post_when_durable(Post::Mail(home, Mail::Money(mail)));
     }
 
     /// At the inviter's home.
-    fn inviter_asked(&mut self, invitee: UserId, inviter: UserId, reply_to: ReplyTo) {
+    fn inviter_asked(&mut self, invitee: UserId, inviter: UserId) {
         let cards = InvitationRule::default().inviter_cards;
         let (accepted, cards) = self.quiz.local.accept_invitation(inviter, invitee, cards);
         if accepted == Accepted::Fresh {
@@ -286,30 +308,26 @@ impl Shard {
         }
         let is_accepted = accepted != Accepted::Refused;
         let home = self.placement.user_home(invitee);
-        let mail = MoneyMail::InviterSays { invitee, inviter, is_accepted, reply_to };
+        let mail = MoneyMail::InviterSays { invitee, inviter, is_accepted };
         self.post_when_durable(Post::Mail(home, Mail::Money(mail)));
     }
 
     /// At the new player's home.
-    fn inviter_says(
-        &mut self,
-        invitee: UserId,
-        inviter: UserId,
-        is_accepted: bool,
-        reply_to: ReplyTo,
-    ) {
+    fn inviter_says(&mut self, invitee: UserId, inviter: UserId, is_accepted: bool) {
         let cards = InvitationRule::default().invitee_cards;
         let fresh = self.quiz.local.invitation_answered(invitee, inviter, is_accepted, cards);
         if let Some(cards) = fresh {
             let what = MoneyRecord::InvitationAnswered { inviter, is_accepted, cards };
             self.journal_money(invitee, what);
         }
-        let said = if is_accepted {
-            Ok(redeemed(inviter, fresh.unwrap_or(0)))
-        } else {
-            Err(invitation_refused(InvitationError::NotTaken))
-        };
-        self.reply_money(reply_to, said);
+        for reply_to in self.quiz.redeeming.remove(&invitee).unwrap_or_default() {
+            let said = if is_accepted {
+                Ok(redeemed(inviter, fresh.unwrap_or(0)))
+            } else {
+                Err(invitation_refused(InvitationError::NotTaken))
+            };
+            self.reply_money(reply_to, said);
+        }
     }
 
     fn purse(&self, user: UserId) -> Response {
