@@ -18,7 +18,7 @@ use tidegate::quiz::director::{Command, Notice};
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
 use tidegate::runtime::data::{DataError, DataFolder, Deployment, RecoveryReport};
-use tidegate::runtime::gateway::Gateway;
+use tidegate::runtime::gateway::{Gateway, GatewaySettings};
 use tidegate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 
 use client::{Client, Json, settings};
@@ -56,7 +56,14 @@ fn definition() -> Arc<ShowDefinition> {
 
 /// A gateway on a folder, and what it found there.
 fn begin(path: &Path, shards: u16) -> Result<(Gateway, DataFolder, RecoveryReport), DataError> {
-    let settings = settings(shards);
+    begin_as(path, &settings(shards))
+}
+
+fn begin_as(
+    path: &Path,
+    settings: &GatewaySettings,
+) -> Result<(Gateway, DataFolder, RecoveryReport), DataError> {
+    let shards = settings.shards;
     let folder = DataFolder::open(path)?;
     if folder.deployment()?.is_none() {
         let deployment =
@@ -66,7 +73,7 @@ fn begin(path: &Path, shards: u16) -> Result<(Gateway, DataFolder, RecoveryRepor
     let placement = Placement::new(settings.placement_key, settings.buckets, shards);
     let recovered = folder.begin_run(placement)?;
     let report = recovered.report.clone();
-    Ok((Gateway::start_recovered(&settings, recovered).unwrap(), folder, report))
+    Ok((Gateway::start_recovered(settings, recovered).unwrap(), folder, report))
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -193,6 +200,45 @@ async fn a_show_goes_on_with_other_shards_and_every_answer_counts_once() {
     let again = until_phase(&gateway, Phase::Settled).await;
     assert_eq!(again.settlement, Some(settled));
     client::until("the payout", || status(&gateway).is_paid_out);
+    gateway.stop();
+}
+
+#[tokio::test]
+async fn a_ticket_binds_and_keeps_its_stamp_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let mut hurried = settings(2);
+    hurried.admission.force_retry_percent = 100;
+    let (gateway, _lock, _) = begin_as(&first, &hurried).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    command(&gateway, Command::OpenLobby);
+    let mut player = Client::in_room(&gateway, 1, ROOM).await;
+    command(&gateway, Command::Publish);
+    player.until("question").await;
+    let show_id = SHOW.0.to_string();
+    let asked = json!({"showId": show_id, "question": 0, "option": 1});
+    player.request("a", json!({"answer": asked})).await;
+    let ticket = player.until_response("a").await["retryAnswer"]["ticket"].take();
+    assert!(ticket.is_string(), "{ticket}");
+    // The client has it, so the crash must not forget it. By now the ticket has expired as well.
+    copy(&first, &second);
+    drop(player);
+    gateway.stop();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let (gateway, _lock, _) = begin(&second, 3).unwrap();
+    let mut player = Client::in_room(&gateway, 1, ROOM).await;
+    player.until("snapshot").await;
+    let other = json!({"showId": show_id, "question": 0, "option": 2});
+    player.request("b", json!({"answer": other})).await;
+    let refused = player.until_response("b").await;
+    assert_eq!(refused["reason"], "REASON_ANSWER_BOUND", "{refused}");
+    let again = json!({"showId": show_id, "question": 0, "option": 1, "ticket": ticket});
+    player.request("c", json!({"answer": again})).await;
+    let received = player.until_response("c").await;
+    assert!(received["answerReceived"]["result"].is_object(), "{received}");
+    let counts = until_phase(&gateway, Phase::Closed).await.questions[0].counts.unwrap();
+    assert_eq!((counts.correct, counts.by_ticket), (1, 1));
     gateway.stop();
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
-use crate::base::time::Time;
+use crate::base::time::{DisplayClock, Time};
 use crate::quiz::event::NumberedEvent;
 use crate::quiz::local::LocalQuiz;
 use crate::runtime::clock::Clock;
@@ -35,6 +35,10 @@ pub(super) struct Run {
     pub(super) shards: u16,
     /// Unix time of the zero of the deployment's time, as this run displays it.
     zero_unix_ms: i64,
+    /// The same of the first run of the deployment: what stamps that clients hold are counted from.
+    /// Runs that were begun by older versions have none.
+    #[serde(default)]
+    stamps_zero_unix_ms: Option<i64>,
     /// When it began.
     began_unix_ms: i64,
 }
@@ -112,8 +116,19 @@ impl DataFolder {
             None => RunBefore::default(),
         };
         let run = newest.unwrap_or(0) + 1;
-        let RunBefore { locals, histories, sequences, latest, zero_unix_ms, mut report } = before;
-        let clock = Clock::resume(latest + LATER, zero_unix_ms);
+        let RunBefore {
+            locals,
+            histories,
+            sequences,
+            latest,
+            zero_unix_ms,
+            stamps_zero_unix_ms,
+            mut report,
+        } = before;
+        let mut clock = Clock::resume(latest + LATER, zero_unix_ms);
+        if let Some(zero_unix_ms) = stamps_zero_unix_ms {
+            clock = clock.with_stamps(DisplayClock { zero_unix_ms });
+        }
         report.outage = clock.now().since(latest);
         let locals =
             redistribute(&locals, &histories, placement).map_err(failing_replay(self.root(), 0))?;
@@ -129,7 +144,11 @@ impl DataFolder {
         let about = read_about(&folder)?;
         let placement = placement.with_shards(about.shards);
         let mut shards = Vec::with_capacity(usize::from(about.shards));
-        let mut before = RunBefore { zero_unix_ms: Some(about.zero_unix_ms), ..Default::default() };
+        let mut before = RunBefore {
+            zero_unix_ms: Some(about.zero_unix_ms),
+            stamps_zero_unix_ms: about.stamps_zero_unix_ms.or(Some(about.zero_unix_ms)),
+            ..Default::default()
+        };
         before.report.shards_before = about.shards;
         before.report.ended_in_order = true;
         for shard in ShardId::all(about.shards) {
@@ -240,6 +259,7 @@ impl DataFolder {
             layout: LAYOUT_VERSION,
             shards: placement.shard_count(),
             zero_unix_ms: clock.display().zero_unix_ms,
+            stamps_zero_unix_ms: Some(clock.stamps().zero_unix_ms),
             began_unix_ms: clock.display().unix_ms(at),
         };
         let text = serde_json::to_vec_pretty(&about).expect("numbers can be written");
@@ -260,6 +280,7 @@ struct RunBefore {
     sequences: BTreeMap<Key, u64>,
     latest: Time,
     zero_unix_ms: Option<i64>,
+    stamps_zero_unix_ms: Option<i64>,
     report: RecoveryReport,
 }
 

@@ -32,12 +32,15 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
+use crate::shard::held::Post;
+use crate::shard::mail::Mail;
 use crate::shard::money_mail::ReplyTo;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_bridge::early::Early;
 use crate::shard::quiz_bridge::money::GiftDesk;
-use crate::shard::quiz_mail::QuizMail;
+use crate::shard::quiz_mail::{QuizMail, RetryReply};
 use crate::shard::record::Record;
+use crate::wire::proto::response::Payload as Response;
 
 /// A report of another shard's load counts for so long.
 const LOAD_VALID: Duration = Duration::from_secs(1);
@@ -191,12 +194,19 @@ impl Shard {
                 self.tell_snapshot(conn, show, &snapshot);
             }
             QuizMail::Answer(answer) => self.judge_answer(from, *answer),
-            QuizMail::TicketIssued { show, user, question, ticket, .. } => {
+            QuizMail::TicketIssued { show, user, question, ticket, retry, .. } => {
                 if self.quiz.local.ticket_issued(show, user, question, ticket) {
                     let applied = self.quiz.applied(show);
                     let record = Record::TicketIssued { show, user, question, ticket, applied };
                     self.journal(record, Vec::new());
                 }
+                // Who holds a ticket that a crash forgets is free to answer otherwise.
+                let mail = Mail::Quiz(QuizMail::TicketBinds(retry));
+                self.post_when_durable(Post::Mail(from, mail));
+            }
+            QuizMail::TicketBinds(reply) => {
+                let RetryReply { conn, sequence, retry } = *reply;
+                self.respond(conn, &sequence, Response::RetryAnswer(retry));
             }
             QuizMail::AnswerReply(reply) => self.tell_answer(&reply),
             QuizMail::Results { show, results } => self.tell_results(show, &results),
@@ -225,6 +235,7 @@ impl Shard {
             | QuizMail::Acknowledged { .. }
             | QuizMail::Snapshot { .. }
             | QuizMail::AnswerReply(_)
+            | QuizMail::TicketBinds(_)
             | QuizMail::Results { .. }
             | QuizMail::Reported { .. }
             | QuizMail::Tally { .. } => return false,
