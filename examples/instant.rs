@@ -239,7 +239,7 @@ fn understand(player: &mut Player, frame: &proto::ServerFrame) {
 
 fn greeting(index: u32) -> Vec<u8> {
     let user = UserId(u64::from(index) + 1);
-    let issued_unix_s = 4_000_000_000;
+    let issued_unix_s = Clock::start().display().zero_unix_ms / 1_000;
     let token = mint(SECRET, NewToken { user, issued_unix_s, lifetime_s: 60, audience: None });
     let target = format!("/?token={token}&room={ROOM}");
     let encoding = Encoding::Proto;

@@ -11,15 +11,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tidegate::auth::revocation::Revocation;
 use tidegate::base::hash::Placement;
 use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use tidegate::quiz::director::{Command, Notice};
+use tidegate::quiz::event::ShowEvent;
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
+use tidegate::quiz::rain::RainCommand;
+use tidegate::runtime::data::journals::journals;
 use tidegate::runtime::data::{DataError, DataFolder, Deployment, RecoveryReport};
-use tidegate::runtime::gateway::Gateway;
-use tidegate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
+use tidegate::runtime::gateway::{Gateway, GatewaySettings};
+use tidegate::shard::operator::{Mute, OperatorAnswer, OperatorRequest, ShowStatus};
+use tidegate::shard::record::Record;
+use tidegate::shard::service::{RoomSettings, ServiceAnswer, ServiceRequest};
+use tidegate::shard::standing::{Order, OrderKey};
+use tidegate::store::record;
+use tidegate::store::scan::{SegmentFile, scan};
 
 use client::{Client, Json, settings};
 
@@ -56,7 +65,14 @@ fn definition() -> Arc<ShowDefinition> {
 
 /// A gateway on a folder, and what it found there.
 fn begin(path: &Path, shards: u16) -> Result<(Gateway, DataFolder, RecoveryReport), DataError> {
-    let settings = settings(shards);
+    begin_as(path, &settings(shards))
+}
+
+fn begin_as(
+    path: &Path,
+    settings: &GatewaySettings,
+) -> Result<(Gateway, DataFolder, RecoveryReport), DataError> {
+    let shards = settings.shards;
     let folder = DataFolder::open(path)?;
     if folder.deployment()?.is_none() {
         let deployment =
@@ -66,7 +82,7 @@ fn begin(path: &Path, shards: u16) -> Result<(Gateway, DataFolder, RecoveryRepor
     let placement = Placement::new(settings.placement_key, settings.buckets, shards);
     let recovered = folder.begin_run(placement)?;
     let report = recovered.report.clone();
-    Ok((Gateway::start_recovered(&settings, recovered).unwrap(), folder, report))
+    Ok((Gateway::start_recovered(settings, recovered).unwrap(), folder, report))
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -196,6 +212,135 @@ async fn a_show_goes_on_with_other_shards_and_every_answer_counts_once() {
     gateway.stop();
 }
 
+#[tokio::test]
+async fn a_ticket_binds_and_keeps_its_stamp_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let mut hurried = settings(2);
+    hurried.admission.force_retry_percent = 100;
+    let (gateway, _lock, _) = begin_as(&first, &hurried).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    command(&gateway, Command::OpenLobby);
+    let mut player = Client::in_room(&gateway, 1, ROOM).await;
+    command(&gateway, Command::Publish);
+    player.until("question").await;
+    let show_id = SHOW.0.to_string();
+    let asked = json!({"showId": show_id, "question": 0, "option": 1});
+    player.request("a", json!({"answer": asked})).await;
+    let ticket = player.until_response("a").await["retryAnswer"]["ticket"].take();
+    assert!(ticket.is_string(), "{ticket}");
+    // The client has it, so the crash must not forget it. By now the ticket has expired as well.
+    copy(&first, &second);
+    drop(player);
+    gateway.stop();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let (gateway, _lock, _) = begin(&second, 3).unwrap();
+    let mut player = Client::in_room(&gateway, 1, ROOM).await;
+    player.until("snapshot").await;
+    let other = json!({"showId": show_id, "question": 0, "option": 2});
+    player.request("b", json!({"answer": other})).await;
+    let refused = player.until_response("b").await;
+    assert_eq!(refused["reason"], "REASON_ANSWER_BOUND", "{refused}");
+    let again = json!({"showId": show_id, "question": 0, "option": 1, "ticket": ticket});
+    player.request("c", json!({"answer": again})).await;
+    let received = player.until_response("c").await;
+    assert!(received["answerReceived"]["result"].is_object(), "{received}");
+    let counts = until_phase(&gateway, Phase::Closed).await.questions[0].counts.unwrap();
+    assert_eq!((counts.correct, counts.by_ticket), (1, 1));
+    gateway.stop();
+}
+
+/// Whoever enters is told a reason, or nothing if it is let in.
+async fn refusal(gateway: &Gateway, user: u64) -> Option<String> {
+    let target = format!("/?token={}&room=41", client::token(user));
+    let mut client = Client::connect(gateway, &target).await;
+    let first = client.next().await;
+    first["failure"]["reason"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn what_operators_ordered_stays_in_force_with_other_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let (gateway, _lock, _) = begin(&first, 2).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    let service = |request| OperatorRequest::Service(request);
+    let ban = |user, until_unix_s| service(ServiceRequest::Ban { user, until_unix_s });
+    for user in 1..=4 {
+        gateway.call(ban(UserId(user), Some(i64::MAX))).unwrap();
+    }
+    gateway.call(ban(UserId(4), None)).unwrap();
+    let revoke = |user| Revocation::User {
+        user: UserId(user),
+        issued_until_unix_s: None,
+        refused_until_unix_s: Some(i64::MAX),
+    };
+    order(&gateway, OperatorRequest::Revoke(revoke(5)));
+    let lasting = Duration::from_secs(3_600);
+    let mute = Mute { user: UserId(6), room: RoomId(0), lasting };
+    order(&gateway, OperatorRequest::Mute(mute));
+    let own = RoomSettings { chat_per_second: Some(77), ..RoomSettings::default() };
+    for room in 40..44 {
+        let (room, settings) = (RoomId(room), own.clone());
+        gateway.call(service(ServiceRequest::ConfigureRoom { room, settings })).unwrap();
+    }
+    order(&gateway, OperatorRequest::CloseRoom(RoomId(43)));
+    copy(&first, &second);
+    gateway.stop();
+
+    let (gateway, _lock, _) = begin(&second, 3).unwrap();
+    let reasons = |reason: &str| Some(reason.to_owned());
+    for user in 1..=3 {
+        assert_eq!(refusal(&gateway, user).await, reasons("REASON_BANNED"), "user {user}");
+    }
+    assert_eq!(refusal(&gateway, 4).await, None, "the ban was lifted");
+    assert_eq!(refusal(&gateway, 5).await, reasons("REASON_TOKEN_REVOKED"));
+    let mut muted = Client::in_room(&gateway, 6, 41).await;
+    muted.request("c", json!({"chat": {"text": "hello"}})).await;
+    assert_eq!(muted.until_response("c").await["reason"], "REASON_MUTED");
+    for room in 40..43 {
+        match gateway.call(service(ServiceRequest::Room(RoomId(room)))).unwrap() {
+            OperatorAnswer::Service(ServiceAnswer::Room(view)) => {
+                assert_eq!((view.settings, view.is_created), (own.clone(), true));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let again = ServiceRequest::ConfigureRoom { room: RoomId(43), settings: own };
+    let refused = gateway.call(service(again)).unwrap_err().to_string();
+    assert!(refused.contains("room 43 has ended"), "{refused}");
+    gateway.stop();
+}
+
+#[tokio::test]
+async fn an_order_with_a_key_is_carried_out_once_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let once = |fingerprint, request| {
+        let order = Order { key: OrderKey([5; 16]), fingerprint };
+        OperatorRequest::Once { order, request: Box::new(request) }
+    };
+    let fund = || OperatorRequest::Rain { show: SHOW, command: RainCommand::Fund(Cents(500)) };
+    let (gateway, _lock, _) = begin(&first, 2).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    let refused = OperatorRequest::Rain { show: SHOW, command: RainCommand::Fund(Cents(-1)) };
+    assert!(gateway.call(once(1, refused)).is_err(), "what was refused was not carried out");
+    order(&gateway, once(1, fund()));
+    order(&gateway, once(1, fund()));
+    assert_eq!(status(&gateway).rain_fund, Cents(500));
+    copy(&first, &second);
+    gateway.stop();
+
+    let (gateway, _lock, _) = begin(&second, 1).unwrap();
+    order(&gateway, once(1, fund()));
+    assert_eq!(status(&gateway).rain_fund, Cents(500), "its answer was lost, not the order");
+    assert!(gateway.call(once(2, fund())).is_err(), "another order with its key");
+    order(&gateway, fund());
+    assert_eq!(status(&gateway).rain_fund, Cents(1_000), "without a key it is another order");
+    gateway.stop();
+}
+
 fn tidegate(arguments: &[&str], folder: &Path) -> (i32, String) {
     let mut process = Process::new(env!("CARGO_BIN_EXE_tidegate"));
     let Output { status, stdout, stderr } =
@@ -239,6 +384,61 @@ async fn damage_is_found_named_and_cut_only_when_asked() {
     assert!(code == 0 && text.contains("00000001.journal.damaged"), "{text}");
     let (gateway, _lock, report) = begin(path, 2).unwrap();
     assert_eq!((report.records, report.users), (19, 19), "what was before the damage is there");
+    gateway.stop();
+}
+
+/// The group in which a show's question was opened, in the one segment of its director's journal.
+fn opening_group(bytes: &[u8]) -> usize {
+    let mut found = None;
+    scan(&[SegmentFile { segment: 1, bytes }], &mut |at, stored| {
+        if let Ok(Record::Event(event)) = record::decode(stored.payload)
+            && matches!(event.event, ShowEvent::QuestionOpened(_))
+        {
+            found.get_or_insert(at.offset);
+        }
+    })
+    .unwrap();
+    usize::try_from(found.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn when_a_directors_journal_is_cut_the_other_shards_are_cut_to_match() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (gateway, lock, _) = begin(path, 2).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    command(&gateway, Command::OpenLobby);
+    command(&gateway, Command::Publish);
+    until_phase(&gateway, Phase::Closed).await;
+    gateway.stop();
+    drop(lock);
+    let placement = Placement::new(settings(2).placement_key, settings(2).buckets, 2);
+    let home = placement.show_home(SHOW);
+    let segment = path.join(format!("runs/00000001/shard-{:04}/00000001.journal", home.0));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let offset = opening_group(&bytes);
+    bytes[offset + 60] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    // The director's own journal alone: whoever starts on the others is told what to do.
+    let lock = DataFolder::open(path).unwrap();
+    let own = journals(path).unwrap().into_iter().find(|it| it.shard == home).unwrap();
+    let damage = match own.read(&mut |_, _| Ok(())) {
+        Err(DataError::Damage { damage, .. }) => damage,
+        other => panic!("{other:?}"),
+    };
+    lock.cut(&own, damage).unwrap();
+    drop(lock);
+    let refused = begin(path, 2).err().expect("events are missing").to_string();
+    assert!(refused.contains("of show 3") && refused.contains("journal repair"), "{refused}");
+    let (code, text) = tidegate(&["journal", "repair"], path);
+    assert!(code == 0 && text.contains("nothing was changed"), "{text}");
+    let (code, text) = tidegate(&["journal", "repair", "--yes"], path);
+    assert!(code == 0 && text.contains("put aside"), "{text}");
+    let (_, text) = tidegate(&["journal", "repair"], path);
+    assert_eq!(text, "", "nothing is left to be cut");
+    let (gateway, _lock, _) = begin(path, 3).unwrap();
+    assert_eq!(status(&gateway).live.phase, Phase::Lobby);
+    command(&gateway, Command::Publish);
     gateway.stop();
 }
 

@@ -8,10 +8,10 @@
 //! promise, not the ticket's.
 //!
 //! The key may outlive the process, the monotonic clock does not. So stamps travel as Unix
-//! nanoseconds of the [`DisplayClock`], which is fixed for the life of a process: within a process
-//! they come back exactly; after a restart they come back as exactly as the wall clock was kept.
-//! A stamp from before the zero of the new process comes back as [`Time::ZERO`]; a process that
-//! continues an open question must therefore choose its zero before that question.
+//! nanoseconds of a [`DisplayClock`]. That of a deployment with a folder is fixed for its whole life,
+//! so that stamps come back exactly in whatever run; without one it is the process's own, and stamps
+//! of an earlier process come back as exactly as the wall clock was kept, or as [`Time::ZERO`] from
+//! before its zero.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -116,7 +116,8 @@ impl TicketKey {
         bytes
     }
 
-    /// The stamp of a ticket that is ours, for `expected`, and not expired at `now`.
+    /// The stamp of a ticket that is ours, for `expected`, and not expired at `now`; until
+    /// `extended_until` it is taken although it has expired.
     ///
     /// `now` is the arrival stamp of the answer that carries the ticket: what waited because of us
     /// does not expire meanwhile.
@@ -128,6 +129,7 @@ impl TicketKey {
         bytes: &[u8],
         expected: &TicketSubject,
         now: Time,
+        extended_until: Option<Time>,
     ) -> Result<Time, TicketError> {
         let Ok(bytes) = <&[u8; TICKET_BYTES]>::try_from(bytes) else {
             return Err(TicketError::Length { bytes: bytes.len() });
@@ -144,14 +146,15 @@ impl TicketKey {
         let arrived_unix_ns = i64::from_be_bytes(arrived_unix_ns);
         let expires_unix_ns = i64::from_be_bytes(expires_unix_ns);
         assert!(expires_unix_ns >= arrived_unix_ns, "what we signed lives after its stamp");
-        if self.clock.unix_ns(now) > expires_unix_ns {
+        let is_over = extended_until.is_none_or(|until| now > until);
+        if is_over && self.clock.unix_ns(now) > expires_unix_ns {
             return Err(TicketError::Expired { expires_unix_ms: expires_unix_ns / 1_000_000 });
         }
         Ok(self.clock.at_unix_ns(arrived_unix_ns))
     }
 
     /// What else this key proves; `domain` keeps it from meaning anything as a ticket.
-    pub(super) fn mac_of(&self, domain: &[u8; 16], bytes: &[u8; 8]) -> [u8; MAC_BYTES] {
+    pub(crate) fn mac_of(&self, domain: &[u8; 16], bytes: &[u8; 8]) -> [u8; MAC_BYTES] {
         assert_ne!(domain, DOMAIN, "tickets have a domain of their own");
         let mut mac = self.mac.clone();
         mac.update(domain);
@@ -216,8 +219,13 @@ mod tests {
             (Time(7_000_000_000), Ok(ticket().arrived)),
             (Time(7_000_000_001), Err(TicketError::Expired { expires_unix_ms: 1_800_000_007_000 })),
         ] {
-            assert_eq!(key().redeem(&bytes, &SUBJECT, now), expected, "at {now}");
+            assert_eq!(key().redeem(&bytes, &SUBJECT, now, None), expected, "at {now}");
         }
+        // A question that was extended, by a restart for one, takes its tickets for longer.
+        let (now, until) = (Time(9_000_000_000), Some(Time(9_000_000_000)));
+        assert_eq!(key().redeem(&bytes, &SUBJECT, now, until), Ok(ticket().arrived));
+        let later = key().redeem(&bytes, &SUBJECT, Time(9_000_000_001), until);
+        assert!(matches!(later, Err(TicketError::Expired { .. })));
     }
 
     #[test]
@@ -230,10 +238,14 @@ mod tests {
             TicketSubject { user: UserId(8), ..SUBJECT },
             TicketSubject { option: OptionIndex(0), ..SUBJECT },
         ] {
-            assert_eq!(key().redeem(&bytes, &other, now), Err(TicketError::Mac), "{other:?}");
+            let outcome = key().redeem(&bytes, &other, now, Some(Time::NEVER));
+            assert_eq!(outcome, Err(TicketError::Mac), "{other:?}");
         }
         let other_key = TicketKey::new([8; 32], CLOCK);
-        assert_eq!(other_key.redeem(&bytes, &SUBJECT, now), Err(TicketError::Mac));
+        assert_eq!(
+            other_key.redeem(&bytes, &SUBJECT, now, Some(Time::NEVER)),
+            Err(TicketError::Mac)
+        );
     }
 
     #[test]
@@ -246,7 +258,7 @@ mod tests {
                 VERSION => TicketError::Mac,
                 version => TicketError::Version { version },
             };
-            let outcome = key().redeem(&changed, &SUBJECT, ticket().arrived);
+            let outcome = key().redeem(&changed, &SUBJECT, ticket().arrived, Some(Time::NEVER));
             assert_eq!(outcome, Err(expected), "bit {bit}");
         }
     }
@@ -258,14 +270,14 @@ mod tests {
         let clock = DisplayClock { zero_unix_ms: CLOCK.zero_unix_ms + 3_000 };
         let restarted = TicketKey::new([9; 32], clock);
         assert_eq!(
-            restarted.redeem(&bytes, &SUBJECT, Time::from_millis(3_500)),
+            restarted.redeem(&bytes, &SUBJECT, Time::from_millis(3_500), None),
             Ok(Time(2_000_000_123))
         );
         // Ten seconds after: the stamp is before its zero, and the ticket has expired.
         let clock = DisplayClock { zero_unix_ms: CLOCK.zero_unix_ms + 10_000 };
         let restarted = TicketKey::new([9; 32], clock);
         assert_eq!(
-            restarted.redeem(&bytes, &SUBJECT, Time::ZERO),
+            restarted.redeem(&bytes, &SUBJECT, Time::ZERO, None),
             Err(TicketError::Expired { expires_unix_ms: 1_800_000_007_000 })
         );
     }
@@ -299,12 +311,12 @@ mod tests {
             let arrived = Time(arrived);
             let expires = arrived + Duration::from_millis(life_ms);
             let bytes = key().issue(&Ticket { subject, arrived, expires });
-            prop_assert_eq!(key().redeem(&bytes, &subject, expires), Ok(arrived));
+            prop_assert_eq!(key().redeem(&bytes, &subject, expires, None), Ok(arrived));
         }
 
         #[test]
         fn any_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
-            prop_assert!(key().redeem(&bytes, &SUBJECT, Time::ZERO).is_err());
+            prop_assert!(key().redeem(&bytes, &SUBJECT, Time::ZERO, Some(Time::NEVER)).is_err());
         }
     }
 }

@@ -103,6 +103,15 @@ pub enum TokenError {
         /// `nbf`.
         not_before_unix_s: i64,
     },
+    /// `iat` has not come: a revocation of what was issued until now would miss it.
+    #[error(
+        "the token says it was made at {issued_unix_s} (Unix seconds), which is to come: set the \
+         clock of whoever makes tokens"
+    )]
+    IssuedLater {
+        /// `iat`.
+        issued_unix_s: i64,
+    },
     /// It is valid for longer than the policy allows.
     #[error("the token is valid for {lifetime_s} s, longer than the {lifetime_max_s} s allowed")]
     TooLongLived {
@@ -254,6 +263,11 @@ impl TokenVerifier {
             return Err(TokenError::NotYetValid { not_before_unix_s });
         }
         let issued_unix_s = payload.iat.map(NumericDate::unix_s);
+        if let Some(issued_unix_s) = issued_unix_s
+            && issued_unix_s > now_unix_s.saturating_add(leeway_s)
+        {
+            return Err(TokenError::IssuedLater { issued_unix_s });
+        }
         let lifetime_s = expires_unix_s.saturating_sub(issued_unix_s.unwrap_or(now_unix_s));
         let lifetime_max_s = self.policy.lifetime_max_s;
         if lifetime_s > i64::from(lifetime_max_s) {

@@ -54,6 +54,9 @@ pub const KEPT_KINDS_MAX: usize = 64;
 pub const IDEMPOTENCY_KEYS_MAX: usize = 10_000;
 /// Bytes of those answers.
 pub const IDEMPOTENCY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Orders with an `Idempotency-Key` that cost or bring somebody something, and that one shard knows to
+/// be carried out, over restarts: some 60 bytes each.
+pub const ORDERS_MAX: usize = 65_536;
 
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
@@ -152,6 +155,10 @@ pub const SHARD_USERS_MAX: usize = (1 << 24) - 1;
 /// Ended shows whose ids a shard remembers after their players are forgotten, to tell "ended" from
 /// "not yet announced here".
 pub const ENDED_SHOWS_MAX: usize = 1_024;
+/// Ended shows that can be looked back at, the newest: their events are in every run's state.
+pub const ENDED_SHOWS_KEPT_MAX: usize = 64;
+/// Seconds for which an ended show can be looked back at: a week. The journal has it for longer.
+pub const ENDED_SHOW_KEPT_S: u64 = 7 * 86_400;
 /// Revive cards that a user can hold.
 pub const REVIVE_CARDS_MAX: u8 = 190;
 
@@ -172,8 +179,11 @@ pub const RAIN_DURATION_MAX_S: u64 = 600;
 pub const MONEY_KEY_BYTES_MAX: usize = 64;
 /// Requests about money that are remembered per user and sort: a key that is older may be used again.
 pub const MONEY_REQUESTS_PER_USER_MAX: usize = 32;
-/// Requests about money that one shard remembers, per sort: some 150 bytes each.
+/// Requests about money that one shard remembers, per sort: some 150 bytes each. Those that are done make
+/// way by age; a shard that takes in the users of others may have more, and takes no new ones then.
 pub const MONEY_REQUESTS_MAX: usize = 1 << 20;
+/// Gifts that wait for one room's high lane: what comes beyond goes back to its giver.
+pub const ROOM_GIFTS_WAITING_MAX: usize = 1_024;
 /// Invitations that one shard remembers on either side: some 40 bytes each.
 pub const INVITATIONS_MAX: usize = 1 << 22;
 /// Players that one inviter is rewarded for.
@@ -209,6 +219,8 @@ const _: () = assert!(PRIZE_POOL_CENTS_MAX <= i64::MAX / 900_000);
 const _: () = assert!(PRIZE_POOL_CENTS_MAX < 1 << 53);
 // A player record keeps "question + 1" in a byte.
 const _: () = assert!(QUESTIONS_MAX < u8::MAX as usize);
+// What can be looked back at is known to have ended.
+const _: () = assert!(ENDED_SHOWS_KEPT_MAX + SHOWS_MAX <= ENDED_SHOWS_MAX);
 const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);
 
 /// One request of the service, in base64 and with what surrounds each message, leaves half a lane

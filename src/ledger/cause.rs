@@ -136,6 +136,12 @@ impl CauseKey {
         CauseKey(text.into())
     }
 
+    /// The key of a user's gift, by its number among them.
+    #[must_use]
+    pub fn gift(giver: UserId, gift: u64) -> CauseKey {
+        CauseKey(format!("gift:{giver}:{gift}"))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -178,7 +184,7 @@ impl Cause {
             CauseKind::RainFunded { show, event, .. } => format!("fund:{show}:rains:{event}"),
             CauseKind::RainReturned { show, rain, .. } => format!("rain-returned:{show}:{rain}"),
             CauseKind::RainFundClosed { show, .. } => format!("rains-closed:{show}"),
-            CauseKind::Gift { giver, gift, .. } => format!("gift:{giver}:{gift}"),
+            CauseKind::Gift { giver, gift, .. } => return CauseKey::gift(*giver, *gift),
             CauseKind::Invitation { invitee, side, .. } => {
                 format!("invitation:{invitee}:{}", side.word())
             }

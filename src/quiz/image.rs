@@ -78,7 +78,7 @@ impl LocalQuiz {
             }
         }
         let user = |slot| users.entry(UserPlace { bucket: place, slot: Slot(slot) }).user;
-        self.store_money(&(0..count).map(user).collect::<Vec<_>>(), out);
+        self.store_money(bucket, &(0..count).map(user).collect::<Vec<_>>(), out);
     }
 
     /// Takes in what [`LocalQuiz::store_bucket`] stored, here or on another shard. The shows are

@@ -4,11 +4,15 @@
 //! player's bucket *asks*; the inviter's bucket *accepts* or refuses, once for each pair; the new
 //! player's bucket takes the *answer*. Each step is a record, and each may be repeated.
 //!
+//! A new player has one question under way at most. A second one, to whomever, could come behind the
+//! answer to the first, when the new player has named somebody else: then two would be rewarded for
+//! one. What is under way ends with the process, so it is asked again after a restart.
+//!
 //! Why there can be no loop: whoever was accepted as an inviter can never ask any more, and whoever
 //! has asked is accepted as an inviter only behind its own answer. So along a chain of invitations
 //! the moments of acceptance increase, and cannot come back to where they began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::ids::UserId;
 use crate::base::limits::{INVITATIONS_MAX, INVITEES_REWARDED_MAX};
@@ -58,8 +62,10 @@ pub enum InvitationError {
 pub enum Asked {
     /// To be recorded, then put to the inviter's bucket.
     Fresh,
-    /// It was asked before, and no answer has come: to be put to the inviter's bucket again.
+    /// It was asked before a restart, and no answer has come: to be put to the inviter's bucket again.
     Pending,
+    /// The question is under way: its answer is this one's as well.
+    UnderWay,
     /// It was accepted before.
     Accepted,
 }
@@ -88,6 +94,8 @@ pub(crate) struct Invitations {
     invited: BTreeMap<UserId, Invited>,
     /// By inviter and new player.
     accepted: BTreeMap<(UserId, UserId), ()>,
+    /// New players whose question is under way to their inviter's bucket.
+    under_way: BTreeSet<UserId>,
 }
 
 impl Invitations {
@@ -104,7 +112,8 @@ impl Invitations {
         if let Some(known) = self.invited.get(&invitee) {
             return match (known.inviter == inviter, known.is_accepted) {
                 (false, _) => Err(InvitationError::InvitedAlready),
-                (true, false) => Ok(Asked::Pending),
+                (true, false) if self.under_way.insert(invitee) => Ok(Asked::Pending),
+                (true, false) => Ok(Asked::UnderWay),
                 (true, true) => Ok(Asked::Accepted),
             };
         }
@@ -118,7 +127,17 @@ impl Invitations {
             return Err(InvitationError::Full);
         }
         self.invited.insert(invitee, Invited { inviter, is_accepted: false });
+        self.under_way.insert(invitee);
         Ok(Asked::Fresh)
+    }
+
+    /// The process has begun anew: nothing is under way. The questions without an answer, of new
+    /// players to inviters, which are to be put again and are under way from here on.
+    pub(crate) fn ask_again(&mut self) -> Vec<(UserId, UserId)> {
+        let pending = self.invited.iter().filter(|(_, known)| !known.is_accepted);
+        let pending: Vec<_> = pending.map(|(invitee, known)| (*invitee, known.inviter)).collect();
+        self.under_way = pending.iter().map(|(invitee, _)| *invitee).collect();
+        pending
     }
 
     /// At the inviter's home: is `invitee` taken?
@@ -142,6 +161,7 @@ impl Invitations {
         if known.inviter != inviter || known.is_accepted {
             return false;
         }
+        self.under_way.remove(&invitee);
         if accepted {
             known.is_accepted = true;
         } else {
@@ -194,7 +214,7 @@ mod tests {
         assert_eq!(side.ask(a, a, true), Err(InvitationError::Oneself));
         assert_eq!(side.ask(b, a, false), Err(InvitationError::NotNew));
         assert_eq!(side.ask(b, a, true), Ok(Asked::Fresh));
-        assert_eq!(side.ask(b, a, true), Ok(Asked::Pending));
+        assert_eq!(side.ask(b, a, true), Ok(Asked::UnderWay));
         assert_eq!(side.ask(b, c, true), Err(InvitationError::InvitedAlready));
         assert_eq!(side.accept(b, c), Accepted::Refused, "b's own answer has not come");
         assert_eq!(side.accept(a, b), Accepted::Fresh);
@@ -206,56 +226,134 @@ mod tests {
         assert_eq!(side.inviter(b), Some(a));
     }
 
-    /// Five users on five shards, with mail that takes any time.
-    fn play(steps: &[(u8, u8, bool)]) -> Vec<Option<usize>> {
-        let user = |place: usize| UserId(place as u64 + 1);
-        let mut sides: Vec<Invitations> = (0..5).map(|_| Invitations::default()).collect();
-        // From whom to whom, and what: nothing for a question.
-        let mut mail: VecDeque<(usize, usize, Option<bool>)> = VecDeque::new();
-        let deliver = |sides: &mut Vec<Invitations>,
-                       mail: &mut VecDeque<(usize, usize, Option<bool>)>| {
-            let Some((from, to, what)) = mail.pop_front() else { return };
-            match what {
-                None => {
-                    let accepted = sides[to].accept(user(to), user(from)) != Accepted::Refused;
-                    mail.push_back((to, from, Some(accepted)));
-                }
-                Some(accepted) => {
-                    sides[to].answered(user(to), user(from), accepted);
-                }
-            }
-        };
-        for (invitee, inviter, delivers) in steps {
-            let (invitee, inviter) = (usize::from(*invitee), usize::from(*inviter));
-            if let Ok(Asked::Fresh | Asked::Pending) =
-                sides[invitee].ask(user(invitee), user(inviter), true)
-            {
-                mail.push_back((invitee, inviter, None));
-            }
-            if *delivers {
-                deliver(&mut sides, &mut mail);
+    const USERS: usize = 5;
+
+    fn user(place: usize) -> UserId {
+        UserId(place as u64 + 1)
+    }
+
+    /// Mail from one shard to another: a question, or an answer to one.
+    struct OnTheWay {
+        from: usize,
+        to: usize,
+        answer: Option<bool>,
+    }
+
+    /// Five users on five shards, with mail that takes any time and is lost when the process ends.
+    #[derive(Default)]
+    struct World {
+        sides: [Invitations; USERS],
+        mail: VecDeque<OnTheWay>,
+        /// Whom each inviter was given a card for.
+        rewards: Vec<(usize, usize)>,
+        /// New players that were given a card.
+        welcomed: Vec<usize>,
+    }
+
+    impl World {
+        fn ask(&mut self, from: usize, to: usize) {
+            let asked = self.sides[from].ask(user(from), user(to), true);
+            if let Ok(Asked::Fresh | Asked::Pending) = asked {
+                self.mail.push_back(OnTheWay { from, to, answer: None });
             }
         }
-        while !mail.is_empty() {
-            deliver(&mut sides, &mut mail);
+
+        fn deliver(&mut self) {
+            let Some(OnTheWay { from, to, answer }) = self.mail.pop_front() else { return };
+            let Some(accepted) = answer else {
+                let said = self.sides[to].accept(user(to), user(from));
+                if said == Accepted::Fresh {
+                    self.rewards.push((to, from));
+                }
+                let answer = Some(said != Accepted::Refused);
+                return self.mail.push_back(OnTheWay { from: to, to: from, answer });
+            };
+            if self.sides[to].answered(user(to), user(from), accepted) && accepted {
+                self.welcomed.push(to);
+            }
         }
-        let inviter = |place: usize| sides[place].inviter(user(place));
-        (0..5)
-            .map(|place| inviter(place).map(|user| usize::try_from(user.0).unwrap() - 1))
-            .collect()
+
+        fn crash(&mut self) {
+            self.mail.clear();
+            for from in 0..USERS {
+                for (_, inviter) in self.sides[from].ask_again() {
+                    let to = (0..USERS).find(|to| user(*to) == inviter).unwrap();
+                    self.mail.push_back(OnTheWay { from, to, answer: None });
+                }
+            }
+        }
+
+        fn inviter(&self, place: usize) -> Option<usize> {
+            let inviter = self.sides[place].inviter(user(place))?;
+            (0..USERS).find(|place| user(*place) == inviter)
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Ask(usize, usize),
+        Deliver,
+        Crash,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (0..USERS, 0..USERS).prop_map(|(from, to)| Step::Ask(from, to)),
+            6 => Just(Step::Deliver),
+            1 => Just(Step::Crash),
+        ]
+    }
+
+    #[test]
+    fn who_asks_twice_at_once_rewards_one_inviter_only() {
+        // 2 waits for its own answer, so it says no to 0. Before 0 hears that it asks again: then 2
+        // would say yes to somebody who has gone on to 1.
+        let mut world = World::default();
+        world.ask(2, 3);
+        world.ask(0, 2);
+        world.deliver();
+        world.deliver();
+        world.ask(0, 2);
+        world.deliver();
+        world.deliver();
+        world.ask(0, 1);
+        while !world.mail.is_empty() {
+            world.deliver();
+        }
+        assert_eq!(world.rewards, [(3, 2), (1, 0)]);
     }
 
     proptest! {
         #[test]
-        fn whatever_overtakes_what_there_are_no_loops(
-            steps in prop::collection::vec((0_u8..5, 0_u8..5, any::<bool>()), 0..60)
+        fn whatever_overtakes_what_there_are_no_loops_and_a_card_for_each_side(
+            steps in prop::collection::vec(step(), 0..80)
         ) {
-            let inviters = play(&steps);
-            for start in 0..5 {
-                let mut at = inviters[start];
-                for _ in 0..5 {
-                    prop_assert_ne!(at, Some(start), "{:?}", inviters);
-                    at = at.and_then(|place| inviters[place]);
+            let mut world = World::default();
+            for step in steps {
+                match step {
+                    Step::Ask(from, to) => world.ask(from, to),
+                    Step::Deliver => world.deliver(),
+                    Step::Crash => world.crash(),
+                }
+            }
+            while !world.mail.is_empty() {
+                world.deliver();
+            }
+            let mut pairs: Vec<(usize, usize)> =
+                (0..USERS).filter_map(|at| Some((world.inviter(at)?, at))).collect();
+            let mut welcomed: Vec<usize> = pairs.iter().map(|(_, invitee)| *invitee).collect();
+            for all in [&mut pairs, &mut world.rewards] {
+                all.sort_unstable();
+            }
+            welcomed.sort_unstable();
+            world.welcomed.sort_unstable();
+            prop_assert_eq!(&world.rewards, &pairs, "an inviter is rewarded for its own only");
+            prop_assert_eq!(&world.welcomed, &welcomed);
+            for start in 0..USERS {
+                let mut at = world.inviter(start);
+                for _ in 0..USERS {
+                    prop_assert_ne!(at, Some(start), "{:?}", pairs);
+                    at = at.and_then(|place| world.inviter(place));
                 }
             }
         }

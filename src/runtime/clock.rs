@@ -12,6 +12,7 @@ pub struct Clock {
     /// The moment at which the process began.
     began_at: Time,
     display: DisplayClock,
+    stamps: DisplayClock,
 }
 
 /// A wall clock that moved against the monotonic one by more than this is worth a line in the log.
@@ -23,7 +24,7 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn start() -> Clock {
         let display = DisplayClock { zero_unix_ms: unix_ms() };
-        Clock { began: Instant::now(), began_at: Time::ZERO, display }
+        Clock { began: Instant::now(), began_at: Time::ZERO, display, stamps: display }
     }
 
     /// A clock that goes on: so much later than its zero as the wall clock says, which was
@@ -37,7 +38,20 @@ impl Clock {
         let began_at = at.max(by_wall_clock);
         let passed_ms = i64::try_from(began_at.as_millis()).unwrap_or(i64::MAX);
         let display = DisplayClock { zero_unix_ms: now_unix_ms.saturating_sub(passed_ms) };
-        Clock { began: Instant::now(), began_at, display }
+        Clock { began: Instant::now(), began_at, display, stamps: display }
+    }
+
+    /// The same clock, for stamps that outlive the process and were written by `stamps`.
+    #[must_use]
+    pub fn with_stamps(self, stamps: DisplayClock) -> Clock {
+        Clock { stamps, ..self }
+    }
+
+    /// How moments are written that are read in another process of the deployment: the same in all
+    /// of them, wherever the wall clock went meanwhile.
+    #[must_use]
+    pub fn stamps(&self) -> DisplayClock {
+        self.stamps
     }
 
     /// The moment.

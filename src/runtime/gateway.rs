@@ -551,7 +551,7 @@ fn make_shard(me: ShardId, settings: &GatewaySettings, clock: Clock) -> Shard {
     };
     let keys = Arc::clone(&settings.token_keys);
     let secrets = Secrets {
-        ticket_key: TicketKey::new(settings.ticket_key, clock.display()),
+        ticket_key: TicketKey::new(settings.ticket_key, clock.stamps()),
         verifier: TokenVerifier::with_keys(keys, settings.token_policy.clone()),
         entropy,
     };

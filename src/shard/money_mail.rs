@@ -2,7 +2,7 @@
 
 use crate::base::ids::ShardId;
 use crate::base::ids::{ConnId, EventNumber, RainIndex, ShowId, UserId};
-use crate::quiz::local::Gift;
+use crate::quiz::local::{Gift, GiftReturn};
 use crate::quiz::money::Cents;
 use crate::quiz::requests::MoneyKey;
 use crate::wire::proto;
@@ -34,14 +34,12 @@ pub enum MoneyMail {
         /// Of which rain.
         rain: RainIndex,
     },
-    /// New player's home → inviter's home: is this one taken?
+    /// New player's home → inviter's home: is this one taken? No second one before the answer.
     AskInviter {
         /// The new player.
         invitee: UserId,
         /// Whom it named.
         inviter: UserId,
-        /// Who waits for the answer.
-        reply_to: ReplyTo,
     },
     /// Inviter's home → new player's home: yes or no.
     InviterSays {
@@ -51,8 +49,6 @@ pub enum MoneyMail {
         inviter: UserId,
         /// Yes.
         is_accepted: bool,
-        /// Who waits for the answer.
-        reply_to: ReplyTo,
     },
     /// Giver's home → room's home: to be shown.
     Gift {
@@ -63,12 +59,21 @@ pub enum MoneyMail {
         /// What.
         gift: Gift,
     },
-    /// Room's home → giver's home: it is in the room's lane, or the room has ended.
+    /// Room's home → giver's home: it is in the room's lane.
     GiftShown {
         /// From whom.
         user: UserId,
         /// Which one.
         key: MoneyKey,
+    },
+    /// Room's home → giver's home: it cannot be shown.
+    GiftRefused {
+        /// From whom.
+        user: UserId,
+        /// Which one.
+        key: MoneyKey,
+        /// Why.
+        why: GiftReturn,
     },
 }
 

@@ -9,6 +9,7 @@ use crate::quiz::replica::{AnswerInput, PlayerResult, TicketStamp};
 use crate::quiz::report::{Report, Tally};
 use crate::quiz::seal::SealedResult;
 use crate::shard::operator::OperatorError;
+use crate::wire::proto;
 
 /// One message about a show.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub enum QuizMail {
     },
     /// Connection's shard → user's home. Waits for the event that the sender has applied.
     Answer(Box<AnswerMail>),
-    /// Connection's shard → user's home: the user holds a ticket, which binds the option of what
+    /// Connection's shard → user's home: the user is to hold a ticket, which binds the option of what
     /// arrived later. Waits.
     TicketIssued {
         /// Which show.
@@ -89,7 +90,11 @@ pub enum QuizMail {
         ticket: TicketStamp,
         /// The last event that the sender has applied.
         applied: EventNumber,
+        /// What comes back once that is durable.
+        retry: Box<RetryReply>,
     },
+    /// User's home → connection's shard: the ticket binds, whatever happens; it may be handed out.
+    TicketBinds(Box<RetryReply>),
     /// User's home → the shard of the session that exists: what became of an answer.
     AnswerReply(Box<AnswerReply>),
     /// User's home → connection's shard: results of many players who did not ask for them.
@@ -122,6 +127,17 @@ pub enum QuizMail {
         /// The sender's.
         tally: Box<Tally>,
     },
+}
+
+/// An answer is to come again, with a ticket.
+#[derive(Clone, Debug)]
+pub struct RetryReply {
+    /// The connection, on the shard that issued the ticket.
+    pub conn: ConnId,
+    /// Of the request.
+    pub sequence: Box<str>,
+    /// What the client is told.
+    pub retry: proto::RetryAnswer,
 }
 
 /// An answer on its way to the user's home.

@@ -3,12 +3,13 @@
 use crate::base::ids::{EventNumber, QuestionIndex, RainIndex, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
-use crate::quiz::local::Gift;
+use crate::quiz::local::{Gift, GiftReturn};
 use crate::quiz::money::Cents;
 use crate::quiz::replica::{AnswerInput, Prizes, TicketStamp, UsedCards, WorkStep};
 use crate::quiz::report::Report;
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::verdict::Verdict;
+use crate::shard::standing::StandingRecord;
 
 /// One record of a shard's journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +137,8 @@ pub enum Record {
         /// Who, where, and as of when.
         cards: UsedCards,
     },
+    /// An operator's order that stays in force.
+    Standing(Box<StandingRecord>),
 }
 
 /// What happened to a user's money, and what came of it. What was refused changed nothing and is on
@@ -193,6 +196,26 @@ pub enum MoneyRecord {
         /// By which it is known.
         key: MoneyKey,
     },
+    /// A gift could not be shown, and its price is back in the balance.
+    GiftReturned {
+        /// By which it is known.
+        key: MoneyKey,
+        /// Which of the user's gifts.
+        number: u64,
+        /// Its price.
+        cents: Cents,
+        /// Why.
+        why: GiftReturn,
+        /// The balance after it.
+        balance: Cents,
+    },
+    /// A request that is done is forgotten because of its age: its key may be used again.
+    RequestForgotten {
+        /// By which it was known.
+        key: MoneyKey,
+        /// A gift; else a withdrawal.
+        is_gift: bool,
+    },
     /// A new player named its inviter.
     InvitationAsked {
         /// Whom.
@@ -226,6 +249,8 @@ impl MoneyRecord {
             | MoneyRecord::WithdrawalClosed { .. }
             | MoneyRecord::Gifted { .. }
             | MoneyRecord::GiftShown { .. }
+            | MoneyRecord::GiftReturned { .. }
+            | MoneyRecord::RequestForgotten { .. }
             | MoneyRecord::InvitationAsked { .. }
             | MoneyRecord::InvitationAccepted { .. }
             | MoneyRecord::InvitationAnswered { .. } => ShowId(0),

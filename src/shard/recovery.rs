@@ -10,11 +10,13 @@
 //! are gone: players come back, and directors and shards tell each other again where they stand.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::base::hash::Placement;
 use crate::base::ids::{EventNumber, ShardId, ShowId, UserId};
+use crate::base::limits::{ENDED_SHOW_KEPT_S, ENDED_SHOWS_KEPT_MAX};
 use crate::base::time::Time;
 use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::image::ImageError;
@@ -25,6 +27,7 @@ use crate::quiz::report::Report;
 use crate::quiz::verdict::Verdict;
 use crate::shard::record::{MoneyRecord, Record};
 use crate::shard::redo::redo_money;
+use crate::shard::standing::{Standing, StandingRecord};
 
 /// Why records cannot be done again.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +134,13 @@ impl Histories {
         self.0.iter().map(|(show, history)| (*show, history.as_slice()))
     }
 
+    /// Forgets shows that ended long ago, and of many the older ones: see [`ended_to_forget`].
+    pub fn forget_ended(&mut self, now: Time) {
+        for show in ended_to_forget(self.iter(), now) {
+            self.0.remove(&show);
+        }
+    }
+
     fn event(&self, show: ShowId, number: EventNumber) -> Result<&NumberedEvent, ReplayError> {
         let place = usize::try_from(number.0.wrapping_sub(1)).unwrap_or(usize::MAX);
         self.of(show).get(place).ok_or(ReplayError::EventMissing { show, number })
@@ -148,14 +158,18 @@ pub struct ShardImage {
     pub ended: Vec<ShowId>,
     /// See [`crate::quiz::image`].
     pub buckets: Vec<Bytes>,
+    /// What is in force by operators' orders, as far as this shard decides it.
+    pub standing: Standing,
 }
 
 impl ShardImage {
-    /// Of `local`, and of those `histories` whose director lives on the same shard.
+    /// Of `local`, of those `histories` whose director lives on the same shard, and of what is in
+    /// force there.
     #[must_use]
     pub fn of<'a>(
         local: &LocalQuiz,
         histories: impl Iterator<Item = (ShowId, &'a [NumberedEvent])>,
+        standing: Standing,
     ) -> ShardImage {
         let users = local.users();
         let home = |show: &ShowId| users.placement().show_home(*show) == users.shard();
@@ -170,6 +184,7 @@ impl ShardImage {
             applied: local.shows().map(|show| (show.definition().id, show.last_event())).collect(),
             ended: local.ended().collect(),
             buckets: users.buckets().iter().map(bucket).collect(),
+            standing,
         }
     }
 
@@ -200,6 +215,9 @@ impl ShardImage {
 /// A shard whose records are being done again.
 pub struct Replay {
     local: LocalQuiz,
+    standing: Standing,
+    /// An order that the next record carries out.
+    pending: Option<StandingRecord>,
     /// The newest moment on record.
     latest: Time,
     redone: u64,
@@ -208,8 +226,14 @@ pub struct Replay {
 impl Replay {
     /// Begins with what the shard was before its first record.
     #[must_use]
-    pub fn new(local: LocalQuiz) -> Replay {
-        Replay { local, latest: Time::ZERO, redone: 0 }
+    pub fn new(local: LocalQuiz, standing: Standing) -> Replay {
+        Replay { local, standing, pending: None, latest: Time::ZERO, redone: 0 }
+    }
+
+    /// What is in force by the orders on record.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The newest moment that a record names.
@@ -236,7 +260,11 @@ impl Replay {
     /// If it cannot be done, or comes out otherwise.
     pub fn redo(&mut self, record: &Record, histories: &Histories) -> Result<(), ReplayError> {
         self.redone += 1;
+        if let Some(carried_out) = self.pending.take() {
+            self.standing.apply(&carried_out);
+        }
         match record {
+            Record::Standing(what) => self.redo_standing(what),
             // What directors decided is in the histories, and counts where it is applied.
             Record::Event(event) => self.note_time(event.decided_at),
             // Marks are posted again.
@@ -339,6 +367,24 @@ impl Replay {
         Ok(self.local)
     }
 
+    fn redo_standing(&mut self, what: &StandingRecord) {
+        match what {
+            StandingRecord::Ordered { at, .. } => {
+                self.note_time(*at);
+                self.pending = Some(what.clone());
+            }
+            StandingRecord::RoomEnded { at, .. } => {
+                self.note_time(*at);
+                self.standing.apply(what);
+            }
+            StandingRecord::Banned { .. }
+            | StandingRecord::Muted { .. }
+            | StandingRecord::UserRevoked { .. }
+            | StandingRecord::TokenRevoked { .. }
+            | StandingRecord::RoomConfigured { .. } => self.standing.apply(what),
+        }
+    }
+
     fn apply(&mut self, event: &NumberedEvent) -> Result<(), ReplayError> {
         self.note_time(event.decided_at);
         if matches!(
@@ -429,6 +475,30 @@ pub struct Beginning {
     pub local: LocalQuiz,
     /// What directors decided so far.
     pub histories: Histories,
+    /// What is in force by operators' orders, of all shards.
+    pub standing: Standing,
+}
+
+/// By then every shard has applied a show's last event.
+const ENDED_EVERYWHERE: Duration = Duration::from_secs(60);
+
+/// The shows with these histories that are not to be looked back at any more: all but the newest
+/// [`ENDED_SHOWS_KEPT_MAX`] that have ended, and those that ended more than [`ENDED_SHOW_KEPT_S`] ago.
+pub(super) fn ended_to_forget<'a>(
+    histories: impl Iterator<Item = (ShowId, &'a [NumberedEvent])>,
+    now: Time,
+) -> Vec<ShowId> {
+    let ended = histories.filter(|(_, history)| has_ended(history));
+    let ended = ended.filter_map(|(show, history)| Some((history.last()?.decided_at, show)));
+    let mut ended: Vec<(Time, ShowId)> = ended.collect();
+    ended.sort_unstable_by(|one, other| other.cmp(one));
+    let kept = Duration::from_secs(ENDED_SHOW_KEPT_S);
+    let is_due = |place: usize, at: Time| {
+        let age = now.since(at);
+        age > kept || place >= ENDED_SHOWS_KEPT_MAX && age > ENDED_EVERYWHERE
+    };
+    let forgotten = (0..).zip(ended).filter(|(place, (at, _))| is_due(*place, *at));
+    forgotten.map(|(_, (_, show))| show).collect()
 }
 
 /// Whether a show with this history has ended.
@@ -445,4 +515,45 @@ pub(super) fn close_after(local: &LocalQuiz, history: &[NumberedEvent]) -> Optio
         ShowEvent::QuestionClosing { close_after, .. } => Some(*close_after),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn ended(shows: impl Iterator<Item = (u64, Time)>) -> Histories {
+        let mut histories = Histories::default();
+        for (show, decided_at) in shows {
+            let (show, number) = (ShowId(show), EventNumber(1));
+            // What a history is asked for here is its last event only.
+            let event = ShowEvent::Ended;
+            histories.note(NumberedEvent { show, number, decided_at, event }).unwrap();
+        }
+        histories
+    }
+
+    #[test]
+    fn ended_shows_do_not_stay_in_every_runs_state() {
+        let at = |day: u32| Time::ZERO + DAY * day;
+        // One a day: those of the last week are kept.
+        let mut histories = ended((0..30).map(|day| (day, at(u32::try_from(day).unwrap()))));
+        histories.forget_ended(at(29));
+        let kept: Vec<u64> = histories.iter().map(|(show, _)| show.0).collect();
+        assert_eq!(kept, (22..30).collect::<Vec<_>>());
+        // Many on one day: the newest are kept, whatever their numbers are.
+        let mut histories = ended((0..200).map(|number| (200 - number, Time(number))));
+        histories.forget_ended(at(0));
+        assert_eq!(histories.iter().count(), 200, "shards may not have heard of it yet");
+        histories.forget_ended(at(1));
+        let kept: Vec<u64> = histories.iter().map(|(show, _)| show.0).collect();
+        assert_eq!(kept, (1..=ENDED_SHOWS_KEPT_MAX as u64).collect::<Vec<_>>());
+        // One that has not ended stays, however old it is.
+        let event = ShowEvent::LobbyOpened;
+        let (show, number, decided_at) = (ShowId(999), EventNumber(1), Time::ZERO);
+        histories.note(NumberedEvent { show, number, decided_at, event }).unwrap();
+        histories.forget_ended(at(1_000));
+        assert_eq!(histories.iter().map(|(show, _)| show).collect::<Vec<_>>(), [show]);
+    }
 }

@@ -35,6 +35,13 @@ pub fn redo_money(local: &mut LocalQuiz, user: UserId, what: &MoneyRecord) -> bo
                 && local.gift_number(user, key) == Some(*number)
         }
         MoneyRecord::GiftShown { key } => local.gift_shown(user, key),
+        MoneyRecord::GiftReturned { key, number, cents, why, balance } => {
+            local.gift_returned(user, key, *why)
+                && local.balance(user) == *balance
+                && local.gift_number(user, key) == Some(*number)
+                && local.given(user, key).is_some_and(|it| it.gift.cents == *cents)
+        }
+        MoneyRecord::RequestForgotten { key, is_gift } => local.forget_request(user, key, *is_gift),
         MoneyRecord::InvitationAsked { inviter } => {
             local.ask_to_be_invited(user, *inviter) == Ok(Asked::Fresh)
         }
@@ -52,7 +59,7 @@ mod tests {
     use super::*;
     use crate::base::hash::{Placement, PlacementKey};
     use crate::base::ids::{RoomId, ShardId};
-    use crate::quiz::local::Gift;
+    use crate::quiz::local::{Gift, GiftReturn};
     use crate::quiz::money::Cents;
     use crate::quiz::requests::MoneyKey;
 
@@ -66,7 +73,7 @@ mod tests {
     }
 
     fn records() -> Vec<MoneyRecord> {
-        let key = MoneyKey::new("a").unwrap();
+        let [key, other] = ["a", "b"].map(|key| MoneyKey::new(key).unwrap());
         let gift = Gift { room: RoomId(1), kind: 1, cents: Cents(5) };
         let (invitee, inviter) = (UserId(8), UserId(9));
         vec![
@@ -84,6 +91,14 @@ mod tests {
                 balance: Cents(95),
             },
             MoneyRecord::GiftShown { key },
+            MoneyRecord::Gifted { key: other.clone(), number: 2, gift, balance: Cents(90) },
+            MoneyRecord::GiftReturned {
+                key: other,
+                number: 2,
+                cents: Cents(5),
+                why: GiftReturn::RoomEnded,
+                balance: Cents(95),
+            },
             MoneyRecord::InvitationAsked { inviter },
             MoneyRecord::InvitationAnswered { inviter, is_accepted: true, cards: 1 },
             MoneyRecord::InvitationAccepted { invitee, cards: 2 },
@@ -101,6 +116,23 @@ mod tests {
             assert!(!redo_money(&mut local, USER, &record), "{record:?} again");
         }
         assert_eq!((local.balance(USER), local.visible_cards(USER)), (Cents(95), 3));
+    }
+
+    #[test]
+    fn a_key_that_was_forgotten_can_be_used_again_when_it_is_done_again_too() {
+        let (mut local, key) = (shard(), MoneyKey::new("a").unwrap());
+        let withdrawn = |number, balance| {
+            let (key, cents) = (key.clone(), Cents(30));
+            MoneyRecord::Withdrawn { key, number, cents, balance: Cents(balance) }
+        };
+        let forgotten = MoneyRecord::RequestForgotten { key: key.clone(), is_gift: false };
+        let (cents, balance) = (Cents(30), Cents(70));
+        let closed = MoneyRecord::WithdrawalClosed { number: 1, is_paid: true, cents, balance };
+        assert!(redo_money(&mut local, USER, &withdrawn(1, 70)));
+        assert!(!redo_money(&mut local, USER, &forgotten), "never what is open");
+        assert!(redo_money(&mut local, USER, &closed));
+        assert!(redo_money(&mut local, USER, &forgotten));
+        assert!(redo_money(&mut local, USER, &withdrawn(2, 40)));
     }
 
     #[test]

@@ -372,6 +372,13 @@ fn leeway_and_the_longest_life_are_settings() {
             json!({ "exp": NOW + 1, "nbf": NOW + 1 }),
             expect!["the token is valid only from 1800000001 (Unix seconds)"],
         ),
+        (json!({ "exp": NOW + 60, "iat": NOW }), expect!["user 7 until 1800000060"]),
+        (
+            json!({ "exp": NOW + 60, "iat": NOW + 1 }),
+            expect![
+                "the token says it was made at 1800000001 (Unix seconds), which is to come: set the clock of whoever makes tokens"
+            ],
+        ),
         (json!({ "exp": NOW + 3_600 }), expect!["user 7 until 1800003600"]),
         (
             json!({ "exp": NOW + 3_601 }),

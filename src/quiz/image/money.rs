@@ -1,7 +1,8 @@
 //! The part of a bucket's image that is about money: what only few users have.
 //!
 //! ```text
-//! money       packets 4 · packet rows · requests 4 · rows · invited 4 · rows · accepted 4 · rows
+//! money       forgotten withdrawal 8 · forgotten gift 8
+//!             packets 4 · packet rows · requests 4 · rows · invited 4 · rows · accepted 4 · rows
 //! packet      user 8 · show 8 · rain 2 · slot 1 · number 4 · cents 8
 //! request     user 8 · sort and state 1 · key length 1 · key · number 8 · cents 8 · room 8 · kind 4
 //! invited     user 8 · inviter 8 · accepted 1
@@ -14,7 +15,7 @@ use bytes::{Buf, BufMut};
 
 use super::ImageError;
 use crate::base::ids::{BucketId, RainIndex, RoomId, ShowId, UserId};
-use crate::quiz::local::{Gift, LocalQuiz, Withdrawal, WithdrawalState};
+use crate::quiz::local::{Gift, GiftReturn, Given, LocalQuiz, Withdrawal, WithdrawalState};
 use crate::quiz::money::Cents;
 use crate::quiz::requests::{MoneyKey, Told};
 
@@ -24,6 +25,8 @@ const WITHDRAWAL_PAID: u8 = 2;
 const WITHDRAWAL_REVERSED: u8 = 3;
 const GIFT_ON_ITS_WAY: u8 = 4;
 const GIFT_SHOWN: u8 = 5;
+const GIFT_ROOM_ENDED: u8 = 6;
+const GIFT_TOO_MANY: u8 = 7;
 
 /// Rows of one kind, counted in front.
 struct Rows {
@@ -48,7 +51,9 @@ impl Rows {
 }
 
 impl LocalQuiz {
-    pub(super) fn store_money(&self, users: &[UserId], out: &mut Vec<u8>) {
+    pub(super) fn store_money(&self, bucket: BucketId, users: &[UserId], out: &mut Vec<u8>) {
+        out.put_u64_le(self.money().withdrawals.forgotten(bucket));
+        out.put_u64_le(self.money().gifts.forgotten(bucket));
         let (mut packets, mut requests) = (Rows::new(), Rows::new());
         let (mut invited, mut accepted) = (Rows::new(), Rows::new());
         let mut by_id = users.to_vec();
@@ -77,7 +82,14 @@ impl LocalQuiz {
                 store_request(user, state, &told, requests.row());
             }
             for told in self.money().gifts.of(user) {
-                let state = if told.is_open { GIFT_ON_ITS_WAY } else { GIFT_SHOWN };
+                let Told { key, number, is_open, request: given } = told;
+                let state = match given.returned {
+                    None if is_open => GIFT_ON_ITS_WAY,
+                    None => GIFT_SHOWN,
+                    Some(GiftReturn::RoomEnded) => GIFT_ROOM_ENDED,
+                    Some(GiftReturn::TooMany) => GIFT_TOO_MANY,
+                };
+                let told = Told { key, number, is_open, request: &given.gift };
                 store_request(user, state, &told, requests.row());
             }
             if let Some((inviter, is_accepted)) = self.money().invitations.asked_by(user) {
@@ -102,6 +114,9 @@ impl LocalQuiz {
         bucket: BucketId,
         input: &mut &[u8],
     ) -> Result<(), ImageError> {
+        let (withdrawal, gift) = (eight(input)?, eight(input)?);
+        self.money_mut().withdrawals.adopt_forgotten(bucket, withdrawal);
+        self.money_mut().gifts.adopt_forgotten(bucket, gift);
         for _ in 0..count(input)? {
             let user = self.user_in(bucket, input)?;
             let show = ShowId(eight(input)?);
@@ -151,9 +166,14 @@ impl LocalQuiz {
             WITHDRAWAL_REQUESTED => WithdrawalState::Requested,
             WITHDRAWAL_PAID => WithdrawalState::Paid,
             WITHDRAWAL_REVERSED => WithdrawalState::Reversed,
-            GIFT_ON_ITS_WAY | GIFT_SHOWN => {
-                let (is_open, request) = (state == GIFT_ON_ITS_WAY, Gift { room, kind, cents });
-                let told = Told { key, number, is_open, request };
+            GIFT_ON_ITS_WAY | GIFT_SHOWN | GIFT_ROOM_ENDED | GIFT_TOO_MANY => {
+                let returned = match state {
+                    GIFT_ROOM_ENDED => Some(GiftReturn::RoomEnded),
+                    GIFT_TOO_MANY => Some(GiftReturn::TooMany),
+                    _ => None,
+                };
+                let request = Given { gift: Gift { room, kind, cents }, returned };
+                let told = Told { key, number, is_open: state == GIFT_ON_ITS_WAY, request };
                 let is_taken = self.money_mut().gifts.adopt(user, told);
                 return if is_taken { Ok(()) } else { Err(ImageError::Money(user)) };
             }
@@ -221,6 +241,9 @@ mod tests {
             local.give(user, &keys[0], gift).unwrap();
             local.give(user, &keys[1], gift).unwrap();
             local.gift_shown(user, &keys[1]);
+            local.give(user, &keys[2], gift).unwrap();
+            let why = if user.0 % 2 == 0 { GiftReturn::RoomEnded } else { GiftReturn::TooMany };
+            assert!(local.gift_returned(user, &keys[2], why));
             let inviter = UserId(user.0 % 3 + 100);
             local.ask_to_be_invited(user, inviter).unwrap();
             if user.0 % 2 == 0 {

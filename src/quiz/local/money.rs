@@ -6,6 +6,7 @@
 use super::LocalQuiz;
 use crate::base::ids::{RainIndex, RoomId, ShowId, UserId};
 use crate::base::limits::{PRIZE_POOL_CENTS_MAX, REVIVE_CARDS_MAX};
+use crate::base::time::Time;
 use crate::quiz::invitation::{Accepted, Asked, InvitationError, Invitations};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{Grab, GrabRefusal, RainSettings, RainSummary};
@@ -43,6 +44,29 @@ pub struct Gift {
     pub kind: u32,
     /// What it costs; 0 is possible.
     pub cents: Cents,
+}
+
+/// A gift that was given, as its giver's bucket keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What, and where.
+    pub gift: Gift,
+    /// It could not be shown, and the money is back in the balance.
+    pub returned: Option<GiftReturn>,
+}
+
+/// Why a gift could not be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GiftReturn {
+    /// Its room had ended when it came there.
+    #[error("the room has ended; the gift was not shown and its price is back in the balance")]
+    RoomEnded,
+    /// More waited for the room's high lane than may.
+    #[error(
+        "too many gifts waited in the room; this one was not shown and its price is back in the \
+         balance"
+    )]
+    TooMany,
 }
 
 /// What became of a request that carries a key.
@@ -89,7 +113,7 @@ pub enum MoneyError {
 #[derive(Default)]
 pub(crate) struct Money {
     pub(crate) withdrawals: Requests<Withdrawal>,
-    pub(crate) gifts: Requests<Gift>,
+    pub(crate) gifts: Requests<Given>,
     pub(crate) invitations: Invitations,
 }
 
@@ -197,9 +221,10 @@ impl LocalQuiz {
         }
         self.money.withdrawals.may_open(user)?;
         self.spend(user, cents)?;
-        let number = self.money.withdrawals.next_number(user);
+        let bucket = self.users.placement().bucket(user);
+        let number = self.money.withdrawals.next_number(bucket, user);
         let withdrawal = Withdrawal { number, cents, state: WithdrawalState::Requested };
-        self.money.withdrawals.open(user, key.clone(), withdrawal);
+        self.money.withdrawals.open(bucket, user, key.clone(), withdrawal);
         Ok(Requested::Fresh(withdrawal))
     }
 
@@ -243,9 +268,9 @@ impl LocalQuiz {
         user: UserId,
         key: &MoneyKey,
         gift: Gift,
-    ) -> Result<Requested<Gift>, MoneyError> {
-        if let Some(known) = self.money.gifts.get(user, key).copied() {
-            let is_same = known == gift;
+    ) -> Result<Requested<Given>, MoneyError> {
+        if let Some(known) = self.given(user, key) {
+            let is_same = known.gift == gift;
             return if is_same {
                 Ok(Requested::Repeated(known))
             } else {
@@ -260,8 +285,16 @@ impl LocalQuiz {
         // Whoever has something on record is kept with its bucket, players or not.
         self.users.enter(user).ok_or(NoPlace::Shard)?;
         self.spend(user, gift.cents)?;
-        self.money.gifts.open(user, key.clone(), gift);
-        Ok(Requested::Fresh(gift))
+        let given = Given { gift, returned: None };
+        let bucket = self.users.placement().bucket(user);
+        self.money.gifts.open(bucket, user, key.clone(), given);
+        Ok(Requested::Fresh(given))
+    }
+
+    /// What a user gave with a key, if that is known.
+    #[must_use]
+    pub fn given(&self, user: UserId, key: &MoneyKey) -> Option<Given> {
+        self.money.gifts.get(user, key).copied()
     }
 
     /// Which of its giver's gifts one is, from 1; nothing if it is not known.
@@ -275,9 +308,48 @@ impl LocalQuiz {
         self.money.gifts.close(user, key, |_| {})
     }
 
+    /// A gift cannot be shown: its price comes back. False if it is done already.
+    pub fn gift_returned(&mut self, user: UserId, key: &MoneyKey, why: GiftReturn) -> bool {
+        let Some(given) = self.given(user, key) else { return false };
+        if !self.money.gifts.close(user, key, |it| it.returned = Some(why)) {
+            return false;
+        }
+        if let Some(place) = self.users.find(user) {
+            let entry = self.users.entry_mut(place);
+            let back = entry.balance.checked_add(given.gift.cents);
+            entry.balance = back.expect("what was in a balance fits into it");
+        }
+        true
+    }
+
     /// Gifts that have not reached their rooms: to be posted again when records were read back.
     pub fn gifts_on_the_way(&self) -> impl Iterator<Item = (UserId, &MoneyKey, &Gift)> {
-        self.money.gifts.open_ones()
+        self.money.gifts.open_ones().map(|(user, key, given)| (user, key, &given.gift))
+    }
+
+    /// Requests that have been done for so long that they are to be forgotten, of some that are looked
+    /// at in turn; true for gifts.
+    pub fn requests_to_forget(&mut self, now: Time, count: usize) -> Vec<(UserId, MoneyKey, bool)> {
+        let withdrawals = self.money.withdrawals.sweep(now, count).into_iter();
+        let gifts = self.money.gifts.sweep(now, count).into_iter();
+        let withdrawals = withdrawals.map(|(user, key)| (user, key, false));
+        withdrawals.chain(gifts.map(|(user, key)| (user, key, true))).collect()
+    }
+
+    /// Forgets a request that is done. False if there is none.
+    pub fn forget_request(&mut self, user: UserId, key: &MoneyKey, is_gift: bool) -> bool {
+        let bucket = self.users.placement().bucket(user);
+        if is_gift {
+            self.money.gifts.forget(bucket, user, key)
+        } else {
+            self.money.withdrawals.forget(bucket, user, key)
+        }
+    }
+
+    /// True if no request is known.
+    #[must_use]
+    pub fn has_no_requests(&self) -> bool {
+        self.money.withdrawals.is_empty() && self.money.gifts.is_empty()
     }
 
     /// At the new player's home: see [`Asked`].
@@ -292,6 +364,12 @@ impl LocalQuiz {
         let place = self.users.enter(invitee).ok_or(InvitationError::Full)?;
         let is_new = self.users.entry(place).best_passed == 0;
         self.money.invitations.ask(invitee, inviter, is_new)
+    }
+
+    /// To be called when all records were read back: see [`Invitations::ask_again`].
+    #[must_use]
+    pub fn invitations_to_ask_again(&mut self) -> Vec<(UserId, UserId)> {
+        self.money.invitations.ask_again()
     }
 
     /// At the inviter's home: see [`Accepted`]. The first time it is worth `cards`, as far as the

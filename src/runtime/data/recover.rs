@@ -22,9 +22,10 @@ use crate::runtime::clock::Clock;
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
 use crate::shard::recovery::{Beginning, Histories, Replay, ReplayError, ShardImage, redistribute};
+use crate::shard::standing::Standing;
 use crate::store::format::Key;
 use crate::store::record;
-use crate::store::scan::{Scan, SegmentFile, Tail, scan};
+use crate::store::scan::{Found, Scan, SegmentFile, Tail, scan};
 use crate::store::state::{self, ShardState, StateError};
 
 /// The moment at which a process knows itself to be later than the one before.
@@ -37,6 +38,10 @@ pub(super) struct Run {
     pub(super) shards: u16,
     /// Unix time of the zero of the deployment's time, as this run displays it.
     zero_unix_ms: i64,
+    /// The same of the first run of the deployment: what stamps that clients hold are counted from.
+    /// Runs that were begun by older versions have none.
+    #[serde(default)]
+    stamps_zero_unix_ms: Option<i64>,
     /// When it began.
     began_unix_ms: i64,
 }
@@ -116,15 +121,32 @@ impl DataFolder {
             None => RunBefore::default(),
         };
         let run = newest.unwrap_or(0) + 1;
-        let RunBefore { locals, histories, sequences, latest, zero_unix_ms, mut report } = before;
-        let clock = Clock::resume(latest + LATER, zero_unix_ms);
+        let RunBefore {
+            locals,
+            histories,
+            sequences,
+            latest,
+            zero_unix_ms,
+            stamps_zero_unix_ms,
+            mut standing,
+            mut report,
+        } = before;
+        let mut clock = Clock::resume(latest + LATER, zero_unix_ms);
+        if let Some(zero_unix_ms) = stamps_zero_unix_ms {
+            clock = clock.with_stamps(DisplayClock { zero_unix_ms });
+        }
         report.outage = clock.now().since(latest);
+        standing.forget_over(clock.now(), clock.display().unix_ms(clock.now()) / 1_000);
+        let mut histories = histories;
         let locals =
             redistribute(&locals, &histories, placement).map_err(failing_replay(self.root(), 0))?;
+        // All shards have heard of their ends by now, so nothing rests on them but looking back.
+        histories.forget_ended(clock.now());
         report.run = run;
         report.users = locals.iter().map(|local| local.users().count()).sum();
         report.shows = locals.first().map_or(0, |local| local.shows().count());
-        let shards = self.write_run(run, placement, clock, locals, &histories, &sequences)?;
+        let begun = Begun { histories: &histories, sequences: &sequences, standing: &standing };
+        let shards = self.write_run(run, placement, clock, locals, &begun)?;
         Ok(Recovered { clock, shards, report })
     }
 
@@ -133,7 +155,11 @@ impl DataFolder {
         let about = read_about(&folder)?;
         let placement = placement.with_shards(about.shards);
         let mut shards = Vec::with_capacity(usize::from(about.shards));
-        let mut before = RunBefore { zero_unix_ms: Some(about.zero_unix_ms), ..Default::default() };
+        let mut before = RunBefore {
+            zero_unix_ms: Some(about.zero_unix_ms),
+            stamps_zero_unix_ms: about.stamps_zero_unix_ms.or(Some(about.zero_unix_ms)),
+            ..Default::default()
+        };
         before.report.shards_before = about.shards;
         before.report.ended_in_order = true;
         for shard in ShardId::all(about.shards) {
@@ -173,12 +199,14 @@ impl DataFolder {
     ) -> Result<Replay, DataError> {
         let histories = std::mem::take(&mut before.histories);
         let local = state.image.restore(shard, placement, &histories);
-        let mut replay = Replay::new(local.map_err(failing_replay(path, state.record))?);
+        let local = local.map_err(failing_replay(path, state.record))?;
+        let mut replay = Replay::new(local, state.image.standing.clone());
         let scan = for_each_record(path, state.record, &mut |number, record| {
             replay.redo(&record, &histories).map_err(failing_replay(path, number))
         })?;
         before.histories = histories;
         before.latest = before.latest.max(state.at).max(replay.latest());
+        before.standing.merge(replay.standing());
         for (key, last) in state.sequences.iter().chain(&scan.continuation.sequences) {
             if !matches!(key, Key::Shard(_)) {
                 let known = before.sequences.entry(*key).or_default();
@@ -200,9 +228,9 @@ impl DataFolder {
         placement: Placement,
         clock: Clock,
         locals: Vec<LocalQuiz>,
-        histories: &Histories,
-        sequences: &BTreeMap<Key, u64>,
+        begun: &Begun<'_>,
     ) -> Result<Vec<ShardStart>, DataError> {
+        let Begun { histories, sequences, standing } = *begun;
         let folder = run_folder(self.root(), run);
         let aside = folder.with_extension("new");
         if aside.exists() {
@@ -233,11 +261,16 @@ impl DataFolder {
                 record: 0,
                 at,
                 sequences: sequences.clone(),
-                image: ShardImage::of(&local, histories.iter()),
+                image: ShardImage::of(
+                    &local,
+                    histories.iter(),
+                    standing.of_shard(shard, &placement),
+                ),
             };
             write_whole(&path.join(state_name(0)), &state::encode(&state))?;
             let folder = shard_folder(&folder, shard);
-            let beginning = Beginning { local, histories: histories.clone() };
+            let (histories, standing) = (histories.clone(), standing.clone());
+            let beginning = Beginning { local, histories, standing };
             let durable = Arc::default();
             shards.push(ShardStart { beginning, folder, run, sequences, durable });
         }
@@ -245,6 +278,7 @@ impl DataFolder {
             layout: LAYOUT_VERSION,
             shards: placement.shard_count(),
             zero_unix_ms: clock.display().zero_unix_ms,
+            stamps_zero_unix_ms: Some(clock.stamps().zero_unix_ms),
             began_unix_ms: clock.display().unix_ms(at),
         };
         let text = serde_json::to_vec_pretty(&about).expect("numbers can be written");
@@ -257,6 +291,13 @@ impl DataFolder {
 
 const ABOUT: &str = "run.json";
 
+/// What the shards of a run begin with, apart from their users.
+struct Begun<'a> {
+    histories: &'a Histories,
+    sequences: &'a BTreeMap<Key, u64>,
+    standing: &'a Standing,
+}
+
 /// All that there is of the run before.
 #[derive(Default)]
 struct RunBefore {
@@ -265,6 +306,8 @@ struct RunBefore {
     sequences: BTreeMap<Key, u64>,
     latest: Time,
     zero_unix_ms: Option<i64>,
+    stamps_zero_unix_ms: Option<i64>,
+    standing: Standing,
     report: RecoveryReport,
 }
 
@@ -330,11 +373,42 @@ fn newest_state(folder: &Path) -> Result<ShardState, DataError> {
     Err(DataError::State { path, error })
 }
 
+/// All states of a shard that can be read, with their files.
+pub(super) fn readable_states(folder: &Path) -> Result<Vec<(PathBuf, ShardState)>, DataError> {
+    let mut found = Vec::new();
+    for record in states(folder)? {
+        let path = folder.join(state_name(record));
+        if let Ok(state) = state::decode(&read(&path)?) {
+            found.push((path, state));
+        }
+    }
+    Ok(found)
+}
+
+/// Hands over the records of a shard's journal, and where each was found.
+pub(super) fn for_each_found(
+    folder: &Path,
+    visit: &mut dyn FnMut(Found, Record),
+) -> Result<Scan, DataError> {
+    scan_records(folder, 0, &mut |_, found, record| {
+        visit(found, record);
+        Ok(())
+    })
+}
+
 /// Hands over the records of a shard's journal behind record `after`, with their numbers.
 pub(super) fn for_each_record(
     folder: &Path,
     after: u64,
     visit: &mut dyn FnMut(u64, Record) -> Result<(), DataError>,
+) -> Result<Scan, DataError> {
+    scan_records(folder, after, &mut |number, _, record| visit(number, record))
+}
+
+fn scan_records(
+    folder: &Path,
+    after: u64,
+    visit: &mut dyn FnMut(u64, Found, Record) -> Result<(), DataError>,
 ) -> Result<Scan, DataError> {
     let segments = segments(folder)?;
     let mut contents = Vec::with_capacity(segments.len());
@@ -348,13 +422,13 @@ pub(super) fn for_each_record(
         .collect();
     let mut number = 0;
     let mut outcome = Ok(());
-    let scan = scan(&files, &mut |_, stored| {
+    let scan = scan(&files, &mut |found, stored| {
         number += 1;
         if number <= after || outcome.is_err() {
             return;
         }
         outcome = match record::decode(stored.payload) {
-            Ok(record) => visit(number, record),
+            Ok(record) => visit(number, found, record),
             Err(error) => {
                 Err(DataError::Record { path: folder.to_path_buf(), record: number, error })
             }
@@ -366,5 +440,14 @@ pub(super) fn for_each_record(
 }
 
 fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
-    move |error| DataError::Replay { path: path.to_path_buf(), record, error: Box::new(error) }
+    move |error| match error {
+        ReplayError::EventMissing { show, number } => {
+            DataError::EventCut { path: path.to_path_buf(), record, show, number }
+        }
+        error => failed_replay(path, record, error),
+    }
+}
+
+fn failed_replay(path: &Path, record: u64, error: ReplayError) -> DataError {
+    DataError::Replay { path: path.to_path_buf(), record, error: Box::new(error) }
 }

@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 use crate::base::ids::{ShowId, UserId};
 use crate::base::time::{DisplayClock, Time};
 use crate::ledger::account::Pool;
-use crate::ledger::cause::{Cause, CauseKind, GiftPayer, Grant, Reward, Side, WithdrawalId};
+use crate::ledger::cause::{
+    Cause, CauseKey, CauseKind, GiftPayer, Grant, Reward, Side, WithdrawalId,
+};
 use crate::ledger::name::Name;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, ShowEvent};
+use crate::quiz::local::GiftReturn;
 use crate::quiz::money::Cents;
 use crate::quiz::rain::RainEvent;
 use crate::shard::record::{MoneyRecord, Record};
@@ -101,7 +104,8 @@ impl Translator {
             | Record::Drained { .. }
             | Record::Reported { .. }
             | Record::Applied { .. }
-            | Record::Worked { .. } => {}
+            | Record::Worked { .. }
+            | Record::Standing(_) => {}
         }
     }
 
@@ -190,6 +194,15 @@ fn usual_account() -> Name {
     Name::new(REMAINDER_ACCOUNT).expect("a short name")
 }
 
+/// Why a gift's price came back, as the book says it.
+fn reason_of(why: GiftReturn) -> Name {
+    let reason = match why {
+        GiftReturn::RoomEnded => "room-ended",
+        GiftReturn::TooMany => "too-many",
+    };
+    Name::new(reason).expect("a short name")
+}
+
 /// What a record about a user's money is to the book. What cost nothing moved nothing.
 fn money(user: UserId, what: &MoneyRecord) -> Option<CauseKind> {
     Some(match what {
@@ -218,6 +231,9 @@ fn money(user: UserId, what: &MoneyRecord) -> Option<CauseKind> {
             amount: gift.cents,
             payer: GiftPayer::Balance,
         },
+        MoneyRecord::GiftReturned { number, cents, why, .. } if *cents > Cents::ZERO => {
+            CauseKind::Reversal { of: CauseKey::gift(user, *number), reason: reason_of(*why) }
+        }
         MoneyRecord::InvitationAccepted { invitee, cards } => CauseKind::Invitation {
             inviter: user,
             invitee: *invitee,
@@ -234,6 +250,8 @@ fn money(user: UserId, what: &MoneyRecord) -> Option<CauseKind> {
         }
         MoneyRecord::Gifted { .. }
         | MoneyRecord::GiftShown { .. }
+        | MoneyRecord::GiftReturned { .. }
+        | MoneyRecord::RequestForgotten { .. }
         | MoneyRecord::InvitationAsked { .. }
         | MoneyRecord::InvitationAnswered { is_accepted: false, .. } => return None,
     })

@@ -7,6 +7,7 @@
 
 mod directing;
 mod early;
+mod gifts;
 mod inspecting;
 mod judging;
 mod money;
@@ -32,11 +33,15 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
+use crate::shard::held::Post;
+use crate::shard::mail::Mail;
+use crate::shard::money_mail::ReplyTo;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_bridge::early::Early;
-use crate::shard::quiz_bridge::money::GiftDesk;
-use crate::shard::quiz_mail::QuizMail;
+use crate::shard::quiz_bridge::gifts::GiftDesk;
+use crate::shard::quiz_mail::{QuizMail, RetryReply};
 use crate::shard::record::Record;
+use crate::wire::proto::response::Payload as Response;
 
 /// A report of another shard's load counts for so long.
 const LOAD_VALID: Duration = Duration::from_secs(1);
@@ -81,6 +86,11 @@ pub(crate) struct QuizBridge {
     /// When the bucket of taps at each rain that falls is full again.
     tap_gates: BTreeMap<(ShowId, RainIndex), Time>,
     gifts: GiftDesk,
+    /// Who is to hear whether a new player's inviter was taken, by new player: one question is under
+    /// way for each.
+    redeeming: BTreeMap<UserId, Vec<ReplyTo>>,
+    /// When requests about money that are done are looked at again.
+    sweep_due: Option<Time>,
 }
 
 impl QuizBridge {
@@ -106,6 +116,8 @@ impl QuizBridge {
             has_work: false,
             tap_gates: BTreeMap::new(),
             gifts: GiftDesk::default(),
+            redeeming: BTreeMap::new(),
+            sweep_due: None,
         }
     }
 
@@ -113,7 +125,8 @@ impl QuizBridge {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let directors = self.directors.values().filter_map(Directed::deadline);
         let work = (self.has_work || self.early.has_work()).then_some(Time::ZERO);
-        directors.chain(self.tally_due).chain(work).chain(self.gifts.deadline()).min()
+        let money = self.gifts.deadline().into_iter().chain(self.sweep_due);
+        directors.chain(self.tally_due).chain(work).chain(money).min()
     }
 
     /// True while the arrival of an answer decides something on this shard.
@@ -186,12 +199,19 @@ impl Shard {
                 self.tell_snapshot(conn, show, &snapshot);
             }
             QuizMail::Answer(answer) => self.judge_answer(from, *answer),
-            QuizMail::TicketIssued { show, user, question, ticket, .. } => {
+            QuizMail::TicketIssued { show, user, question, ticket, retry, .. } => {
                 if self.quiz.local.ticket_issued(show, user, question, ticket) {
                     let applied = self.quiz.applied(show);
                     let record = Record::TicketIssued { show, user, question, ticket, applied };
                     self.journal(record, Vec::new());
                 }
+                // Who holds a ticket that a crash forgets is free to answer otherwise.
+                let mail = Mail::Quiz(QuizMail::TicketBinds(retry));
+                self.post_when_durable(Post::Mail(from, mail));
+            }
+            QuizMail::TicketBinds(reply) => {
+                let RetryReply { conn, sequence, retry } = *reply;
+                self.respond(conn, &sequence, Response::RetryAnswer(retry));
             }
             QuizMail::AnswerReply(reply) => self.tell_answer(&reply),
             QuizMail::Results { show, results } => self.tell_results(show, &results),
@@ -220,6 +240,7 @@ impl Shard {
             | QuizMail::Acknowledged { .. }
             | QuizMail::Snapshot { .. }
             | QuizMail::AnswerReply(_)
+            | QuizMail::TicketBinds(_)
             | QuizMail::Results { .. }
             | QuizMail::Reported { .. }
             | QuizMail::Tally { .. } => return false,
@@ -274,5 +295,6 @@ impl Shard {
         self.work_slice();
         self.post_tallies();
         self.gifts_due();
+        self.sweep_requests();
     }
 }

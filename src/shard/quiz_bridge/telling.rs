@@ -19,7 +19,7 @@ use crate::shard::mail::Mail;
 use crate::shard::messages;
 use crate::shard::quiz_bridge::early::sealed_question;
 use crate::shard::quiz_bridge::told;
-use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail};
+use crate::shard::quiz_mail::{AnswerMail, AnswerReply, AnswerVerdict, QuizMail, RetryReply};
 use crate::shard::session::State;
 use crate::wire::proto;
 use crate::wire::proto::notification::Payload as Notice;
@@ -140,7 +140,8 @@ impl Shard {
         let ticket = if answer.ticket.is_empty() {
             None
         } else {
-            match self.ticket_key.redeem(&answer.ticket, &subject, arrived) {
+            let until = self.tickets_until(show, question);
+            match self.ticket_key.redeem(&answer.ticket, &subject, arrived, until) {
                 Ok(stamp) => Some(TicketStamp { option, arrived: stamp }),
                 Err(error) => {
                     self.counters.answers_refused += 1;
@@ -238,15 +239,16 @@ impl Shard {
         }
         self.counters.answers_deferred += 1;
         let applied = self.quiz.applied(show);
-        let mail = QuizMail::TicketIssued { show, user, question, ticket: ticket_stamp, applied };
-        self.post(home, Mail::Quiz(mail));
         let retry = proto::RetryAnswer {
             show_id: show.0,
             question: question.0.into(),
             retry_after_ms: u32::try_from(retry_after_ms).unwrap_or(u32::MAX),
             ticket: ticket.to_vec().into(),
         };
-        self.respond(id, sequence, Response::RetryAnswer(retry));
+        let retry = Box::new(RetryReply { conn: id, sequence: sequence.into(), retry });
+        let mail =
+            QuizMail::TicketIssued { show, user, question, ticket: ticket_stamp, applied, retry };
+        self.post(home, Mail::Quiz(mail));
         true
     }
 
@@ -256,6 +258,14 @@ impl Shard {
         conn.is_some_and(|conn| {
             self.quiz.by_room.get(&self.rooms.id(conn.room)).copied() == Some(show)
         })
+    }
+
+    /// Until when tickets for a question are taken as far as this shard knows: longer than they say
+    /// if the question was extended, by a restart for one.
+    fn tickets_until(&self, show: ShowId, question: QuestionIndex) -> Option<Time> {
+        let current = self.quiz.local.show(show).and_then(|show| show.current_question());
+        let current = current.filter(|current| current.question == question);
+        current.map(|current| current.answer_by + self.ticket_life(show))
     }
 
     fn ticket_life(&self, show: ShowId) -> Duration {

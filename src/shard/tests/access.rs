@@ -6,16 +6,19 @@ use crate::auth::token::{MoreClaims, mint_with};
 
 const LIFETIME_S: u32 = 100;
 
-/// A token of user 1, issued so many seconds after the shard's zero.
+/// A token of user 1, issued so many seconds after the shard's zero; what ends later than one of
+/// second 2 lives longer instead, because nobody is believed who comes from the future.
 fn issued_at(second: i64, more: &MoreClaims<'_>) -> String {
     token_of(1, second, more)
 }
 
 fn token_of(user: u64, second: i64, more: &MoreClaims<'_>) -> String {
+    let issued = second.min(2);
+    let longer = u32::try_from(second - issued).unwrap();
     let new = NewToken {
         user: UserId(user),
-        issued_unix_s: CLOCK.zero_unix_ms / 1_000 + second,
-        lifetime_s: LIFETIME_S,
+        issued_unix_s: CLOCK.zero_unix_ms / 1_000 + issued,
+        lifetime_s: LIFETIME_S + longer,
         audience: None,
     };
     mint_with(SECRET, new, more)
@@ -214,6 +217,23 @@ fn a_room_in_the_url_waits_for_the_token_in_the_first_frame() {
     assert_eq!(heard.sessions_ms().len(), 1);
     assert!(heard.epoch() > 0, "{heard:?}");
     assert_eq!(stage.shard.gauges().rooms, 1);
+}
+
+#[test]
+fn a_token_dated_in_the_future_does_not_escape_a_revocation() {
+    let mut stage = Stage::new();
+    stage.revoke(Revocation::User {
+        user: UserId(1),
+        issued_until_unix_s: None,
+        refused_until_unix_s: None,
+    });
+    // The shard's clock stands at one second, and the leeway is five.
+    let issued_unix_s = CLOCK.zero_unix_ms / 1_000 + 7;
+    let new = NewToken { user: UserId(1), issued_unix_s, lifetime_s: 60, audience: None };
+    let conn = stage.enter_with(&mint_with(SECRET, new, &MoreClaims::default()));
+    let heard = stage.heard(conn);
+    assert_eq!(heard.failures(), [proto::Reason::TokenInvalid]);
+    assert_eq!(heard.closed, Some(CloseReason::TokenRefused.code()));
 }
 
 #[test]

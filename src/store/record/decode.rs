@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto};
+use super::{money, proto, standing};
 use crate::base::ids::{
     BucketId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShardId, ShowId, UserId,
 };
@@ -94,11 +94,14 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
         Body::CardGranted(it) => Record::CardGranted { user, grant: it.grant, at: Time(at) },
         Body::Prizes(it) => Record::Prizes { show, prizes: money::read_prizes(it)? },
         Body::CardsUsed(it) => Record::CardsUsed { show, cards: money::read_used_cards(&it)? },
+        Body::Standing(it) => Record::Standing(Box::new(standing::record(user, it)?)),
         Body::Grabbed(_)
         | Body::Withdrawn(_)
         | Body::WithdrawalClosed(_)
         | Body::Gifted(_)
         | Body::GiftShown(_)
+        | Body::GiftReturned(_)
+        | Body::RequestForgotten(_)
         | Body::InvitationAsked(_)
         | Body::InvitationAccepted(_)
         | Body::InvitationAnswered(_) => unreachable!("records about money were read above"),

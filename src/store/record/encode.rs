@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto};
+use super::{money, proto, standing};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
 use crate::quiz::replica::TicketStamp;
@@ -79,6 +79,10 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
         Record::CardsUsed { show: of, cards } => {
             show = of.0;
             Body::CardsUsed(money::used_cards(cards))
+        }
+        Record::Standing(what) => {
+            user = standing::user(what).0;
+            Body::Standing(standing::body(what))
         }
     };
     let stored = proto::Record { applied, show, user, at, body: Some(body) };

@@ -7,7 +7,7 @@ use super::encode::nanoseconds;
 use super::{RecordError, proto};
 use crate::base::ids::{BucketId, QuestionIndex, RainIndex, RoomId, ShowId, UserId};
 use crate::base::time::Time;
-use crate::quiz::local::Gift;
+use crate::quiz::local::{Gift, GiftReturn};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
 use crate::quiz::replica::{Prizes, UsedCards};
@@ -17,6 +17,10 @@ use crate::shard::record::MoneyRecord;
 
 use proto::rain_event::Body as RainBody;
 use proto::record::Body;
+
+/// Why a gift came back, as it is stored.
+const GIFT_ROOM_ENDED: u32 = 1;
+const GIFT_TOO_MANY: u32 = 2;
 
 pub(super) fn body(record: &MoneyRecord) -> Body {
     match record {
@@ -52,6 +56,19 @@ pub(super) fn body(record: &MoneyRecord) -> Body {
         }),
         MoneyRecord::GiftShown { key } => {
             Body::GiftShown(proto::GiftShown { key: key.as_str().to_owned() })
+        }
+        MoneyRecord::GiftReturned { key, number, cents, why, balance } => {
+            let why = match why {
+                GiftReturn::RoomEnded => GIFT_ROOM_ENDED,
+                GiftReturn::TooMany => GIFT_TOO_MANY,
+            };
+            let (key, balance_cents) = (key.as_str().to_owned(), balance.0);
+            let (number, cents) = (*number, cents.0);
+            Body::GiftReturned(proto::GiftReturned { key, why, balance_cents, number, cents })
+        }
+        MoneyRecord::RequestForgotten { key, is_gift } => {
+            let (key, is_gift) = (key.as_str().to_owned(), *is_gift);
+            Body::RequestForgotten(proto::RequestForgotten { key, is_gift })
         }
         MoneyRecord::InvitationAsked { inviter } => {
             Body::InvitationAsked(proto::InvitationAsked { inviter: inviter.0 })
@@ -96,6 +113,20 @@ pub(super) fn record(show: ShowId, body: &Body) -> Decoded<Option<MoneyRecord>> 
             MoneyRecord::Gifted { key: key(&it.key)?, number, gift, balance }
         }
         Body::GiftShown(it) => MoneyRecord::GiftShown { key: key(&it.key)? },
+        Body::GiftReturned(it) => MoneyRecord::GiftReturned {
+            key: key(&it.key)?,
+            number: it.number,
+            cents: Cents(it.cents),
+            why: match it.why {
+                GIFT_ROOM_ENDED => GiftReturn::RoomEnded,
+                GIFT_TOO_MANY => GiftReturn::TooMany,
+                _ => return Err(RecordError::Unknown("reason for a gift's return")),
+            },
+            balance: Cents(it.balance_cents),
+        },
+        Body::RequestForgotten(it) => {
+            MoneyRecord::RequestForgotten { key: key(&it.key)?, is_gift: it.is_gift }
+        }
         Body::InvitationAsked(it) => MoneyRecord::InvitationAsked { inviter: UserId(it.inviter) },
         Body::InvitationAccepted(it) => MoneyRecord::InvitationAccepted {
             invitee: UserId(it.invitee),
