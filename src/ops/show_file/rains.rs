@@ -46,7 +46,7 @@ pub fn missing(rains: &[FiledRain], planned: usize, fund: Cents) -> Vec<RainComm
     let left = rains.get(planned..).unwrap_or_default();
     let needed = left.iter().map(|rain| rain.settings.pool.0).sum::<i64>();
     let short = needed.saturating_sub(fund.0);
-    let more = (short > 0).then(|| RainCommand::Fund(Cents(short)));
+    let more = (short > 0).then_some(RainCommand::Fund(Cents(short)));
     let plans = left.iter().map(|rain| RainCommand::Plan(rain.settings));
     more.into_iter().chain(plans).collect()
 }

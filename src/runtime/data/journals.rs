@@ -14,7 +14,7 @@ use crate::base::ids::{EventNumber, ShardId, ShowId};
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
 pub use crate::store::scan::Tail;
-use crate::store::scan::{Damage, Scan};
+use crate::store::scan::{Damage, Found, Scan};
 use crate::store::state::StateError;
 
 /// One shard's journal in one run.
@@ -101,7 +101,7 @@ impl DataFolder {
         let found = journals(self.root())?.into_iter().filter(|journal| journal.run == run);
         let found: Vec<ShardJournal> = found.collect();
         let mut known: BTreeMap<ShowId, EventNumber> = BTreeMap::new();
-        let mut states = Vec::with_capacity(found.len());
+        let mut read = Vec::with_capacity(found.len());
         for journal in &found {
             let of_shard = readable_states(&journal.folder)?;
             if of_shard.is_empty() {
@@ -113,20 +113,22 @@ impl DataFolder {
                 let last = known.entry(event.show).or_default();
                 *last = (*last).max(event.number);
             }
-            states.push(of_shard);
-            journal.read(&mut |_, record| {
-                if let Record::Event(event) = record {
+            let mut applied = Vec::new();
+            for_each_found(&journal.folder, &mut |at, record| match record {
+                Record::Event(event) => {
                     let last = known.entry(event.show).or_default();
                     *last = (*last).max(event.number);
                 }
-                Ok(())
+                Record::Applied { show, number } => applied.push((at, show, number)),
+                _ => {}
             })?;
+            read.push((of_shard, applied));
         }
         let is_known = |show: ShowId, number: EventNumber| {
             number <= known.get(&show).copied().unwrap_or_default()
         };
         let mut dependents = Vec::new();
-        for (journal, states) in found.into_iter().zip(states) {
+        for (journal, (states, applied)) in found.into_iter().zip(read) {
             let bad_states: Vec<PathBuf> = states
                 .into_iter()
                 .filter(|(_, state)| {
@@ -135,15 +137,11 @@ impl DataFolder {
                 })
                 .map(|(path, _)| path)
                 .collect();
-            let mut cut = None;
-            for_each_found(&journal.folder, &mut |at, record| {
-                if let Record::Applied { show, number } = record
-                    && !is_known(show, number)
-                    && cut.is_none()
-                {
-                    cut = Some(Cut { segment: at.segment, offset: at.offset, show, number });
-                }
-            })?;
+            let unknown = applied.into_iter().find(|(_, show, number)| !is_known(*show, *number));
+            let cut = unknown.map(|(at, show, number)| {
+                let Found { segment, offset, .. } = at;
+                Cut { segment, offset, show, number }
+            });
             if cut.is_some() || !bad_states.is_empty() {
                 dependents.push(Dependent { journal, cut, states: bad_states });
             }
