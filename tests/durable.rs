@@ -11,15 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tidegate::auth::revocation::Revocation;
 use tidegate::base::hash::Placement;
 use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use tidegate::quiz::director::{Command, Notice};
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
+use tidegate::quiz::rain::RainCommand;
 use tidegate::runtime::data::{DataError, DataFolder, Deployment, RecoveryReport};
 use tidegate::runtime::gateway::{Gateway, GatewaySettings};
-use tidegate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
+use tidegate::shard::operator::{Mute, OperatorAnswer, OperatorRequest, ShowStatus};
+use tidegate::shard::service::{RoomSettings, ServiceAnswer, ServiceRequest};
+use tidegate::shard::standing::{Order, OrderKey};
 
 use client::{Client, Json, settings};
 
@@ -239,6 +243,96 @@ async fn a_ticket_binds_and_keeps_its_stamp_over_a_restart() {
     assert!(received["answerReceived"]["result"].is_object(), "{received}");
     let counts = until_phase(&gateway, Phase::Closed).await.questions[0].counts.unwrap();
     assert_eq!((counts.correct, counts.by_ticket), (1, 1));
+    gateway.stop();
+}
+
+/// Whoever enters is told a reason, or nothing if it is let in.
+async fn refusal(gateway: &Gateway, user: u64) -> Option<String> {
+    let target = format!("/?token={}&room=41", client::token(user));
+    let mut client = Client::connect(gateway, &target).await;
+    let first = client.next().await;
+    first["failure"]["reason"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn what_operators_ordered_stays_in_force_with_other_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let (gateway, _lock, _) = begin(&first, 2).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    let service = |request| OperatorRequest::Service(request);
+    let ban = |user, until_unix_s| service(ServiceRequest::Ban { user, until_unix_s });
+    for user in 1..=4 {
+        gateway.call(ban(UserId(user), Some(i64::MAX))).unwrap();
+    }
+    gateway.call(ban(UserId(4), None)).unwrap();
+    let revoke = |user| Revocation::User {
+        user: UserId(user),
+        issued_until_unix_s: None,
+        refused_until_unix_s: Some(i64::MAX),
+    };
+    order(&gateway, OperatorRequest::Revoke(revoke(5)));
+    let lasting = Duration::from_secs(3_600);
+    let mute = Mute { user: UserId(6), room: RoomId(0), lasting };
+    order(&gateway, OperatorRequest::Mute(mute));
+    let own = RoomSettings { chat_per_second: Some(77), ..RoomSettings::default() };
+    for room in 40..44 {
+        let (room, settings) = (RoomId(room), own.clone());
+        gateway.call(service(ServiceRequest::ConfigureRoom { room, settings })).unwrap();
+    }
+    order(&gateway, OperatorRequest::CloseRoom(RoomId(43)));
+    copy(&first, &second);
+    gateway.stop();
+
+    let (gateway, _lock, _) = begin(&second, 3).unwrap();
+    let reasons = |reason: &str| Some(reason.to_owned());
+    for user in 1..=3 {
+        assert_eq!(refusal(&gateway, user).await, reasons("REASON_BANNED"), "user {user}");
+    }
+    assert_eq!(refusal(&gateway, 4).await, None, "the ban was lifted");
+    assert_eq!(refusal(&gateway, 5).await, reasons("REASON_TOKEN_REVOKED"));
+    let mut muted = Client::in_room(&gateway, 6, 41).await;
+    muted.request("c", json!({"chat": {"text": "hello"}})).await;
+    assert_eq!(muted.until_response("c").await["reason"], "REASON_MUTED");
+    for room in 40..43 {
+        match gateway.call(service(ServiceRequest::Room(RoomId(room)))).unwrap() {
+            OperatorAnswer::Service(ServiceAnswer::Room(view)) => {
+                assert_eq!((view.settings, view.is_created), (own.clone(), true));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let again = ServiceRequest::ConfigureRoom { room: RoomId(43), settings: own };
+    let refused = gateway.call(service(again)).unwrap_err().to_string();
+    assert!(refused.contains("room 43 has ended"), "{refused}");
+    gateway.stop();
+}
+
+#[tokio::test]
+async fn an_order_with_a_key_is_carried_out_once_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let once = |fingerprint, request| {
+        let order = Order { key: OrderKey([5; 16]), fingerprint };
+        OperatorRequest::Once { order, request: Box::new(request) }
+    };
+    let fund = || OperatorRequest::Rain { show: SHOW, command: RainCommand::Fund(Cents(500)) };
+    let (gateway, _lock, _) = begin(&first, 2).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    let refused = OperatorRequest::Rain { show: SHOW, command: RainCommand::Fund(Cents(-1)) };
+    assert!(gateway.call(once(1, refused)).is_err(), "what was refused was not carried out");
+    order(&gateway, once(1, fund()));
+    order(&gateway, once(1, fund()));
+    assert_eq!(status(&gateway).rain_fund, Cents(500));
+    copy(&first, &second);
+    gateway.stop();
+
+    let (gateway, _lock, _) = begin(&second, 1).unwrap();
+    order(&gateway, once(1, fund()));
+    assert_eq!(status(&gateway).rain_fund, Cents(500), "its answer was lost, not the order");
+    assert!(gateway.call(once(2, fund())).is_err(), "another order with its key");
+    order(&gateway, fund());
+    assert_eq!(status(&gateway).rain_fund, Cents(1_000), "without a key it is another order");
     gateway.stop();
 }
 

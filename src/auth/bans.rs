@@ -1,8 +1,8 @@
 //! Users who may not connect, until a moment or until they are let in again.
 //!
 //! Unlike a revocation, a ban is of a user and not of tokens: whatever token the user brings. It is
-//! bounded and in memory, like the revocations: what brings bans back after a restart puts each into
-//! this table again, in any order.
+//! bounded and in memory, like the revocations: the shard has each on record, and puts it into this
+//! table again after a restart, in any order.
 
 use std::collections::BTreeMap;
 

@@ -3,8 +3,8 @@
 //!
 //! Bounded, and an entry is kept only until every token that it could refuse has expired. That is
 //! known because no token lives longer than the setting says. Deliberately absent: connections that
-//! are already open (the shard's), and storage: there is no journal of revocations yet. What brings
-//! them back after a restart puts each into this table again, in any order.
+//! are already open (the shard's), and storage: the shard has it on record what became of each
+//! revocation, and puts it into this table again after a restart, in any order.
 
 use std::collections::BTreeMap;
 
@@ -54,16 +54,32 @@ pub struct Lifetimes {
 /// All revocations that can still matter.
 pub struct Revocations {
     lifetimes: Lifetimes,
-    users: BTreeMap<UserId, UserEntry>,
+    users: BTreeMap<UserId, UserRevocation>,
     /// By a keyed hash of their name: until when each is kept, Unix seconds.
     tokens: BTreeMap<u64, i64>,
 }
 
-#[derive(Clone, Copy)]
-struct UserEntry {
-    issued_until_unix_s: i64,
-    refused_until_unix_s: i64,
-    kept_until_unix_s: i64,
+/// Which tokens of a user are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserRevocation {
+    /// `iat` of the last one that is revoked, Unix seconds.
+    pub issued_until_unix_s: i64,
+    /// Until then, Unix seconds, newer ones are refused as well.
+    pub refused_until_unix_s: i64,
+    /// Until then, Unix seconds, it can matter.
+    pub kept_until_unix_s: i64,
+}
+
+impl UserRevocation {
+    /// What either refuses.
+    #[must_use]
+    pub fn union(self, other: UserRevocation) -> UserRevocation {
+        UserRevocation {
+            issued_until_unix_s: self.issued_until_unix_s.max(other.issued_until_unix_s),
+            refused_until_unix_s: self.refused_until_unix_s.max(other.refused_until_unix_s),
+            kept_until_unix_s: self.kept_until_unix_s.max(other.kept_until_unix_s),
+        }
+    }
 }
 
 /// What is known of a token when it is looked up.
@@ -84,7 +100,8 @@ impl Revocations {
         Revocations { lifetimes, users: BTreeMap::new(), tokens: BTreeMap::new() }
     }
 
-    /// Remembers a [`Revocation::User`]. Of two moments the later one stays.
+    /// Remembers a [`Revocation::User`], and says what is refused from now on. Of two moments the
+    /// later one stays.
     ///
     /// # Errors
     /// There are too many; nothing was changed.
@@ -94,7 +111,7 @@ impl Revocations {
         issued_until_unix_s: Option<i64>,
         refused_until_unix_s: Option<i64>,
         now_unix_s: i64,
-    ) -> Result<(), TooManyRevocations> {
+    ) -> Result<UserRevocation, TooManyRevocations> {
         let older = self.users.get(&user).copied();
         if older.is_none() {
             self.make_room(now_unix_s)?;
@@ -106,16 +123,30 @@ impl Revocations {
             older.map_or(issued_until, |it| it.issued_until_unix_s.max(issued_until));
         let refused_until = refused_until_unix_s.or(older.map(|it| it.refused_until_unix_s));
         let refused_until = refused_until.unwrap_or(i64::MIN);
-        let entry = UserEntry {
+        let entry = UserRevocation {
             issued_until_unix_s: issued_until,
             refused_until_unix_s: refused_until,
             kept_until_unix_s: self.last_use(issued_until).max(refused_until),
         };
         self.users.insert(user, entry);
-        Ok(())
+        Ok(entry)
     }
 
-    /// Remembers a [`Revocation::Token`] by a keyed hash of its name.
+    /// Remembers again what was revoked before a restart, whatever there is of others.
+    pub fn restore_user(&mut self, user: UserId, entry: UserRevocation) {
+        // Tokens may live longer by now than when it was revoked.
+        let last_use = self.last_use(entry.issued_until_unix_s);
+        let kept_until_unix_s = entry.kept_until_unix_s.max(last_use);
+        self.users.insert(user, UserRevocation { kept_until_unix_s, ..entry });
+    }
+
+    /// The same of a token.
+    pub fn restore_token(&mut self, id: u64, kept_until_unix_s: i64) {
+        self.tokens.insert(id, kept_until_unix_s);
+    }
+
+    /// Remembers a [`Revocation::Token`] by a keyed hash of its name, and says until when, Unix
+    /// seconds.
     ///
     /// # Errors
     /// There are too many; nothing was changed.
@@ -124,7 +155,7 @@ impl Revocations {
         id: u64,
         expires_unix_s: Option<i64>,
         now_unix_s: i64,
-    ) -> Result<(), TooManyRevocations> {
+    ) -> Result<i64, TooManyRevocations> {
         let older = self.tokens.get(&id).copied();
         if older.is_none() {
             self.make_room(now_unix_s)?;
@@ -133,8 +164,9 @@ impl Revocations {
             Some(expires) => expires.saturating_add(i64::from(self.lifetimes.leeway_s)),
             None => self.last_use(now_unix_s),
         };
-        self.tokens.insert(id, older.map_or(kept_until, |older| older.max(kept_until)));
-        Ok(())
+        let kept_until = older.map_or(kept_until, |older| older.max(kept_until));
+        self.tokens.insert(id, kept_until);
+        Ok(kept_until)
     }
 
     /// When the last token that was issued at a moment is gone, Unix seconds.
@@ -240,7 +272,7 @@ mod tests {
         revocations.revoke_user(USER, None, None, NOW).unwrap();
         let full = revocations.revoke_token(1, None, NOW + 104);
         assert_eq!((full, revocations.count()), (Err(TooManyRevocations), REVOCATIONS_MAX));
-        assert_eq!(revocations.revoke_token(2, None, NOW + 104), Ok(()), "no place is needed");
+        assert!(revocations.revoke_token(2, None, NOW + 104).is_ok(), "no place is needed");
         revocations.revoke_token(1, None, NOW + 105).unwrap();
         assert_eq!(revocations.count(), 4);
         assert!(revocations.refuses(issued(Some(NOW)), NOW + 105));

@@ -154,7 +154,7 @@ impl TicketKey {
     }
 
     /// What else this key proves; `domain` keeps it from meaning anything as a ticket.
-    pub(super) fn mac_of(&self, domain: &[u8; 16], bytes: &[u8; 8]) -> [u8; MAC_BYTES] {
+    pub(crate) fn mac_of(&self, domain: &[u8; 16], bytes: &[u8; 8]) -> [u8; MAC_BYTES] {
         assert_ne!(domain, DOMAIN, "tickets have a domain of their own");
         let mut mac = self.mac.clone();
         mac.update(domain);

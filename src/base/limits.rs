@@ -54,6 +54,9 @@ pub const KEPT_KINDS_MAX: usize = 64;
 pub const IDEMPOTENCY_KEYS_MAX: usize = 10_000;
 /// Bytes of those answers.
 pub const IDEMPOTENCY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Orders with an `Idempotency-Key` that cost or bring somebody something, and that one shard knows to
+/// be carried out, over restarts: some 60 bytes each.
+pub const ORDERS_MAX: usize = 65_536;
 
 /// Bytes of an access token.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;

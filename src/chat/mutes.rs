@@ -1,7 +1,7 @@
 //! Who may not speak, where, and until when.
 //!
 //! The user's home keeps the mutes of those who live there and bounds their number; it tells every
-//! shard, because the user may connect anywhere. Forgotten when the process ends.
+//! shard, because the user may connect anywhere. The shard has each on record, for the next process.
 
 use std::collections::BTreeMap;
 

@@ -14,6 +14,7 @@ use crate::quiz::local::GrantError;
 use crate::quiz::rain::RainError;
 use crate::runtime::operator::{CallError, Caller};
 use crate::shard::operator::{self, OperatorAnswer, OperatorError};
+use crate::shard::standing::Order;
 
 /// Asks the shards, and shows their answers.
 #[derive(Clone)]
@@ -38,6 +39,17 @@ impl GatewayPort {
 
     async fn answer(&self, request: OperatorRequest) -> Result<OperatorTold, OperatorRefusal> {
         match request {
+            OperatorRequest::Once { order, request } => self.answer_as(Some(order), *request).await,
+            request => self.answer_as(None, request).await,
+        }
+    }
+
+    async fn answer_as(
+        &self,
+        order: Option<Order>,
+        request: OperatorRequest,
+    ) -> Result<OperatorTold, OperatorRefusal> {
+        match request {
             OperatorRequest::Shows => match self.ask(operator::OperatorRequest::Shows).await? {
                 OperatorAnswer::Shows(shows) => Ok(shows.iter().map(show_json::summary).collect()),
                 other => Err(unexpected(&other)),
@@ -52,14 +64,16 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::Command { show, command } => {
-                match self.ask(operator::OperatorRequest::Command { show, command }).await? {
+                let request = operator::OperatorRequest::Command { show, command };
+                match self.ask_as(order, request).await? {
                     OperatorAnswer::Preview(preview) => Ok(show_json::preview(&preview)),
                     OperatorAnswer::Done => self.show(show).await,
                     other => Err(unexpected(&other)),
                 }
             }
             OperatorRequest::Rain { show, command } => {
-                match self.ask(operator::OperatorRequest::Rain { show, command }).await? {
+                let request = operator::OperatorRequest::Rain { show, command };
+                match self.ask_as(order, request).await? {
                     OperatorAnswer::Done => self.show(show).await,
                     other => Err(unexpected(&other)),
                 }
@@ -67,12 +81,13 @@ impl GatewayPort {
             OperatorRequest::CloseWithdrawal { user, key, is_paid } => {
                 let shown = json!({ "user": user.0, "key": key.as_str(), "is_paid": is_paid });
                 let request = operator::OperatorRequest::CloseWithdrawal { user, key, is_paid };
-                match self.ask(request).await? {
+                match self.ask_as(order, request).await? {
                     OperatorAnswer::Done => Ok(shown),
                     other => Err(unexpected(&other)),
                 }
             }
-            OperatorRequest::GrantCard { user } => self.grant_card(user).await,
+            OperatorRequest::GrantCard { user } => self.grant_card(order, user).await,
+            OperatorRequest::Once { .. } => panic!("an order has one key"),
             OperatorRequest::ReloadWords => self.reload_words().await,
             OperatorRequest::Server(request) => {
                 return self.serve(request).await.map(OperatorTold::Answer);
@@ -98,11 +113,28 @@ impl GatewayPort {
         }
     }
 
-    async fn grant_card(&self, user: UserId) -> Result<Value, OperatorRefusal> {
-        match self.ask(operator::OperatorRequest::GrantCard { user }).await? {
+    async fn grant_card(
+        &self,
+        order: Option<Order>,
+        user: UserId,
+    ) -> Result<Value, OperatorRefusal> {
+        match self.ask_as(order, operator::OperatorRequest::GrantCard { user }).await? {
             OperatorAnswer::Cards(cards) => Ok(json!({ "user": user.0, "cards": cards })),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Asks for something that is done once, if it came with a key.
+    async fn ask_as(
+        &self,
+        order: Option<Order>,
+        request: operator::OperatorRequest,
+    ) -> Result<OperatorAnswer, OperatorRefusal> {
+        let request = match order {
+            None => request,
+            Some(order) => operator::OperatorRequest::Once { order, request: Box::new(request) },
+        };
+        self.ask(request).await
     }
 
     pub(super) async fn ask(
@@ -152,6 +184,7 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
         },
         CallError::Refused(
             OperatorError::Money(_)
+            | OperatorError::KeyReused
             | OperatorError::ShowExists(_)
             | OperatorError::TooManyRooms
             | OperatorError::TooManyMutes

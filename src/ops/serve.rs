@@ -31,11 +31,13 @@ use crate::ops::watch::pressure::PressureLimits;
 use crate::ops::watch::tls_files::{TlsFiles, TlsFilesError, TlsStatus, WatchedTls};
 use crate::ops::words::{WORDS, WatchedWords, WordsFile};
 use crate::quiz::money::Cents;
+use crate::quiz::phase::Phase;
+use crate::quiz::rain::RainCommand;
 use crate::runtime::clock::Clock;
 use crate::runtime::data::{DataError, DataFolder, RecoveryReport, TornTail};
 use crate::runtime::fatal::end_process_on_panic;
 use crate::runtime::gateway::{CallError, Gateway, StartError};
-use crate::shard::operator::{OperatorError, OperatorRequest};
+use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest, ShowStatus};
 
 /// Why serving did not begin.
 #[derive(Debug, Error)]
@@ -346,15 +348,16 @@ fn operate(
             Ok(_) => {}
             Err(CallError::Refused(OperatorError::ShowExists(_))) if config.data_dir.is_some() => {
                 tracing::info!(%show, "the show goes on as it was announced before");
+                plan_rains(gateway, show, |status| match status.live.phase {
+                    // Nobody has commanded it: what is missing of its file a crash left out.
+                    Phase::Announced => rains::missing(rains, status.rains.len(), status.rain_fund),
+                    _ => Vec::new(),
+                })?;
                 continue;
             }
             Err(error) => return Err(ServeError::Announce { show, error }),
         }
-        for command in rains::orders(rains) {
-            gateway
-                .call(OperatorRequest::Rain { show, command })
-                .map_err(|error| ServeError::Announce { show, error })?;
-        }
+        plan_rains(gateway, show, |_| rains::orders(rains))?;
         let questions = definition.questions.len();
         tracing::info!(%show, questions, runs_by_itself = pace.is_some(), "show announced");
     }
@@ -397,6 +400,23 @@ fn operate(
     };
     readiness.set(ReadyState::Accepting);
     Ok(Operations { readiness, http, autopilot })
+}
+
+/// Gives a show the orders about its rains that its status calls for.
+fn plan_rains(
+    gateway: &Gateway,
+    show: ShowId,
+    orders: impl FnOnce(&ShowStatus) -> Vec<RainCommand>,
+) -> Result<(), ServeError> {
+    let failed = |error| ServeError::Announce { show, error };
+    let status = match gateway.call(OperatorRequest::Status { show }).map_err(failed)? {
+        OperatorAnswer::Show(status) => status,
+        other => panic!("a shard was asked for a show's status and answered {other:?}"),
+    };
+    for command in orders(&status) {
+        gateway.call(OperatorRequest::Rain { show, command }).map_err(failed)?;
+    }
+    Ok(())
 }
 
 impl Operations {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::auth::bans::Bans;
 use crate::auth::keys::KeySet;
-use crate::auth::revocation::{Lifetimes, Revocation, Revocations, Subject};
+use crate::auth::revocation::{Lifetimes, Revocation, Revocations, Subject, UserRevocation};
 use crate::auth::token::{Claims, Permission, TokenError, TokenVerifier, unverified};
 use crate::base::hash::PlacementKey;
 use crate::base::ids::{ConnId, UserId};
@@ -27,6 +27,7 @@ use crate::shard::mail::{Mail, SessionEnd};
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError};
 use crate::shard::session::{Event, State};
+use crate::shard::standing::StandingRecord;
 use crate::wire::close::CloseReason;
 use crate::wire::codec::{ERROR_TOKEN_REFUSED, TYPE_AUTHENTICATE};
 use crate::wire::proto;
@@ -42,6 +43,8 @@ pub(crate) struct Access {
     /// Those who live here: other shards' copies are bounded by these.
     pub(crate) own_bans: Bans,
     check_key: PlacementKey,
+    /// Names of tokens are hashed with it: the same in every run, because revocations are on record.
+    id_key: PlacementKey,
     /// A keyed hash of each connection's `jti`; 0: it has none.
     token_ids: Column<u64>,
     permissions: Permissions,
@@ -111,7 +114,11 @@ impl Permissions {
 }
 
 impl Access {
-    pub(crate) fn new(verifier: TokenVerifier, check_key: PlacementKey) -> Access {
+    pub(crate) fn new(
+        verifier: TokenVerifier,
+        check_key: PlacementKey,
+        id_key: PlacementKey,
+    ) -> Access {
         let policy = verifier.policy();
         let lifetimes =
             Lifetimes { lifetime_max_s: policy.lifetime_max_s, leeway_s: policy.leeway_s };
@@ -121,6 +128,7 @@ impl Access {
             bans: Bans::default(),
             own_bans: Bans::default(),
             check_key,
+            id_key,
             token_ids: Column::default(),
             permissions: Permissions::default(),
         }
@@ -147,19 +155,23 @@ impl Access {
         self.revocations.count()
     }
 
-    fn hash(&self, text: &str) -> u64 {
-        let mut hasher = self.check_key.build_hasher();
-        hasher.write(text.as_bytes());
-        hasher.finish()
+    /// See [`Revocations::restore_user`].
+    pub(crate) fn restore_user_revocation(&mut self, user: UserId, revocation: UserRevocation) {
+        self.revocations.restore_user(user, revocation);
+    }
+
+    /// See [`Revocations::restore_token`].
+    pub(crate) fn restore_token_revocation(&mut self, id: u64, kept_until_unix_s: i64) {
+        self.revocations.restore_token(id, kept_until_unix_s);
     }
 
     /// A keyed hash of a token's name; never 0.
     fn id_hash(&self, id: &str) -> u64 {
-        self.hash(id).max(1)
+        hash(self.id_key, id).max(1)
     }
 
     fn check(&self, token: &str) -> u32 {
-        low_bits(self.hash(token))
+        low_bits(hash(self.check_key, token))
     }
 
     /// What the token says, unless it is refused.
@@ -199,6 +211,12 @@ impl Access {
         self.token_ids.set(place, id);
         self.permissions.set(place, claims.permission);
     }
+}
+
+fn hash(key: PlacementKey, text: &str) -> u64 {
+    let mut hasher = key.build_hasher();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 /// Why a token is refused, and what the connection ends with.
@@ -386,16 +404,21 @@ impl Shard {
         let kept = match revocation {
             Revocation::User { user, issued_until_unix_s, refused_until_unix_s } => {
                 let (issued, refused) = (*issued_until_unix_s, *refused_until_unix_s);
-                self.access.revocations.revoke_user(*user, issued, refused, now_unix_s)
+                let kept = self.access.revocations.revoke_user(*user, issued, refused, now_unix_s);
+                kept.map(|revocation| StandingRecord::UserRevoked { user: *user, revocation })
             }
             Revocation::Token { id, expires_unix_s } => {
                 let id = self.access.id_hash(id);
-                self.access.revocations.revoke_token(id, *expires_unix_s, now_unix_s)
+                let kept = self.access.revocations.revoke_token(id, *expires_unix_s, now_unix_s);
+                kept.map(|kept_until_unix_s| StandingRecord::TokenRevoked { id, kept_until_unix_s })
             }
         };
-        if let Err(error) = kept {
-            self.counters.revocations_refused += 1;
-            return Err(error.into());
+        match kept {
+            Ok(record) => self.journal_standing(record),
+            Err(error) => {
+                self.counters.revocations_refused += 1;
+                return Err(error.into());
+            }
         }
         match revocation {
             Revocation::User { user, .. } => {

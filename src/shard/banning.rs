@@ -12,6 +12,7 @@ use crate::shard::Shard;
 use crate::shard::mail::Mail;
 use crate::shard::operator::OperatorError;
 use crate::shard::service::Page;
+use crate::shard::standing::StandingRecord;
 use crate::wire::close::CloseReason;
 
 /// Why a user's session is ended from outside.
@@ -66,6 +67,7 @@ impl Shard {
             }
             None => bans.lift(user),
         }
+        self.journal_standing(StandingRecord::Banned { user, until_unix_s });
         for shard in ShardId::all(self.placement.shard_count()) {
             self.post(shard, Mail::Ban { user, until_unix_s });
         }

@@ -23,6 +23,7 @@ use crate::shard::counters::ChatRefusal;
 use crate::shard::mail::{Mail, PublishMail, Utterance};
 use crate::shard::messages;
 use crate::shard::operator::{Mute, OperatorAnswer, OperatorError};
+use crate::shard::standing::StandingRecord;
 use crate::wire::proto;
 
 /// How long a sender is told to wait whose room's home had no room for it.
@@ -96,6 +97,14 @@ impl ChatState {
     /// What was set for a room; nothing: like any room.
     pub(crate) fn set_room(&mut self, room: RoomId, settings: Option<RoomChat>) {
         self.desk.set_room(room, settings);
+    }
+
+    /// A mute from before a restart; `is_own` if its user lives here.
+    pub(crate) fn begin_mute(&mut self, user: UserId, room: RoomId, until: Time, is_own: bool) {
+        self.desk.mutes.mute(user, room, until);
+        if is_own {
+            self.own_mutes.mute(user, room, until);
+        }
     }
 
     /// Shards that share a room's rate.
@@ -296,6 +305,7 @@ impl Shard {
             }
             mutes.mute(user, room, until);
         }
+        self.journal_standing(StandingRecord::Muted { user, room, until });
         for shard in ShardId::all(self.placement.shard_count()) {
             self.post(shard, Mail::Chat(ChatMail::Mute { user, room, until }));
         }

@@ -10,11 +10,12 @@ use crate::room::log::low_bits;
 use crate::shard::Shard;
 use crate::shard::mail::Mail;
 use crate::shard::operator::{OperatorAnswer, OperatorError};
+use crate::shard::standing::StandingRecord;
 use crate::wire::proto;
 use crate::wire::proto::notification::Payload;
 
 /// The id of a room that has ended is not used again for so long: who comes late is told.
-const ENDED_FOR: Duration = Duration::from_secs(600);
+pub(crate) const ENDED_FOR: Duration = Duration::from_secs(600);
 /// Members have so long to be told through the lane; others are told directly.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a room that is closing is looked at.
@@ -30,6 +31,16 @@ pub(crate) struct Endings {
     /// Where members are: rooms that close, and until when they wait for the lane.
     closing: Vec<(Time, RoomId)>,
     due: Option<Time>,
+}
+
+impl Endings {
+    /// A room has ended.
+    pub(crate) fn note_ended(&mut self, room: RoomId, at: Time) {
+        if self.ended.len() == ROOMS_MAX {
+            self.ended.remove(0);
+        }
+        self.ended.push((at, room));
+    }
 }
 
 impl Shard {
@@ -53,11 +64,8 @@ impl Shard {
         }
         self.forget_room_settings(room);
         self.rooms.drop_home(room);
-        let ended = &mut self.endings.ended;
-        if ended.len() == ROOMS_MAX {
-            ended.remove(0);
-        }
-        ended.push((self.now, room));
+        self.endings.note_ended(room, self.now);
+        self.journal_standing(StandingRecord::RoomEnded { room, at: self.now });
         Ok(OperatorAnswer::Done)
     }
 

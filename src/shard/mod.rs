@@ -43,6 +43,7 @@ pub mod service;
 pub mod session;
 mod short;
 mod slow;
+pub mod standing;
 mod ticks;
 
 #[cfg(test)]
@@ -80,11 +81,15 @@ use crate::shard::record::Record;
 use crate::shard::registry::{Registry, Session};
 use crate::shard::room_settings::RoomTable;
 use crate::shard::rooms::Rooms;
+use crate::shard::standing::{Order, Standing, StandingRecord};
 use crate::wire::close::CloseReason;
 
 /// Mail of a batch that is looked at before any of it is taken: the records that its answers need
 /// fit into the first cache.
 const MAIL_WARMED: usize = 64;
+
+/// What the hashes of tokens' names are keyed for.
+const TOKEN_NAMES: &[u8; 16] = b"tidegate tokenid";
 
 /// What a shard is given beside its settings.
 pub struct Secrets {
@@ -128,6 +133,9 @@ pub struct Shard {
     loopback: VecDeque<Mail>,
     effects: Vec<Effect>,
     counters: Counters,
+    standing: Standing,
+    /// The order that is being carried out: it goes on record with its first effect.
+    pending_order: Option<Order>,
 }
 
 impl Shard {
@@ -140,13 +148,14 @@ impl Shard {
         let codecs = Codecs::new(config.downlink.compression);
         let mut check_key = PlacementKey([0; 16]);
         entropy.fill(&mut check_key.0);
+        let id_key = PlacementKey(ticket_key.mac_of(TOKEN_NAMES, &[0; 8]));
         Shard {
             placement: config.placement,
             clock: config.clock,
             quiz: QuizBridge::new(&config),
             chat: ChatState::new(&config, check_key),
             config,
-            access: Access::new(verifier, check_key),
+            access: Access::new(verifier, check_key, id_key),
             ticket_key,
             entropy,
             now: Time::ZERO,
@@ -168,6 +177,8 @@ impl Shard {
             loopback: VecDeque::new(),
             effects: Vec::new(),
             counters: Counters::default(),
+            standing: Standing::default(),
+            pending_order: None,
         }
     }
 
@@ -352,6 +363,9 @@ impl Shard {
 
     /// Journals a record, and posts mail when it is durable.
     fn journal(&mut self, record: Record, mail: Vec<(ShardId, Mail)>) {
+        if let Some(order) = self.pending_order.take() {
+            self.journal_standing(StandingRecord::Ordered { order, at: self.now });
+        }
         let number = self.held.next_record();
         self.counters.records += 1;
         self.effects.push(Effect::Journal { number, record });

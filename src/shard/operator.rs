@@ -18,6 +18,7 @@ use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
 pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
 use crate::shard::service::{ServiceAnswer, ServiceRequest};
+use crate::shard::standing::Order;
 
 /// A request, to be put to the shard that [`OperatorRequest::home`] names.
 #[derive(Clone, Debug)]
@@ -78,6 +79,13 @@ pub enum OperatorRequest {
     SetWords(Arc<WordList>),
     /// What the service asks about rooms and users.
     Service(ServiceRequest),
+    /// Carry a request out once, however often it comes, also over restarts.
+    Once {
+        /// By which it is known.
+        order: Order,
+        /// What is ordered; one shard decides it.
+        request: Box<OperatorRequest>,
+    },
     /// Sensitive words were to be put in force, but their list is broken: those before stay.
     NoteBrokenWords,
 }
@@ -140,6 +148,9 @@ pub enum OperatorError {
     /// No card can be granted.
     #[error(transparent)]
     Grant(#[from] GrantError),
+    /// An order's key is known from another order.
+    #[error("this key came with another request: give each request a key of its own")]
+    KeyReused,
     /// There is no such show.
     #[error("there is no show {0}; announce it first")]
     NoSuchShow(ShowId),
@@ -221,6 +232,7 @@ impl OperatorRequest {
             | OperatorRequest::SetWords(_) => None,
             // One count is enough.
             OperatorRequest::NoteBrokenWords => Some(ShardId(0)),
+            OperatorRequest::Once { request, .. } => request.home(placement),
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::CloseWithdrawal { user, .. } => Some(placement.user_home(*user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),

@@ -9,6 +9,7 @@ use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::Report;
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::verdict::Verdict;
+use crate::shard::standing::StandingRecord;
 
 /// One record of a shard's journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,8 @@ pub enum Record {
         /// Who.
         user: UserId,
     },
+    /// An operator's order that stays in force.
+    Standing(Box<StandingRecord>),
 }
 
 /// What happened to a user's money, and what came of it. What was refused changed nothing and is on

@@ -25,6 +25,7 @@ use crate::quiz::report::Report;
 use crate::quiz::verdict::Verdict;
 use crate::shard::record::{MoneyRecord, Record};
 use crate::shard::redo::redo_money;
+use crate::shard::standing::{Standing, StandingRecord};
 
 /// Why records cannot be done again.
 #[derive(Debug, thiserror::Error)]
@@ -148,14 +149,18 @@ pub struct ShardImage {
     pub ended: Vec<ShowId>,
     /// See [`crate::quiz::image`].
     pub buckets: Vec<Bytes>,
+    /// What is in force by operators' orders, as far as this shard decides it.
+    pub standing: Standing,
 }
 
 impl ShardImage {
-    /// Of `local`, and of those `histories` whose director lives on the same shard.
+    /// Of `local`, of those `histories` whose director lives on the same shard, and of what is in
+    /// force there.
     #[must_use]
     pub fn of<'a>(
         local: &LocalQuiz,
         histories: impl Iterator<Item = (ShowId, &'a [NumberedEvent])>,
+        standing: Standing,
     ) -> ShardImage {
         let users = local.users();
         let home = |show: &ShowId| users.placement().show_home(*show) == users.shard();
@@ -170,6 +175,7 @@ impl ShardImage {
             applied: local.shows().map(|show| (show.definition().id, show.last_event())).collect(),
             ended: local.ended().collect(),
             buckets: users.buckets().iter().map(bucket).collect(),
+            standing,
         }
     }
 
@@ -200,6 +206,9 @@ impl ShardImage {
 /// A shard whose records are being done again.
 pub struct Replay {
     local: LocalQuiz,
+    standing: Standing,
+    /// An order that the next record carries out.
+    pending: Option<StandingRecord>,
     /// The newest moment on record.
     latest: Time,
     redone: u64,
@@ -208,8 +217,14 @@ pub struct Replay {
 impl Replay {
     /// Begins with what the shard was before its first record.
     #[must_use]
-    pub fn new(local: LocalQuiz) -> Replay {
-        Replay { local, latest: Time::ZERO, redone: 0 }
+    pub fn new(local: LocalQuiz, standing: Standing) -> Replay {
+        Replay { local, standing, pending: None, latest: Time::ZERO, redone: 0 }
+    }
+
+    /// What is in force by the orders on record.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The newest moment that a record names.
@@ -236,7 +251,11 @@ impl Replay {
     /// If it cannot be done, or comes out otherwise.
     pub fn redo(&mut self, record: &Record, histories: &Histories) -> Result<(), ReplayError> {
         self.redone += 1;
+        if let Some(carried_out) = self.pending.take() {
+            self.standing.apply(&carried_out);
+        }
         match record {
+            Record::Standing(what) => self.redo_standing(what),
             // What directors decided is in the histories, and counts where it is applied.
             Record::Event(event) => self.note_time(event.decided_at),
             // Marks are posted again.
@@ -332,6 +351,24 @@ impl Replay {
         Ok(self.local)
     }
 
+    fn redo_standing(&mut self, what: &StandingRecord) {
+        match what {
+            StandingRecord::Ordered { at, .. } => {
+                self.note_time(*at);
+                self.pending = Some(what.clone());
+            }
+            StandingRecord::RoomEnded { at, .. } => {
+                self.note_time(*at);
+                self.standing.apply(what);
+            }
+            StandingRecord::Banned { .. }
+            | StandingRecord::Muted { .. }
+            | StandingRecord::UserRevoked { .. }
+            | StandingRecord::TokenRevoked { .. }
+            | StandingRecord::RoomConfigured { .. } => self.standing.apply(what),
+        }
+    }
+
     fn apply(&mut self, event: &NumberedEvent) -> Result<(), ReplayError> {
         self.note_time(event.decided_at);
         if matches!(
@@ -422,6 +459,8 @@ pub struct Beginning {
     pub local: LocalQuiz,
     /// What directors decided so far.
     pub histories: Histories,
+    /// What is in force by operators' orders, of all shards.
+    pub standing: Standing,
 }
 
 /// Whether a show with this history has ended.

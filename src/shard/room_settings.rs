@@ -16,6 +16,7 @@ use crate::shard::config::SlowPolicy;
 use crate::shard::mail::Mail;
 use crate::shard::operator::OperatorError;
 use crate::shard::service::{HistoryFrames, RoomSettings, RoomView};
+use crate::shard::standing::StandingRecord;
 
 /// What every shard knows of rooms with settings of their own.
 #[derive(Default)]
@@ -80,6 +81,8 @@ impl Shard {
         let home = self.home_room(room).ok_or(OperatorError::TooManyRooms)?;
         let settings = Arc::new(settings);
         home.settings = Some(Arc::clone(&settings));
+        let record = StandingRecord::RoomConfigured { room, settings: Arc::clone(&settings) };
+        self.journal_standing(record);
         self.tell_room_settings(room, Some(&settings));
         Ok(())
     }

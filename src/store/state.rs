@@ -15,6 +15,7 @@ use crate::base::ids::{BucketId, EventNumber, ShardId, ShowId};
 use crate::base::time::Time;
 use crate::shard::record::Record;
 use crate::shard::recovery::ShardImage;
+use crate::shard::standing::Standing;
 use crate::store::format::Key;
 use crate::store::record::{RecordError, decode as decode_record, encode as encode_record, proto};
 
@@ -74,6 +75,11 @@ pub fn encode(state: &ShardState) -> Vec<u8> {
         encode_record(&Record::Event(Box::new(Clone::clone(event))), &mut payload);
         Bytes::from(payload)
     };
+    let standing = |what| {
+        let mut payload = Vec::new();
+        encode_record(&Record::Standing(Box::new(what)), &mut payload);
+        Bytes::from(payload)
+    };
     let message = proto::ShardState {
         shard: u32::from(state.shard.0),
         shard_count: u32::from(state.shard_count),
@@ -90,6 +96,7 @@ pub fn encode(state: &ShardState) -> Vec<u8> {
             .collect(),
         ended: state.image.ended.iter().map(|show| show.0).collect(),
         buckets: state.image.buckets.clone(),
+        standing: state.image.standing.records().map(standing).collect(),
     };
     let mut bytes = Vec::with_capacity(HEADER_BYTES + message.encoded_len());
     bytes.extend_from_slice(&MAGIC);
@@ -150,6 +157,13 @@ pub fn decode(bytes: &[u8]) -> Result<ShardState, StateError> {
             _ => return Err(StateError::Impossible("an event that is another record")),
         }
     }
+    let mut standing = Standing::default();
+    for payload in &message.standing {
+        match decode_record(payload)? {
+            Record::Standing(what) => standing.apply(&what),
+            _ => return Err(StateError::Impossible("an order that is another record")),
+        }
+    }
     let applied = |it: &proto::AppliedShow| (ShowId(it.show), EventNumber(it.number));
     Ok(ShardState {
         shard: ShardId(small(message.shard, "a shard")?),
@@ -163,6 +177,7 @@ pub fn decode(bytes: &[u8]) -> Result<ShardState, StateError> {
             applied: message.applied.iter().map(applied).collect(),
             ended: message.ended.into_iter().map(ShowId).collect(),
             buckets: message.buckets,
+            standing,
         },
     })
 }
@@ -170,7 +185,18 @@ pub fn decode(bytes: &[u8]) -> Result<ShardState, StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::{RoomId, UserId};
     use crate::quiz::event::{NumberedEvent, ShowEvent};
+    use crate::shard::standing::StandingRecord;
+
+    fn standing() -> Standing {
+        let mut standing = Standing::default();
+        let user = UserId(5);
+        standing.apply(&StandingRecord::Banned { user, until_unix_s: Some(i64::MAX) });
+        standing.apply(&StandingRecord::Muted { user, room: RoomId(0), until: Time(9) });
+        standing.apply(&StandingRecord::TokenRevoked { id: u64::MAX, kept_until_unix_s: -1 });
+        standing
+    }
 
     fn state() -> ShardState {
         let event = |number| NumberedEvent {
@@ -195,6 +221,7 @@ mod tests {
                     Bytes::new(),
                     Bytes::from(vec![4; 300]),
                 ],
+                standing: standing(),
             },
         }
     }

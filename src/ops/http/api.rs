@@ -26,7 +26,9 @@ use crate::ops::http::port::{
 };
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::schema::{Answer, proto};
-use crate::ops::http::{OperatorView, ReadyState, batch, operations, rains, rooms, users};
+use crate::ops::http::{
+    OperatorView, ReadyState, batch, idempotency, operations, rains, rooms, users,
+};
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
 use crate::quiz::director::{Command, CommandKind};
@@ -407,7 +409,7 @@ pub(super) async fn ask(
 
 async fn put(view: &OperatorView, request: OperatorRequest) -> Result<OperatorTold, ApiError> {
     let (reply, answer) = OperatorReply::channel();
-    view.port.request(request, reply);
+    view.port.request(idempotency::with_order(request), reply);
     match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
         Ok(Ok(Ok(told))) => Ok(told),
         Ok(Ok(Err(refusal))) => Err(refusal.into()),

@@ -4,6 +4,10 @@
 //! Answers are kept for a time, and so many of them at most, the newest: a key that is older is
 //! forgotten. An answer that says to come again (503) is not kept, because nothing was done. A request
 //! with a key goes on when its client leaves, so that its answer is known when the client comes back.
+//!
+//! Answers end with the process. What must not be done twice even then goes on with its key
+//! ([`with_order`]): the shard that carries it out has the key on record, and answers a repeat by how
+//! things stand.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -22,8 +26,9 @@ use crate::base::time::Time;
 use crate::ops::http::OperatorView;
 use crate::ops::http::api::ApiError;
 use crate::ops::http::media::{Media, bad_body};
-use crate::ops::http::port::BATCH_BYTES_MAX;
+use crate::ops::http::port::{BATCH_BYTES_MAX, OperatorRequest};
 use crate::ops::http::schema::proto;
+use crate::shard::standing::{Order, OrderKey};
 
 #[expect(clippy::disallowed_types, reason = "the operator's own thread; no shard waits for it")]
 type Mutex<T> = std::sync::Mutex<T>;
@@ -35,6 +40,11 @@ const KEY_BYTES_MAX: usize = 128;
 const WINDOW: Duration = Duration::from_secs(3_600);
 /// What an answer's body may have to be kept; none of ours is as long.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+tokio::task_local! {
+    /// Of the request that is being done, if it came with a key.
+    static ORDER: Order;
+}
 
 /// What stands before everything that does something.
 pub(super) struct Idempotency {
@@ -151,8 +161,8 @@ impl Idempotency {
     }
 
     /// Does the request, and keeps its answer.
-    async fn carry_out(&self, key: &str, request: Request, next: Next) -> Response {
-        let (parts, body) = next.run(request).await.into_parts();
+    async fn carry_out(&self, key: &str, order: Order, request: Request, next: Next) -> Response {
+        let (parts, body) = ORDER.scope(order, next.run(request)).await.into_parts();
         let body = to_bytes(body, ANSWER_BYTES_MAX).await.ok();
         let answer = body.map(|body| KeptAnswer {
             status: parts.status,
@@ -197,7 +207,9 @@ pub(super) async fn once(
     let Media { is_protobuf, wants_protobuf } = Media::of(&parts.headers);
     hash.update(format!("{} {} {is_protobuf} {wants_protobuf} ", parts.method, parts.uri));
     hash.update(&body);
-    let known = idempotency.kept().begin(&key, hash.finalize().into(), idempotency.now());
+    let fingerprint: [u8; 32] = hash.finalize().into();
+    let order = order_of(&key, &fingerprint);
+    let known = idempotency.kept().begin(&key, fingerprint, idempotency.now());
     match known {
         Known::No => {}
         Known::Answered(answer) => {
@@ -219,12 +231,32 @@ pub(super) async fn once(
         }
     }
     let request = Request::from_parts(parts, Body::from(body));
-    let done = tokio::spawn(async move { idempotency.carry_out(&key, request, next).await });
+    let done = tokio::spawn(async move { idempotency.carry_out(&key, order, request, next).await });
     done.await.unwrap_or_else(|error| {
         tracing::error!(%error, "an operator's request ended without an answer");
         let message = "the request ended without an answer";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
     })
+}
+
+/// The request, with the key that it came with where that must outlive the process.
+pub(super) fn with_order(request: OperatorRequest) -> OperatorRequest {
+    match ORDER.try_with(|order| *order) {
+        Ok(order) if request.counts_once() => {
+            OperatorRequest::Once { order, request: Box::new(request) }
+        }
+        _ => request,
+    }
+}
+
+/// What is kept of a key and of what it came with, for as long as journals are.
+fn order_of(key: &str, fingerprint: &[u8; 32]) -> Order {
+    let hashed: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    let mut short = OrderKey([0; 16]);
+    short.0.copy_from_slice(&hashed[..16]);
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&fingerprint[..8]);
+    Order { key: short, fingerprint: u64::from_be_bytes(eight) }
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

@@ -13,6 +13,7 @@ use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::operator::Mute;
 use crate::shard::service::{Broadcast, ServiceRequest};
+use crate::shard::standing::Order;
 
 /// Bytes of the longest body that a request may have: that of a batch.
 pub(super) const BATCH_BYTES_MAX: usize = 1024 * 1024;
@@ -70,6 +71,14 @@ pub enum OperatorRequest {
     },
     /// What the service asks about rooms and users: answered by a message of the schema.
     Server(ServerRequest),
+    /// Carry one of these out once, however often it comes, also over restarts: a command, something
+    /// about rains, a card, the end of a withdrawal. Answered like the request itself.
+    Once {
+        /// By which it is known.
+        order: Order,
+        /// What is ordered.
+        request: Box<OperatorRequest>,
+    },
     /// Read the list of sensitive words again: answered by an object with the number of `words`.
     ReloadWords,
 }
@@ -106,6 +115,20 @@ pub enum OperatorTold {
     Json(Value),
     /// About rooms and users: JSON or Protobuf.
     Answer(Answer),
+}
+
+impl OperatorRequest {
+    /// Whether doing it twice costs or brings somebody something.
+    #[must_use]
+    pub fn counts_once(&self) -> bool {
+        matches!(
+            self,
+            OperatorRequest::Command { .. }
+                | OperatorRequest::Rain { .. }
+                | OperatorRequest::GrantCard { .. }
+                | OperatorRequest::CloseWithdrawal { .. }
+        )
+    }
 }
 
 impl From<Value> for OperatorTold {

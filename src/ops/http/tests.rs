@@ -63,6 +63,7 @@ impl Echo {
 impl OperatorPort for Echo {
     fn request(&self, request: OperatorRequest, reply: OperatorReply) {
         let outcome: Result<_, _> = match request {
+            OperatorRequest::Once { request, .. } => return self.request(*request, reply),
             OperatorRequest::Shows => Ok(json!([{ "id": 1 }])),
             OperatorRequest::Messages { show: ShowId(1) } => Ok(json!([{ "version": 1 }, {}])),
             OperatorRequest::Messages { show } => Err(OperatorRefusal::UnknownShow { show }),

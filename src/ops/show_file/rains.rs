@@ -39,6 +39,18 @@ pub fn orders(rains: &[FiledRain]) -> Vec<RainCommand> {
     fund.into_iter().chain(plans).collect()
 }
 
+/// What is missing of [`orders`] in a show that has `planned` rains and `fund` left: a process that
+/// ended in the middle of them left some out.
+#[must_use]
+pub fn missing(rains: &[FiledRain], planned: usize, fund: Cents) -> Vec<RainCommand> {
+    let left = rains.get(planned..).unwrap_or_default();
+    let needed = left.iter().map(|rain| rain.settings.pool.0).sum::<i64>();
+    let short = needed.saturating_sub(fund.0);
+    let more = (short > 0).then_some(RainCommand::Fund(Cents(short)));
+    let plans = left.iter().map(|rain| RainCommand::Plan(rain.settings));
+    more.into_iter().chain(plans).collect()
+}
+
 /// Behind which question each rain starts by itself, in a show whose last question is `last`.
 #[must_use]
 pub fn after_questions(rains: &[FiledRain], last: usize) -> Vec<u16> {
@@ -100,4 +112,25 @@ fn read_rain(mut table: Table<'_, '_>, problems: &mut Problems) -> Option<FiledR
         ..usual
     };
     Some(FiledRain { settings, after_question: after.and_then(|it| it.try_into().ok()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rains_that_a_crash_left_unplanned_are_planned_and_funded_once() {
+        let rain = |cents| FiledRain {
+            settings: RainSettings::new(Cents(cents), 1, Duration::from_secs(1)),
+            after_question: None,
+        };
+        let rains = [rain(30), rain(20)];
+        let all = orders(&rains);
+        // Behind each order that was carried out: rains that are planned, and cents in the fund.
+        for (done, (planned, fund)) in [(0, 0), (0, 50), (1, 20), (2, 0)].into_iter().enumerate() {
+            assert_eq!(missing(&rains, planned, Cents(fund)), all[done..], "{done} done");
+        }
+        assert_eq!(missing(&rains, 3, Cents(9)), [], "an operator planned another one");
+        assert_eq!(missing(&[], 0, Cents(0)), []);
+    }
 }

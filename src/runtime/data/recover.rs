@@ -20,6 +20,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
 use crate::shard::recovery::{Beginning, Histories, Replay, ReplayError, ShardImage, redistribute};
+use crate::shard::standing::Standing;
 use crate::store::format::Key;
 use crate::store::record;
 use crate::store::scan::{Scan, SegmentFile, Tail, scan};
@@ -123,6 +124,7 @@ impl DataFolder {
             latest,
             zero_unix_ms,
             stamps_zero_unix_ms,
+            mut standing,
             mut report,
         } = before;
         let mut clock = Clock::resume(latest + LATER, zero_unix_ms);
@@ -130,12 +132,14 @@ impl DataFolder {
             clock = clock.with_stamps(DisplayClock { zero_unix_ms });
         }
         report.outage = clock.now().since(latest);
+        standing.forget_over(clock.now(), clock.display().unix_ms(clock.now()) / 1_000);
         let locals =
             redistribute(&locals, &histories, placement).map_err(failing_replay(self.root(), 0))?;
         report.run = run;
         report.users = locals.iter().map(|local| local.users().count()).sum();
         report.shows = locals.first().map_or(0, |local| local.shows().count());
-        let shards = self.write_run(run, placement, clock, locals, &histories, &sequences)?;
+        let begun = Begun { histories: &histories, sequences: &sequences, standing: &standing };
+        let shards = self.write_run(run, placement, clock, locals, &begun)?;
         Ok(Recovered { clock, shards, report })
     }
 
@@ -188,12 +192,14 @@ impl DataFolder {
     ) -> Result<Replay, DataError> {
         let histories = std::mem::take(&mut before.histories);
         let local = state.image.restore(shard, placement, &histories);
-        let mut replay = Replay::new(local.map_err(failing_replay(path, state.record))?);
+        let local = local.map_err(failing_replay(path, state.record))?;
+        let mut replay = Replay::new(local, state.image.standing.clone());
         let scan = for_each_record(path, state.record, &mut |number, record| {
             replay.redo(&record, &histories).map_err(failing_replay(path, number))
         })?;
         before.histories = histories;
         before.latest = before.latest.max(state.at).max(replay.latest());
+        before.standing.merge(replay.standing());
         for (key, last) in state.sequences.iter().chain(&scan.continuation.sequences) {
             if !matches!(key, Key::Shard(_)) {
                 let known = before.sequences.entry(*key).or_default();
@@ -215,9 +221,9 @@ impl DataFolder {
         placement: Placement,
         clock: Clock,
         locals: Vec<LocalQuiz>,
-        histories: &Histories,
-        sequences: &BTreeMap<Key, u64>,
+        begun: &Begun<'_>,
     ) -> Result<Vec<ShardStart>, DataError> {
+        let Begun { histories, sequences, standing } = *begun;
         let folder = run_folder(self.root(), run);
         let aside = folder.with_extension("new");
         if aside.exists() {
@@ -248,11 +254,16 @@ impl DataFolder {
                 record: 0,
                 at,
                 sequences: sequences.clone(),
-                image: ShardImage::of(&local, histories.iter()),
+                image: ShardImage::of(
+                    &local,
+                    histories.iter(),
+                    standing.of_shard(shard, &placement),
+                ),
             };
             write_whole(&path.join(state_name(0)), &state::encode(&state))?;
             let folder = shard_folder(&folder, shard);
-            let beginning = Beginning { local, histories: histories.clone() };
+            let (histories, standing) = (histories.clone(), standing.clone());
+            let beginning = Beginning { local, histories, standing };
             shards.push(ShardStart { beginning, folder, run, sequences });
         }
         let about = Run {
@@ -272,6 +283,13 @@ impl DataFolder {
 
 const ABOUT: &str = "run.json";
 
+/// What the shards of a run begin with, apart from their users.
+struct Begun<'a> {
+    histories: &'a Histories,
+    sequences: &'a BTreeMap<Key, u64>,
+    standing: &'a Standing,
+}
+
 /// All that there is of the run before.
 #[derive(Default)]
 struct RunBefore {
@@ -281,6 +299,7 @@ struct RunBefore {
     latest: Time,
     zero_unix_ms: Option<i64>,
     stamps_zero_unix_ms: Option<i64>,
+    standing: Standing,
     report: RecoveryReport,
 }
 

@@ -211,6 +211,9 @@ impl Shard {
             OperatorRequest::Mute(mute) => self.mute(mute),
             OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
             OperatorRequest::Service(request) => self.serve(request),
+            OperatorRequest::Once { order, request } => {
+                return self.order_once(ticket, order, *request);
+            }
             OperatorRequest::NoteBrokenWords => {
                 self.counters.words_broken += 1;
                 Ok(OperatorAnswer::Done)
@@ -222,7 +225,7 @@ impl Shard {
     /// An answer promises that what was ordered is so: it waits until everything on record is
     /// durable, also where an order is a repeat whose first one is on its way. What is only asked is
     /// answered at once.
-    fn answer_operator(
+    pub(crate) fn answer_operator(
         &mut self,
         ticket: u64,
         answer: Result<OperatorAnswer, OperatorError>,
@@ -311,6 +314,11 @@ impl Shard {
         let cards = self.quiz.local.grant_card(user)?;
         self.journal(Record::CardGranted { user }, Vec::new());
         Ok(OperatorAnswer::Cards(cards))
+    }
+
+    /// The cards that a user who lives here may know of.
+    pub(crate) fn quiz_visible_cards(&self, user: UserId) -> u8 {
+        self.quiz.local.visible_cards(user)
     }
 
     /// A shard has applied an event.

@@ -18,7 +18,8 @@ const OPEN_MAX: Duration = Duration::from_secs(120);
 impl Shard {
     /// Takes in what a shard begins with; to be called before its first step.
     pub fn begin_with(&mut self, beginning: Beginning) {
-        let Beginning { local, histories } = beginning;
+        let Beginning { local, histories, standing } = beginning;
+        self.begin_standing(standing);
         let (me, shards) = (self.config.me, self.placement.shard_count());
         for (show, history) in histories.iter() {
             if self.placement.show_home(show) == me {
@@ -85,6 +86,7 @@ impl Shard {
         ShardImage::of(
             &self.quiz.local,
             directors.map(|(show, directed)| (*show, directed.history())),
+            self.standing.clone(),
         )
     }
 }

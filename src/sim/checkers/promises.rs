@@ -259,7 +259,8 @@ impl World {
             | Record::TicketIssued { .. }
             | Record::Drained { .. }
             | Record::Applied { .. }
-            | Record::Worked { .. } => {}
+            | Record::Worked { .. }
+            | Record::Standing(_) => {}
             Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user } => self.model.granted(user),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto};
+use super::{money, proto, standing};
 use crate::base::ids::{
     BucketId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShardId, ShowId, UserId,
 };
@@ -92,6 +92,7 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
             Record::Worked { show, step, applied }
         }
         Body::CardGranted(_) => Record::CardGranted { user },
+        Body::Standing(it) => Record::Standing(Box::new(standing::record(user, it)?)),
         Body::Grabbed(_)
         | Body::Withdrawn(_)
         | Body::WithdrawalClosed(_)

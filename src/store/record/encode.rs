@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto};
+use super::{money, proto, standing};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
 use crate::quiz::replica::TicketStamp;
@@ -70,6 +70,10 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
         Record::Money { user: who, what, applied: after } => {
             (show, user, applied) = (what.show().0, who.0, after.0);
             money::body(what)
+        }
+        Record::Standing(what) => {
+            user = standing::user(what).0;
+            Body::Standing(standing::body(what))
         }
     };
     let stored = proto::Record { applied, show, user, body: Some(body) };

@@ -23,7 +23,10 @@ use crate::quiz::report::{
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::seal::SecretKey;
 use crate::quiz::verdict::Verdict;
+use crate::shard::config::SlowPolicy;
 use crate::shard::record::MoneyRecord;
+use crate::shard::service::RoomSettings;
+use crate::shard::standing::{Order, OrderKey, StandingRecord, UserRevocation};
 
 const SHOW: ShowId = ShowId(77);
 const USER: UserId = UserId(1 << 60);
@@ -154,6 +157,35 @@ fn money_records() -> Vec<MoneyRecord> {
     ]
 }
 
+fn standing_records() -> Vec<StandingRecord> {
+    let (user, room) = (USER, RoomId(5));
+    let settings = |settings| StandingRecord::RoomConfigured { room, settings: Arc::new(settings) };
+    let revocation = UserRevocation {
+        issued_until_unix_s: 1_800_000_000,
+        refused_until_unix_s: i64::MIN,
+        kept_until_unix_s: i64::MAX,
+    };
+    let order = Order { key: OrderKey([7; 16]), fingerprint: u64::MAX };
+    vec![
+        StandingRecord::Banned { user, until_unix_s: Some(i64::MAX) },
+        StandingRecord::Banned { user, until_unix_s: None },
+        StandingRecord::Muted { user, room: RoomId(0), until: Time(77) },
+        StandingRecord::UserRevoked { user, revocation },
+        StandingRecord::TokenRevoked { id: u64::MAX, kept_until_unix_s: -1 },
+        settings(RoomSettings::default()),
+        settings(RoomSettings {
+            chat_per_second: Some(0),
+            opaque_allowed: Some(false),
+            low_per_second: Some(7),
+            kept_kinds: Some(Vec::new()),
+            slow: [None, Some(SlowPolicy::Gap), Some(SlowPolicy::Close)],
+            egress_bytes_per_s: Some(u64::MAX),
+        }),
+        StandingRecord::RoomEnded { room, at: Time(78) },
+        StandingRecord::Ordered { order, at: Time(79) },
+    ]
+}
+
 fn records() -> Vec<Record> {
     let (show, user, question, applied) = (SHOW, USER, QUESTION, APPLIED);
     let answer = |ticket, verdict| {
@@ -203,6 +235,7 @@ fn records() -> Vec<Record> {
         let applied = if what.show() == SHOW { applied } else { EventNumber(0) };
         Record::Money { user, what: Box::new(what), applied }
     }));
+    records.extend(standing_records().into_iter().map(|it| Record::Standing(Box::new(it))));
     records.extend(reports.map(|report| Record::Reported { show, report: Box::new(report) }));
     records
 }
@@ -222,9 +255,10 @@ fn a_record_belongs_to_its_users_bucket_its_show_or_its_shard() {
     for record in records() {
         let expected = match &record {
             Record::Event(_) => Key::Show(SHOW),
-            Record::Applied { .. } | Record::Drained { .. } | Record::Reported { .. } => {
-                Key::Shard(ShardId(4))
-            }
+            Record::Applied { .. }
+            | Record::Drained { .. }
+            | Record::Reported { .. }
+            | Record::Standing(_) => Key::Shard(ShardId(4)),
             Record::Worked { step, .. } => Key::Bucket(step.bucket),
             _ => Key::Bucket(placement.bucket(USER)),
         };
