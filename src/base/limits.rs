@@ -176,6 +176,8 @@ pub const MONEY_KEY_BYTES_MAX: usize = 64;
 pub const MONEY_REQUESTS_PER_USER_MAX: usize = 32;
 /// Requests about money that one shard remembers, per sort: some 150 bytes each.
 pub const MONEY_REQUESTS_MAX: usize = 1 << 20;
+/// Gifts that wait for one room's high lane: what comes beyond goes back to its giver.
+pub const ROOM_GIFTS_WAITING_MAX: usize = 1_024;
 /// Invitations that one shard remembers on either side: some 40 bytes each.
 pub const INVITATIONS_MAX: usize = 1 << 22;
 /// Players that one inviter is rewarded for.

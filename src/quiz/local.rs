@@ -8,7 +8,9 @@ mod money;
 
 use std::collections::VecDeque;
 
-pub use self::money::{Gift, MoneyError, Requested, Withdrawal, WithdrawalState};
+pub use self::money::{
+    Gift, GiftReturn, Given, MoneyError, Requested, Withdrawal, WithdrawalState,
+};
 
 use crate::base::hash::Placement;
 use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId, UserId};

@@ -99,6 +99,13 @@ impl<T> Requests<T> {
         self.entries.insert((user, key), entry);
     }
 
+    /// Takes in a request that is known from an image, behind those of the user that are older: also
+    /// where shards that became one have more than one shard keeps.
+    pub(crate) fn adopt(&mut self, user: UserId, key: MoneyKey, request: T, is_open: bool) {
+        self.last += 1;
+        self.entries.insert((user, key), Entry { number: self.last, is_open, request });
+    }
+
     /// A request is done; false if there is none that was open.
     pub(crate) fn close(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::ids::{ConnId, RoomId};
+use crate::base::ids::{ConnId, RoomId, ShardId};
 use crate::base::limits::ROOMS_MAX;
 use crate::base::time::Time;
 use crate::room::lane::Lane;
@@ -26,7 +26,7 @@ const MEMBERS_AT_ONCE: usize = 1_024;
 /// Rooms that have ended or are about to.
 #[derive(Default)]
 pub(crate) struct Endings {
-    /// At homes: rooms that have ended, and when.
+    /// Rooms that have ended, and when.
     ended: Vec<(Time, RoomId)>,
     /// Where members are: rooms that close, and until when they wait for the lane.
     closing: Vec<(Time, RoomId)>,
@@ -36,6 +36,9 @@ pub(crate) struct Endings {
 impl Endings {
     /// A room has ended.
     pub(crate) fn note_ended(&mut self, room: RoomId, at: Time) {
+        if self.ended.iter().any(|(known_at, known)| *known == room && *known_at == at) {
+            return;
+        }
         if self.ended.len() == ROOMS_MAX {
             self.ended.remove(0);
         }
@@ -55,11 +58,8 @@ impl Shard {
         let closed = Payload::RoomClosed(proto::RoomClosed { room_id: room.0 });
         let told = self.publish_to_room(room, Lane::High, closed, None);
         told.ok_or(OperatorError::TooManyRooms)?;
-        let subscribers: Vec<_> =
-            self.rooms.homes.get(&room).map_or(Vec::new(), |home| {
-                home.room.subscribers().map(|(shard, _)| shard).collect()
-            });
-        for shard in subscribers {
+        // Also those without members: nobody gives anything to a room that has ended.
+        for shard in ShardId::all(self.placement.shard_count()) {
             self.post(shard, Mail::RoomClosed { room });
         }
         self.forget_room_settings(room);
@@ -69,14 +69,15 @@ impl Shard {
         Ok(OperatorAnswer::Done)
     }
 
-    /// At the home: whether a room has ended not long ago.
+    /// Whether a room has ended not long ago, as far as this shard knows.
     pub(crate) fn has_ended(&self, room: RoomId) -> bool {
-        let of_room = self.endings.ended.iter().find(|(_, ended)| *ended == room);
-        of_room.is_some_and(|(at, _)| self.now.since(*at) < ENDED_FOR)
+        let mut of_room = self.endings.ended.iter().filter(|(_, ended)| *ended == room);
+        of_room.any(|(at, _)| self.now.since(*at) < ENDED_FOR)
     }
 
-    /// Where members are: the home has ended a room.
+    /// On every shard: the home has ended a room.
     pub(crate) fn room_closed(&mut self, room: RoomId) {
+        self.endings.note_ended(room, self.now);
         self.endings.closing.push((self.now + PATIENCE, room));
         self.endings.due = Some(self.now + INTERVAL);
     }

@@ -2,7 +2,7 @@
 
 use crate::base::ids::ShardId;
 use crate::base::ids::{ConnId, EventNumber, RainIndex, ShowId, UserId};
-use crate::quiz::local::Gift;
+use crate::quiz::local::{Gift, GiftReturn};
 use crate::quiz::money::Cents;
 use crate::quiz::requests::MoneyKey;
 use crate::wire::proto;
@@ -59,12 +59,21 @@ pub enum MoneyMail {
         /// What.
         gift: Gift,
     },
-    /// Room's home → giver's home: it is in the room's lane, or the room has ended.
+    /// Room's home → giver's home: it is in the room's lane.
     GiftShown {
         /// From whom.
         user: UserId,
         /// Which one.
         key: MoneyKey,
+    },
+    /// Room's home → giver's home: it cannot be shown.
+    GiftRefused {
+        /// From whom.
+        user: UserId,
+        /// Which one.
+        key: MoneyKey,
+        /// Why.
+        why: GiftReturn,
     },
 }
 

@@ -3,7 +3,7 @@
 use crate::base::ids::{EventNumber, QuestionIndex, RainIndex, ShardId, ShowId, UserId};
 use crate::base::time::Time;
 use crate::quiz::event::NumberedEvent;
-use crate::quiz::local::Gift;
+use crate::quiz::local::{Gift, GiftReturn};
 use crate::quiz::money::Cents;
 use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
 use crate::quiz::report::Report;
@@ -169,6 +169,15 @@ pub enum MoneyRecord {
         /// By which it is known.
         key: MoneyKey,
     },
+    /// A gift could not be shown, and its price is back in the balance.
+    GiftReturned {
+        /// By which it is known.
+        key: MoneyKey,
+        /// Why.
+        why: GiftReturn,
+        /// The balance after it.
+        balance: Cents,
+    },
     /// A new player named its inviter.
     InvitationAsked {
         /// Whom.
@@ -202,6 +211,7 @@ impl MoneyRecord {
             | MoneyRecord::WithdrawalClosed { .. }
             | MoneyRecord::Gifted { .. }
             | MoneyRecord::GiftShown { .. }
+            | MoneyRecord::GiftReturned { .. }
             | MoneyRecord::InvitationAsked { .. }
             | MoneyRecord::InvitationAccepted { .. }
             | MoneyRecord::InvitationAnswered { .. } => ShowId(0),

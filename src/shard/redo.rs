@@ -29,6 +29,9 @@ pub fn redo_money(local: &mut LocalQuiz, user: UserId, what: &MoneyRecord) -> bo
             matches!(outcome, Ok(Requested::Fresh(_))) && local.balance(user) == *balance
         }
         MoneyRecord::GiftShown { key } => local.gift_shown(user, key),
+        MoneyRecord::GiftReturned { key, why, balance } => {
+            local.gift_returned(user, key, *why) && local.balance(user) == *balance
+        }
         MoneyRecord::InvitationAsked { inviter } => {
             local.ask_to_be_invited(user, *inviter) == Ok(Asked::Fresh)
         }
@@ -46,7 +49,7 @@ mod tests {
     use super::*;
     use crate::base::hash::{Placement, PlacementKey};
     use crate::base::ids::{RoomId, ShardId};
-    use crate::quiz::local::Gift;
+    use crate::quiz::local::{Gift, GiftReturn};
     use crate::quiz::money::Cents;
     use crate::quiz::requests::MoneyKey;
 
@@ -60,7 +63,7 @@ mod tests {
     }
 
     fn records() -> Vec<MoneyRecord> {
-        let key = MoneyKey::new("a").unwrap();
+        let [key, other] = ["a", "b"].map(|key| MoneyKey::new(key).unwrap());
         let gift = Gift { room: RoomId(1), kind: 1, cents: Cents(5) };
         let (invitee, inviter) = (UserId(8), UserId(9));
         vec![
@@ -68,6 +71,12 @@ mod tests {
             MoneyRecord::Gifted { key: key.clone(), gift, balance: Cents(65) },
             MoneyRecord::WithdrawalClosed { key: key.clone(), is_paid: false, balance: Cents(95) },
             MoneyRecord::GiftShown { key },
+            MoneyRecord::Gifted { key: other.clone(), gift, balance: Cents(90) },
+            MoneyRecord::GiftReturned {
+                key: other,
+                why: GiftReturn::RoomEnded,
+                balance: Cents(95),
+            },
             MoneyRecord::InvitationAsked { inviter },
             MoneyRecord::InvitationAnswered { inviter, is_accepted: true, cards: 1 },
             MoneyRecord::InvitationAccepted { invitee, cards: 2 },

@@ -3,6 +3,7 @@
 
 mod access;
 mod downlink;
+mod gifts;
 mod limits;
 mod service;
 mod several;
@@ -50,6 +51,7 @@ struct Stage {
     /// Bytes that a socket takes in one send.
     takes: usize,
     ended: Vec<ConnId>,
+    records: Vec<Record>,
 }
 
 /// What a client got, in order: frames and at last, perhaps, the code of a close frame.
@@ -64,7 +66,8 @@ impl Stage {
         let shard = a_shard(ShardId(0), 1, 0);
         let now = Time::from_millis(1_000);
         let sent = BTreeMap::new();
-        Stage { shard, now, places: 0, sent, takes: usize::MAX, ended: Vec::new() }
+        let (ended, records) = (Vec::new(), Vec::new());
+        Stage { shard, now, places: 0, sent, takes: usize::MAX, ended, records }
     }
 
     fn step(&mut self, input: Input<'_>) {
@@ -85,7 +88,8 @@ impl Stage {
                         self.ended.push(conn);
                     }
                     Effect::ReadOut { conn } => self.shard.step(self.now, Input::ReadOut { conn }),
-                    Effect::Journal { number, .. } => {
+                    Effect::Journal { number, record } => {
+                        self.records.push(record);
                         self.shard.step(self.now, Input::Durable { record: number });
                     }
                     Effect::Post { .. } => panic!("there is no other shard"),
@@ -162,14 +166,23 @@ impl Stage {
     fn ask_operator(&mut self, request: OperatorRequest) -> Result<OperatorAnswer, OperatorError> {
         self.shard.step(self.now, Input::Operator { ticket: 1, request });
         let mut answered = None;
-        for effect in self.shard.effects() {
-            match effect {
-                Effect::Answer { answer, .. } => answered = Some(answer),
-                Effect::Close { conn, .. } => self.ended.push(conn),
-                Effect::Journal { .. } | Effect::ReadOut { .. } | Effect::Post { .. } => {}
+        loop {
+            let effects: Vec<Effect> = self.shard.effects().collect();
+            if effects.is_empty() {
+                return answered.expect("an answer");
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Answer { answer, .. } => answered = Some(answer),
+                    Effect::Close { conn, .. } => self.ended.push(conn),
+                    Effect::Journal { number, record } => {
+                        self.records.push(record);
+                        self.shard.step(self.now, Input::Durable { record: number });
+                    }
+                    Effect::ReadOut { .. } | Effect::Post { .. } => {}
+                }
             }
         }
-        answered.expect("an answer")
     }
 
     fn order(&mut self, command: Command) {

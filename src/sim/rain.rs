@@ -1,6 +1,6 @@
 //! Red-packet rains, withdrawals and gifts: who orders them, who taps, and what must hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::ids::{RainIndex, ShowId, UserId};
@@ -31,7 +31,7 @@ pub(crate) struct Rains {
     /// By show, rain, user and slot: what a client was told.
     told: BTreeMap<(u64, u32, UserId, u32), i64>,
     /// Gifts on record that are not known to be shown.
-    gifts: BTreeSet<(UserId, String)>,
+    gifts: BTreeMap<(UserId, String), i64>,
     pools: BTreeMap<(ShowId, RainIndex), RainSettings>,
 }
 
@@ -113,14 +113,22 @@ impl World {
             MoneyRecord::Gifted { key, gift, balance } => {
                 *wallet -= gift.cents.0;
                 self.races.gifts += 1;
-                let is_new = self.rains.gifts.insert((user, key.as_str().to_owned()));
+                let place = (user, key.as_str().to_owned());
+                let is_new = self.rains.gifts.insert(place, gift.cents.0).is_none();
                 self.findings.check(is_new && balance.0 >= 0, Promise::Money, || {
                     format!("{user}: {what:?}")
                 });
             }
             MoneyRecord::GiftShown { key } => {
-                let was_given = self.rains.gifts.remove(&(user, key.as_str().to_owned()));
-                self.findings.check(was_given, Promise::Money, || format!("{user}: {what:?}"));
+                let given = self.rains.gifts.remove(&(user, key.as_str().to_owned()));
+                self.findings
+                    .check(given.is_some(), Promise::Money, || format!("{user}: {what:?}"));
+            }
+            MoneyRecord::GiftReturned { key, .. } => {
+                let given = self.rains.gifts.remove(&(user, key.as_str().to_owned()));
+                *wallet += given.unwrap_or(0);
+                self.findings
+                    .check(given.is_some(), Promise::Money, || format!("{user}: {what:?}"));
             }
             MoneyRecord::WithdrawalClosed { .. }
             | MoneyRecord::InvitationAsked { .. }

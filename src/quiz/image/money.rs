@@ -14,7 +14,7 @@ use bytes::{Buf, BufMut};
 
 use super::ImageError;
 use crate::base::ids::{BucketId, RainIndex, RoomId, ShowId, UserId};
-use crate::quiz::local::{Gift, LocalQuiz, Withdrawal, WithdrawalState};
+use crate::quiz::local::{Gift, GiftReturn, Given, LocalQuiz, Withdrawal, WithdrawalState};
 use crate::quiz::money::Cents;
 use crate::quiz::requests::MoneyKey;
 
@@ -24,6 +24,8 @@ const WITHDRAWAL_PAID: u8 = 2;
 const WITHDRAWAL_REVERSED: u8 = 3;
 const GIFT_ON_ITS_WAY: u8 = 4;
 const GIFT_SHOWN: u8 = 5;
+const GIFT_ROOM_ENDED: u8 = 6;
+const GIFT_TOO_MANY: u8 = 7;
 
 /// Rows of one kind, counted in front.
 struct Rows {
@@ -74,9 +76,14 @@ impl LocalQuiz {
                 let nothing = Gift { room: RoomId(0), kind: 0, cents: withdrawal.cents };
                 store_request(user, state, key, &nothing, requests.row());
             }
-            for (key, gift, is_open) in self.money().gifts.of(user) {
-                let state = if is_open { GIFT_ON_ITS_WAY } else { GIFT_SHOWN };
-                store_request(user, state, key, gift, requests.row());
+            for (key, given, is_open) in self.money().gifts.of(user) {
+                let state = match given.returned {
+                    None if is_open => GIFT_ON_ITS_WAY,
+                    None => GIFT_SHOWN,
+                    Some(GiftReturn::RoomEnded) => GIFT_ROOM_ENDED,
+                    Some(GiftReturn::TooMany) => GIFT_TOO_MANY,
+                };
+                store_request(user, state, key, &given.gift, requests.row());
             }
             if let Some((inviter, is_accepted)) = self.money().invitations.asked_by(user) {
                 let row = invited.row();
@@ -149,23 +156,22 @@ impl LocalQuiz {
             WITHDRAWAL_REQUESTED => WithdrawalState::Requested,
             WITHDRAWAL_PAID => WithdrawalState::Paid,
             WITHDRAWAL_REVERSED => WithdrawalState::Reversed,
-            GIFT_ON_ITS_WAY | GIFT_SHOWN => {
-                let gifts = &mut self.money_mut().gifts;
-                gifts.may_open(user).map_err(|_| ImageError::Full)?;
-                gifts.open(user, key.clone(), Gift { room, kind, cents });
-                if state == GIFT_SHOWN {
-                    gifts.close(user, &key, |_| {});
-                }
+            GIFT_ON_ITS_WAY | GIFT_SHOWN | GIFT_ROOM_ENDED | GIFT_TOO_MANY => {
+                let returned = match state {
+                    GIFT_ROOM_ENDED => Some(GiftReturn::RoomEnded),
+                    GIFT_TOO_MANY => Some(GiftReturn::TooMany),
+                    _ => None,
+                };
+                let given = Given { gift: Gift { room, kind, cents }, returned };
+                let is_open = state == GIFT_ON_ITS_WAY;
+                self.money_mut().gifts.adopt(user, key, given, is_open);
                 return Ok(());
             }
             _ => return Err(ImageError::Money(user)),
         };
-        let withdrawals = &mut self.money_mut().withdrawals;
-        withdrawals.may_open(user).map_err(|_| ImageError::Full)?;
-        withdrawals.open(user, key.clone(), Withdrawal { cents, state: withdrawal });
-        if withdrawal != WithdrawalState::Requested {
-            withdrawals.close(user, &key, |_| {});
-        }
+        let is_open = withdrawal == WithdrawalState::Requested;
+        let withdrawal = Withdrawal { cents, state: withdrawal };
+        self.money_mut().withdrawals.adopt(user, key, withdrawal, is_open);
         Ok(())
     }
 
@@ -222,6 +228,9 @@ mod tests {
             local.give(user, &keys[0], gift).unwrap();
             local.give(user, &keys[1], gift).unwrap();
             local.gift_shown(user, &keys[1]);
+            local.give(user, &keys[2], gift).unwrap();
+            let why = if user.0 % 2 == 0 { GiftReturn::RoomEnded } else { GiftReturn::TooMany };
+            assert!(local.gift_returned(user, &keys[2], why));
             let inviter = UserId(user.0 % 3 + 100);
             local.ask_to_be_invited(user, inviter).unwrap();
             if user.0 % 2 == 0 {

@@ -43,6 +43,29 @@ pub struct Gift {
     pub cents: Cents,
 }
 
+/// A gift that was given, as its giver's bucket keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What, and where.
+    pub gift: Gift,
+    /// It could not be shown, and the money is back in the balance.
+    pub returned: Option<GiftReturn>,
+}
+
+/// Why a gift could not be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GiftReturn {
+    /// Its room had ended when it came there.
+    #[error("the room has ended; the gift was not shown and its price is back in the balance")]
+    RoomEnded,
+    /// More waited for the room's high lane than may.
+    #[error(
+        "too many gifts waited in the room; this one was not shown and its price is back in the \
+         balance"
+    )]
+    TooMany,
+}
+
 /// What became of a request that carries a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requested<T> {
@@ -87,7 +110,7 @@ pub enum MoneyError {
 #[derive(Default)]
 pub(crate) struct Money {
     pub(crate) withdrawals: Requests<Withdrawal>,
-    pub(crate) gifts: Requests<Gift>,
+    pub(crate) gifts: Requests<Given>,
     pub(crate) invitations: Invitations,
 }
 
@@ -238,9 +261,9 @@ impl LocalQuiz {
         user: UserId,
         key: &MoneyKey,
         gift: Gift,
-    ) -> Result<Requested<Gift>, MoneyError> {
-        if let Some(known) = self.money.gifts.get(user, key).copied() {
-            let is_same = known == gift;
+    ) -> Result<Requested<Given>, MoneyError> {
+        if let Some(known) = self.given(user, key) {
+            let is_same = known.gift == gift;
             return if is_same {
                 Ok(Requested::Repeated(known))
             } else {
@@ -255,8 +278,15 @@ impl LocalQuiz {
         // Whoever has something on record is kept with its bucket, players or not.
         self.users.enter(user).ok_or(NoPlace::Shard)?;
         self.spend(user, gift.cents)?;
-        self.money.gifts.open(user, key.clone(), gift);
-        Ok(Requested::Fresh(gift))
+        let given = Given { gift, returned: None };
+        self.money.gifts.open(user, key.clone(), given);
+        Ok(Requested::Fresh(given))
+    }
+
+    /// What a user gave with a key, if that is known.
+    #[must_use]
+    pub fn given(&self, user: UserId, key: &MoneyKey) -> Option<Given> {
+        self.money.gifts.get(user, key).copied()
     }
 
     /// A gift is in its room's lane. False if that was known.
@@ -264,9 +294,23 @@ impl LocalQuiz {
         self.money.gifts.close(user, key, |_| {})
     }
 
+    /// A gift cannot be shown: its price comes back. False if it is done already.
+    pub fn gift_returned(&mut self, user: UserId, key: &MoneyKey, why: GiftReturn) -> bool {
+        let Some(given) = self.given(user, key) else { return false };
+        if !self.money.gifts.close(user, key, |it| it.returned = Some(why)) {
+            return false;
+        }
+        if let Some(place) = self.users.find(user) {
+            let entry = self.users.entry_mut(place);
+            let back = entry.balance.checked_add(given.gift.cents);
+            entry.balance = back.expect("what was in a balance fits into it");
+        }
+        true
+    }
+
     /// Gifts that have not reached their rooms: to be posted again when records were read back.
     pub fn gifts_on_the_way(&self) -> impl Iterator<Item = (UserId, &MoneyKey, &Gift)> {
-        self.money.gifts.open_ones()
+        self.money.gifts.open_ones().map(|(user, key, given)| (user, key, &given.gift))
     }
 
     /// At the new player's home: see [`Asked`].

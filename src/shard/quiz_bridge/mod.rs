@@ -7,6 +7,7 @@
 
 mod directing;
 mod early;
+mod gifts;
 mod inspecting;
 mod judging;
 mod money;
@@ -37,7 +38,7 @@ use crate::shard::mail::Mail;
 use crate::shard::money_mail::ReplyTo;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_bridge::early::Early;
-use crate::shard::quiz_bridge::money::GiftDesk;
+use crate::shard::quiz_bridge::gifts::GiftDesk;
 use crate::shard::quiz_mail::{QuizMail, RetryReply};
 use crate::shard::record::Record;
 use crate::wire::proto::response::Payload as Response;

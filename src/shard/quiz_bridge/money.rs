@@ -2,19 +2,12 @@
 //!
 //! Everything is decided at the user's home, recorded, and answered when the record is durable.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
-use super::rain::too_fast;
 use crate::auth::invitation;
 use crate::base::ids::{ConnId, ShardId, UserId};
-use crate::base::time::Time;
-use crate::chat::pace::Pace;
 use crate::quiz::invitation::{Accepted, Asked, InvitationError, InvitationRule};
 use crate::quiz::local::{Gift, MoneyError, Requested, Withdrawal, WithdrawalState};
 use crate::quiz::money::Cents;
 use crate::quiz::requests::MoneyKey;
-use crate::room::lane::Lane;
 use crate::shard::Shard;
 use crate::shard::held::Post;
 use crate::shard::mail::Mail;
@@ -23,39 +16,10 @@ use crate::shard::money_mail::{MoneyAsk, MoneyMail, ReplyTo};
 use crate::shard::operator::{OperatorAnswer, OperatorError};
 use crate::shard::record::{MoneyRecord, Record};
 use crate::wire::proto;
-use crate::wire::proto::notification::Payload as Notice;
 use crate::wire::proto::response::Payload as Response;
-
-/// Gifts of users that are admitted in a second, over all rooms, where `egress.gift_rate_max` is not
-/// set: each is a frame for everybody in its room.
-const GIFTS_PER_S_DEFAULT: u32 = 50;
-/// How often gifts that wait at their room's home are tried again.
-const GIFT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Requests of one new player that wait for what the inviter's bucket says.
 const REDEEMERS_MAX: usize = 4;
-
-/// A gift that waits at its room's home.
-pub(super) struct WaitingGift {
-    user: UserId,
-    key: MoneyKey,
-    gift: Gift,
-}
-
-/// Gifts on this shard: those that wait for their rooms' high lanes, and the rate at which users who
-/// live here may give.
-#[derive(Default)]
-pub(super) struct GiftDesk {
-    waiting: VecDeque<WaitingGift>,
-    due: Option<Time>,
-    full_at: Time,
-}
-
-impl GiftDesk {
-    pub(super) fn deadline(&self) -> Option<Time> {
-        self.due
-    }
-}
 
 impl Shard {
     /// Mail about money.
@@ -71,15 +35,13 @@ impl Shard {
             MoneyMail::InviterSays { invitee, inviter, is_accepted } => {
                 self.inviter_says(invitee, inviter, is_accepted);
             }
-            MoneyMail::Gift { user, key, gift } => {
-                self.quiz.gifts.waiting.push_back(WaitingGift { user, key, gift });
-                self.show_gifts();
-            }
+            MoneyMail::Gift { user, key, gift } => self.gift_came(user, key, gift),
             MoneyMail::GiftShown { user, key } => {
                 if self.quiz.local.gift_shown(user, &key) {
                     self.journal_money(user, MoneyRecord::GiftShown { key });
                 }
             }
+            MoneyMail::GiftRefused { user, key, why } => self.gift_refused(user, key, why),
         }
     }
 
@@ -192,61 +154,6 @@ impl Shard {
         Ok(OperatorAnswer::Done)
     }
 
-    /// A gift is admitted here at this shard's share of the rate at which its room's lane takes
-    /// them: so none waits there for long.
-    fn give(
-        &mut self,
-        user: UserId,
-        key: &MoneyKey,
-        gift: Gift,
-    ) -> Result<Response, proto::Failure> {
-        let set = self.config.downlink.gift_rate_max;
-        let rate = if set == 0 { GIFTS_PER_S_DEFAULT } else { set };
-        let pace = Pace::share(rate, self.placement.shard_count());
-        let then = pace.take(self.quiz.gifts.full_at, self.now, 1).map_err(too_fast)?;
-        match self.quiz.local.give(user, key, gift).map_err(|error| money_refused(&error))? {
-            Requested::Fresh(gift) => {
-                self.quiz.gifts.full_at = then;
-                let balance = self.quiz.local.balance(user);
-                self.journal_money(user, MoneyRecord::Gifted { key: key.clone(), gift, balance });
-                let home = self.placement.room_home(gift.room);
-                let mail = MoneyMail::Gift { user, key: key.clone(), gift };
-                self.post_when_durable(Post::Mail(home, Mail::Money(mail)));
-            }
-            Requested::Repeated(_) => {}
-        }
-        let balance_cents = self.quiz.local.balance(user).0;
-        Ok(Response::Given(proto::Given { key: key.as_str().to_owned(), balance_cents }))
-    }
-
-    /// At the room's home: what waits goes into the high lane as fast as that takes it.
-    pub(super) fn show_gifts(&mut self) {
-        self.quiz.gifts.due = None;
-        while let Some(WaitingGift { user, key, gift }) = self.quiz.gifts.waiting.pop_front() {
-            let has_ended = self.has_ended(gift.room);
-            if !has_ended && !self.admits_gift(gift.room) {
-                self.quiz.gifts.waiting.push_front(WaitingGift { user, key, gift });
-                self.quiz.gifts.due = Some(self.now + GIFT_INTERVAL);
-                return;
-            }
-            if !has_ended {
-                let shown =
-                    proto::GiftShown { user_id: user.0, kind: gift.kind, cents: gift.cents.0 };
-                self.counters.gifts_shown += 1;
-                self.publish_to_room(gift.room, Lane::High, Notice::GiftShown(shown), None);
-            }
-            let home = self.placement.user_home(user);
-            self.post(home, Mail::Money(MoneyMail::GiftShown { user, key }));
-        }
-    }
-
-    /// Gifts whose turn has come.
-    pub(super) fn gifts_due(&mut self) {
-        if self.quiz.gifts.due.is_some_and(|due| due <= self.now) {
-            self.show_gifts();
-        }
-    }
-
     /// To be called when all records were read back: what was on its way between shards is put on
     /// its way again. What clients had asked for they ask again.
     pub(super) fn resume_money(&mut self) {
@@ -257,14 +164,7 @@ impl Shard {
         for (invitee, inviter) in self.quiz.local.invitations_to_ask_again() {
             self.ask_inviter(invitee, inviter);
         }
-        let on_the_way = self.quiz.local.gifts_on_the_way();
-        let gifts: Vec<_> =
-            on_the_way.map(|(user, key, gift)| (user, key.clone(), *gift)).collect();
-        for (user, key, gift) in gifts {
-            let home = self.placement.room_home(gift.room);
-            let mail = Mail::Money(MoneyMail::Gift { user, key, gift });
-            self.post_when_durable(Post::Mail(home, mail));
-        }
+        self.resume_gifts();
     }
 
     fn redeem(&mut self, user: UserId, inviter: UserId, reply_to: ReplyTo) {
@@ -369,7 +269,7 @@ fn invitation_refused(error: InvitationError) -> proto::Failure {
     messages::failure(proto::Reason::InvitationRefused, &error.to_string())
 }
 
-fn money_refused(error: &MoneyError) -> proto::Failure {
+pub(super) fn money_refused(error: &MoneyError) -> proto::Failure {
     let reason = match error {
         MoneyError::Amount { .. } => proto::Reason::AmountInvalid,
         MoneyError::NotEnough { .. } => proto::Reason::NotEnough,

@@ -10,7 +10,7 @@ use crate::shard::recovery::{Beginning, ShardImage, close_after, has_ended};
 
 /// How long players have to come back before a question that was open must be shown: clients that
 /// spread their reconnects do it within a few seconds.
-const COME_BACK: Duration = Duration::from_secs(3);
+pub(super) const COME_BACK: Duration = Duration::from_secs(3);
 /// A question that was open for longer than this, the outage included, is not opened again by
 /// itself: the operator decides.
 const OPEN_MAX: Duration = Duration::from_secs(120);
@@ -20,6 +20,7 @@ impl Shard {
     pub fn begin_with(&mut self, beginning: Beginning) {
         let Beginning { local, histories, standing } = beginning;
         self.begin_standing(standing);
+        self.note_gifts_resume();
         let (me, shards) = (self.config.me, self.placement.shard_count());
         for (show, history) in histories.iter() {
             if self.placement.show_home(show) == me {

@@ -7,7 +7,7 @@ use super::encode::nanoseconds;
 use super::{RecordError, proto};
 use crate::base::ids::{RainIndex, RoomId, ShowId, UserId};
 use crate::base::time::Time;
-use crate::quiz::local::Gift;
+use crate::quiz::local::{Gift, GiftReturn};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
 use crate::quiz::requests::MoneyKey;
@@ -16,6 +16,10 @@ use crate::shard::record::MoneyRecord;
 
 use proto::rain_event::Body as RainBody;
 use proto::record::Body;
+
+/// Why a gift came back, as it is stored.
+const GIFT_ROOM_ENDED: u32 = 1;
+const GIFT_TOO_MANY: u32 = 2;
 
 pub(super) fn body(record: &MoneyRecord) -> Body {
     match record {
@@ -46,6 +50,14 @@ pub(super) fn body(record: &MoneyRecord) -> Body {
         }),
         MoneyRecord::GiftShown { key } => {
             Body::GiftShown(proto::GiftShown { key: key.as_str().to_owned() })
+        }
+        MoneyRecord::GiftReturned { key, why, balance } => {
+            let why = match why {
+                GiftReturn::RoomEnded => GIFT_ROOM_ENDED,
+                GiftReturn::TooMany => GIFT_TOO_MANY,
+            };
+            let (key, balance_cents) = (key.as_str().to_owned(), balance.0);
+            Body::GiftReturned(proto::GiftReturned { key, why, balance_cents })
         }
         MoneyRecord::InvitationAsked { inviter } => {
             Body::InvitationAsked(proto::InvitationAsked { inviter: inviter.0 })
@@ -88,6 +100,15 @@ pub(super) fn record(show: ShowId, body: &Body) -> Decoded<Option<MoneyRecord>> 
             MoneyRecord::Gifted { key: key(&it.key)?, gift, balance: Cents(it.balance_cents) }
         }
         Body::GiftShown(it) => MoneyRecord::GiftShown { key: key(&it.key)? },
+        Body::GiftReturned(it) => MoneyRecord::GiftReturned {
+            key: key(&it.key)?,
+            why: match it.why {
+                GIFT_ROOM_ENDED => GiftReturn::RoomEnded,
+                GIFT_TOO_MANY => GiftReturn::TooMany,
+                _ => return Err(RecordError::Unknown("reason for a gift's return")),
+            },
+            balance: Cents(it.balance_cents),
+        },
         Body::InvitationAsked(it) => MoneyRecord::InvitationAsked { inviter: UserId(it.inviter) },
         Body::InvitationAccepted(it) => MoneyRecord::InvitationAccepted {
             invitee: UserId(it.invitee),

@@ -13,7 +13,7 @@ use crate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition
 use crate::quiz::event::{
     NumberedEvent, QuestionOpening, QuestionPush, Reveal, Settlement, ShowEvent,
 };
-use crate::quiz::local::Gift;
+use crate::quiz::local::{Gift, GiftReturn};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{RainEvent, RainSettings, RainSummary};
 use crate::quiz::replica::{AnswerInput, TicketStamp, WorkStep};
@@ -150,7 +150,9 @@ fn money_records() -> Vec<MoneyRecord> {
         MoneyRecord::Withdrawn { key: key.clone(), cents, balance },
         MoneyRecord::WithdrawalClosed { key: key.clone(), is_paid: true, balance },
         MoneyRecord::Gifted { key: key.clone(), gift, balance },
-        MoneyRecord::GiftShown { key },
+        MoneyRecord::GiftShown { key: key.clone() },
+        MoneyRecord::GiftReturned { key: key.clone(), why: GiftReturn::RoomEnded, balance },
+        MoneyRecord::GiftReturned { key, why: GiftReturn::TooMany, balance },
         MoneyRecord::InvitationAsked { inviter: other },
         MoneyRecord::InvitationAccepted { invitee: other, cards: 1 },
         MoneyRecord::InvitationAnswered { inviter: other, is_accepted: true, cards: 1 },
