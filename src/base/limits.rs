@@ -174,7 +174,8 @@ pub const RAIN_DURATION_MAX_S: u64 = 600;
 pub const MONEY_KEY_BYTES_MAX: usize = 64;
 /// Requests about money that are remembered per user and sort: a key that is older may be used again.
 pub const MONEY_REQUESTS_PER_USER_MAX: usize = 32;
-/// Requests about money that one shard remembers, per sort: some 150 bytes each.
+/// Requests about money that one shard remembers, per sort: some 150 bytes each. Those that are done make
+/// way by age; a shard that takes in the users of others may have more, and takes no new ones then.
 pub const MONEY_REQUESTS_MAX: usize = 1 << 20;
 /// Gifts that wait for one room's high lane: what comes beyond goes back to its giver.
 pub const ROOM_GIFTS_WAITING_MAX: usize = 1_024;

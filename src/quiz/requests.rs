@@ -1,12 +1,17 @@
 //! Requests about money that carry a key, so that one that is repeated happens once.
 //!
 //! Few users have any, so they stand in a table of their own and not in the user's record. A user's
-//! key is known for as long as the request is open, and afterwards until newer ones take its place.
+//! key is known for as long as the request is open; afterwards for a day, for an hour where there are
+//! many, and until newer ones of the user take its place. What is forgotten because of its age is on
+//! record: doing the records again must find the same keys taken, and knows nothing of ages.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Duration;
 
 use crate::base::ids::UserId;
 use crate::base::limits::{MONEY_KEY_BYTES_MAX, MONEY_REQUESTS_MAX, MONEY_REQUESTS_PER_USER_MAX};
+use crate::base::time::Time;
 
 /// A key that a client or an operator chose.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,10 +51,17 @@ pub enum NoPlace {
     Shard,
 }
 
+/// For so long a request is known after it is done, at least.
+pub const REQUESTS_KEPT: Duration = Duration::from_secs(86_400);
+/// The same where the table is three quarters full.
+pub const REQUESTS_KEPT_CROWDED: Duration = Duration::from_secs(3_600);
+
 struct Entry<T> {
     /// The older, the smaller.
     number: u64,
     is_open: bool,
+    /// When a sweep found it done first: in this process, so that a restart keeps it for longer.
+    done_since: Option<Time>,
     request: T,
 }
 
@@ -57,11 +69,13 @@ struct Entry<T> {
 pub(crate) struct Requests<T> {
     entries: BTreeMap<(UserId, MoneyKey), Entry<T>>,
     last: u64,
+    /// Where the next sweep goes on.
+    swept: Option<(UserId, MoneyKey)>,
 }
 
 impl<T> Default for Requests<T> {
     fn default() -> Requests<T> {
-        Requests { entries: BTreeMap::new(), last: 0 }
+        Requests { entries: BTreeMap::new(), last: 0, swept: None }
     }
 }
 
@@ -95,7 +109,7 @@ impl<T> Requests<T> {
             self.entries.remove(&(user, oldest));
         }
         self.last += 1;
-        let entry = Entry { number: self.last, is_open: true, request };
+        let entry = Entry { number: self.last, is_open: true, done_since: None, request };
         self.entries.insert((user, key), entry);
     }
 
@@ -103,7 +117,41 @@ impl<T> Requests<T> {
     /// where shards that became one have more than one shard keeps.
     pub(crate) fn adopt(&mut self, user: UserId, key: MoneyKey, request: T, is_open: bool) {
         self.last += 1;
-        self.entries.insert((user, key), Entry { number: self.last, is_open, request });
+        let entry = Entry { number: self.last, is_open, done_since: None, request };
+        self.entries.insert((user, key), entry);
+    }
+
+    /// True if there are no requests.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Looks at `count` requests behind those that were looked at before, around and around: those
+    /// that have been done for long enough, to be forgotten by [`Requests::forget`].
+    pub(crate) fn sweep(&mut self, now: Time, count: usize) -> Vec<(UserId, MoneyKey)> {
+        let is_crowded = self.entries.len() >= MONEY_REQUESTS_MAX / 4 * 3;
+        let kept = if is_crowded { REQUESTS_KEPT_CROWDED } else { REQUESTS_KEPT };
+        let from = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut due = Vec::new();
+        for (looked_at, (place, entry)) in
+            (1..).zip(self.entries.range_mut((from, Bound::Unbounded)))
+        {
+            if !entry.is_open && now.since(*entry.done_since.get_or_insert(now)) >= kept {
+                due.push(place.clone());
+            }
+            if looked_at >= count {
+                self.swept = Some(place.clone());
+                break;
+            }
+        }
+        due
+    }
+
+    /// Forgets a request that is done; false if there is none.
+    pub(crate) fn forget(&mut self, user: UserId, key: &MoneyKey) -> bool {
+        let place = (user, key.clone());
+        let is_done = self.entries.get(&place).is_some_and(|entry| !entry.is_open);
+        is_done && self.entries.remove(&place).is_some()
     }
 
     /// A request is done; false if there is none that was open.
@@ -173,6 +221,49 @@ mod tests {
         ] {
             assert_eq!(MoneyKey::new(text).is_ok(), is_one, "{text}");
         }
+    }
+
+    #[test]
+    fn a_table_that_filled_with_what_is_done_empties_by_age_and_what_is_open_stays() {
+        let (mut requests, hour) = (Requests::default(), Duration::from_secs(3_600));
+        for number in 0..100 {
+            let user = UserId(number);
+            requests.open(user, key(1), ());
+            requests.open(user, key(2), ());
+            requests.close(user, &key(1), |()| {});
+        }
+        let sweep = |requests: &mut Requests<()>, now: Time| {
+            let mut forgotten = 0;
+            for _ in 0..21 {
+                for (user, key) in requests.sweep(now, 10) {
+                    assert!(requests.forget(user, &key));
+                    forgotten += 1;
+                }
+            }
+            forgotten
+        };
+        let begun = Time::ZERO + hour;
+        assert_eq!(sweep(&mut requests, begun), 0, "seen for the first time");
+        assert_eq!(sweep(&mut requests, begun + hour * 23), 0);
+        assert_eq!(sweep(&mut requests, begun + hour * 24), 100);
+        assert_eq!(requests.open_ones().count(), 100);
+        assert!(!requests.forget(UserId(3), &key(2)), "it is open");
+    }
+
+    #[test]
+    fn shards_that_become_one_may_have_more_requests_than_one_takes() {
+        let mut requests = Requests::default();
+        for number in 0..=MONEY_REQUESTS_MAX as u64 {
+            requests.adopt(UserId(number), key(1), (), number % 2 == 0);
+        }
+        assert_eq!(requests.may_open(UserId(u64::MAX)), Err(NoPlace::Shard));
+        // Where there are many, an hour is enough.
+        let (begun, all) = (Time::ZERO, usize::MAX);
+        assert!(requests.sweep(begun, all).is_empty());
+        for (user, key) in requests.sweep(begun + REQUESTS_KEPT_CROWDED, all) {
+            requests.forget(user, &key);
+        }
+        assert_eq!(requests.may_open(UserId(u64::MAX)), Ok(()));
     }
 
     #[test]

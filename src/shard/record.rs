@@ -178,6 +178,13 @@ pub enum MoneyRecord {
         /// The balance after it.
         balance: Cents,
     },
+    /// A request that is done is forgotten because of its age: its key may be used again.
+    RequestForgotten {
+        /// By which it was known.
+        key: MoneyKey,
+        /// A gift; else a withdrawal.
+        is_gift: bool,
+    },
     /// A new player named its inviter.
     InvitationAsked {
         /// Whom.
@@ -212,6 +219,7 @@ impl MoneyRecord {
             | MoneyRecord::Gifted { .. }
             | MoneyRecord::GiftShown { .. }
             | MoneyRecord::GiftReturned { .. }
+            | MoneyRecord::RequestForgotten { .. }
             | MoneyRecord::InvitationAsked { .. }
             | MoneyRecord::InvitationAccepted { .. }
             | MoneyRecord::InvitationAnswered { .. } => ShowId(0),

@@ -32,6 +32,7 @@ pub fn redo_money(local: &mut LocalQuiz, user: UserId, what: &MoneyRecord) -> bo
         MoneyRecord::GiftReturned { key, why, balance } => {
             local.gift_returned(user, key, *why) && local.balance(user) == *balance
         }
+        MoneyRecord::RequestForgotten { key, is_gift } => local.forget_request(user, key, *is_gift),
         MoneyRecord::InvitationAsked { inviter } => {
             local.ask_to_be_invited(user, *inviter) == Ok(Asked::Fresh)
         }
@@ -94,6 +95,23 @@ mod tests {
             assert!(!redo_money(&mut local, USER, &record), "{record:?} again");
         }
         assert_eq!((local.balance(USER), local.visible_cards(USER)), (Cents(95), 3));
+    }
+
+    #[test]
+    fn a_key_that_was_forgotten_can_be_used_again_when_it_is_done_again_too() {
+        let (mut local, key) = (shard(), MoneyKey::new("a").unwrap());
+        let withdrawn = |balance| {
+            let (key, cents) = (key.clone(), Cents(30));
+            MoneyRecord::Withdrawn { key, cents, balance: Cents(balance) }
+        };
+        let forgotten = MoneyRecord::RequestForgotten { key: key.clone(), is_gift: false };
+        let (is_paid, balance) = (true, Cents(70));
+        let closed = MoneyRecord::WithdrawalClosed { key: key.clone(), is_paid, balance };
+        assert!(redo_money(&mut local, USER, &withdrawn(70)));
+        assert!(!redo_money(&mut local, USER, &forgotten), "never what is open");
+        assert!(redo_money(&mut local, USER, &closed));
+        assert!(redo_money(&mut local, USER, &forgotten));
+        assert!(redo_money(&mut local, USER, &withdrawn(40)));
     }
 
     #[test]

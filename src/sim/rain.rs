@@ -131,6 +131,7 @@ impl World {
                     .check(given.is_some(), Promise::Money, || format!("{user}: {what:?}"));
             }
             MoneyRecord::WithdrawalClosed { .. }
+            | MoneyRecord::RequestForgotten { .. }
             | MoneyRecord::InvitationAsked { .. }
             | MoneyRecord::InvitationAccepted { .. }
             | MoneyRecord::InvitationAnswered { .. } => {}

@@ -6,6 +6,7 @@
 use super::LocalQuiz;
 use crate::base::ids::{RainIndex, RoomId, ShowId, UserId};
 use crate::base::limits::{PRIZE_POOL_CENTS_MAX, REVIVE_CARDS_MAX};
+use crate::base::time::Time;
 use crate::quiz::invitation::{Accepted, Asked, InvitationError, Invitations};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::{Grab, GrabRefusal, RainSettings, RainSummary};
@@ -311,6 +312,30 @@ impl LocalQuiz {
     /// Gifts that have not reached their rooms: to be posted again when records were read back.
     pub fn gifts_on_the_way(&self) -> impl Iterator<Item = (UserId, &MoneyKey, &Gift)> {
         self.money.gifts.open_ones().map(|(user, key, given)| (user, key, &given.gift))
+    }
+
+    /// Requests that have been done for so long that they are to be forgotten, of some that are looked
+    /// at in turn; true for gifts.
+    pub fn requests_to_forget(&mut self, now: Time, count: usize) -> Vec<(UserId, MoneyKey, bool)> {
+        let withdrawals = self.money.withdrawals.sweep(now, count).into_iter();
+        let gifts = self.money.gifts.sweep(now, count).into_iter();
+        let withdrawals = withdrawals.map(|(user, key)| (user, key, false));
+        withdrawals.chain(gifts.map(|(user, key)| (user, key, true))).collect()
+    }
+
+    /// Forgets a request that is done. False if there is none.
+    pub fn forget_request(&mut self, user: UserId, key: &MoneyKey, is_gift: bool) -> bool {
+        if is_gift {
+            self.money.gifts.forget(user, key)
+        } else {
+            self.money.withdrawals.forget(user, key)
+        }
+    }
+
+    /// True if no request is known.
+    #[must_use]
+    pub fn has_no_requests(&self) -> bool {
+        self.money.withdrawals.is_empty() && self.money.gifts.is_empty()
     }
 
     /// At the new player's home: see [`Asked`].

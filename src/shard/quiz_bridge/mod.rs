@@ -89,6 +89,8 @@ pub(crate) struct QuizBridge {
     /// Who is to hear whether a new player's inviter was taken, by new player: one question is under
     /// way for each.
     redeeming: BTreeMap<UserId, Vec<ReplyTo>>,
+    /// When requests about money that are done are looked at again.
+    sweep_due: Option<Time>,
 }
 
 impl QuizBridge {
@@ -115,6 +117,7 @@ impl QuizBridge {
             tap_gates: BTreeMap::new(),
             gifts: GiftDesk::default(),
             redeeming: BTreeMap::new(),
+            sweep_due: None,
         }
     }
 
@@ -122,7 +125,8 @@ impl QuizBridge {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let directors = self.directors.values().filter_map(Directed::deadline);
         let work = (self.has_work || self.early.has_work()).then_some(Time::ZERO);
-        directors.chain(self.tally_due).chain(work).chain(self.gifts.deadline()).min()
+        let money = self.gifts.deadline().into_iter().chain(self.sweep_due);
+        directors.chain(self.tally_due).chain(work).chain(money).min()
     }
 
     /// True while the arrival of an answer decides something on this shard.
@@ -291,5 +295,6 @@ impl Shard {
         self.work_slice();
         self.post_tallies();
         self.gifts_due();
+        self.sweep_requests();
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Everything is decided at the user's home, recorded, and answered when the record is durable.
 
+use std::time::Duration;
+
 use crate::auth::invitation;
 use crate::base::ids::{ConnId, ShardId, UserId};
 use crate::quiz::invitation::{Accepted, Asked, InvitationError, InvitationRule};
@@ -20,6 +22,11 @@ use crate::wire::proto::response::Payload as Response;
 
 /// Requests of one new player that wait for what the inviter's bucket says.
 const REDEEMERS_MAX: usize = 4;
+
+/// How often requests are looked at, to forget those that have been done for long.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// How many then, of each sort: some 100 µs; all that there can be in half an hour.
+const SWEEP_COUNT: usize = 4_096;
 
 impl Shard {
     /// Mail about money.
@@ -158,6 +165,9 @@ impl Shard {
     /// its way again. What clients had asked for they ask again.
     pub(super) fn resume_money(&mut self) {
         self.quiz.local.drop_rain_grants();
+        if !self.quiz.local.has_no_requests() {
+            self.quiz.sweep_due = Some(self.now + SWEEP_INTERVAL);
+        }
         for (show, summary) in self.quiz.local.rains_to_report() {
             self.report_rain(show, summary);
         }
@@ -240,7 +250,24 @@ impl Shard {
         })
     }
 
+    /// Forgets requests that have been done for long, some at a time.
+    pub(super) fn sweep_requests(&mut self) {
+        if self.quiz.sweep_due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.quiz.sweep_due = None;
+        for (user, key, is_gift) in self.quiz.local.requests_to_forget(self.now, SWEEP_COUNT) {
+            if self.quiz.local.forget_request(user, &key, is_gift) {
+                self.journal_money(user, MoneyRecord::RequestForgotten { key, is_gift });
+            }
+        }
+        if !self.quiz.local.has_no_requests() {
+            self.quiz.sweep_due.get_or_insert(self.now + SWEEP_INTERVAL);
+        }
+    }
+
     pub(super) fn journal_money(&mut self, user: UserId, what: MoneyRecord) {
+        self.quiz.sweep_due.get_or_insert(self.now + SWEEP_INTERVAL);
         let applied = self.quiz.applied(what.show());
         self.journal(Record::Money { user, what: Box::new(what), applied }, Vec::new());
     }

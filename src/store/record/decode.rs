@@ -99,6 +99,7 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
         | Body::Gifted(_)
         | Body::GiftShown(_)
         | Body::GiftReturned(_)
+        | Body::RequestForgotten(_)
         | Body::InvitationAsked(_)
         | Body::InvitationAccepted(_)
         | Body::InvitationAnswered(_) => unreachable!("records about money were read above"),

@@ -59,6 +59,10 @@ pub(super) fn body(record: &MoneyRecord) -> Body {
             let (key, balance_cents) = (key.as_str().to_owned(), balance.0);
             Body::GiftReturned(proto::GiftReturned { key, why, balance_cents })
         }
+        MoneyRecord::RequestForgotten { key, is_gift } => {
+            let (key, is_gift) = (key.as_str().to_owned(), *is_gift);
+            Body::RequestForgotten(proto::RequestForgotten { key, is_gift })
+        }
         MoneyRecord::InvitationAsked { inviter } => {
             Body::InvitationAsked(proto::InvitationAsked { inviter: inviter.0 })
         }
@@ -109,6 +113,9 @@ pub(super) fn record(show: ShowId, body: &Body) -> Decoded<Option<MoneyRecord>> 
             },
             balance: Cents(it.balance_cents),
         },
+        Body::RequestForgotten(it) => {
+            MoneyRecord::RequestForgotten { key: key(&it.key)?, is_gift: it.is_gift }
+        }
         Body::InvitationAsked(it) => MoneyRecord::InvitationAsked { inviter: UserId(it.inviter) },
         Body::InvitationAccepted(it) => MoneyRecord::InvitationAccepted {
             invitee: UserId(it.invitee),
