@@ -154,6 +154,10 @@ pub const SHARD_USERS_MAX: usize = (1 << 24) - 1;
 /// Ended shows whose ids a shard remembers after their players are forgotten, to tell "ended" from
 /// "not yet announced here".
 pub const ENDED_SHOWS_MAX: usize = 1_024;
+/// Ended shows that can be looked back at, the newest: their events are in every run's state.
+pub const ENDED_SHOWS_KEPT_MAX: usize = 64;
+/// Seconds for which an ended show can be looked back at: a week. The journal has it for longer.
+pub const ENDED_SHOW_KEPT_S: u64 = 7 * 86_400;
 /// Revive cards that a user can hold.
 pub const REVIVE_CARDS_MAX: u8 = 190;
 
@@ -214,6 +218,8 @@ const _: () = assert!(PRIZE_POOL_CENTS_MAX <= i64::MAX / 900_000);
 const _: () = assert!(PRIZE_POOL_CENTS_MAX < 1 << 53);
 // A player record keeps "question + 1" in a byte.
 const _: () = assert!(QUESTIONS_MAX < u8::MAX as usize);
+// What can be looked back at is known to have ended.
+const _: () = assert!(ENDED_SHOWS_KEPT_MAX + SHOWS_MAX <= ENDED_SHOWS_MAX);
 const _: () = assert!(SHARD_USERS_MAX < u32::MAX as usize);
 
 /// One request of the service, in base64 and with what surrounds each message, leaves half a lane

@@ -10,11 +10,13 @@
 //! are gone: players come back, and directors and shards tell each other again where they stand.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::base::hash::Placement;
 use crate::base::ids::{EventNumber, ShardId, ShowId, UserId};
+use crate::base::limits::{ENDED_SHOW_KEPT_S, ENDED_SHOWS_KEPT_MAX};
 use crate::base::time::Time;
 use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::image::ImageError;
@@ -130,6 +132,13 @@ impl Histories {
     /// All shows, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (ShowId, &[NumberedEvent])> {
         self.0.iter().map(|(show, history)| (*show, history.as_slice()))
+    }
+
+    /// Forgets shows that ended long ago, and of many the older ones: see [`ended_to_forget`].
+    pub fn forget_ended(&mut self, now: Time) {
+        for show in ended_to_forget(self.iter(), now) {
+            self.0.remove(&show);
+        }
     }
 
     fn event(&self, show: ShowId, number: EventNumber) -> Result<&NumberedEvent, ReplayError> {
@@ -463,6 +472,28 @@ pub struct Beginning {
     pub standing: Standing,
 }
 
+/// By then every shard has applied a show's last event.
+const ENDED_EVERYWHERE: Duration = Duration::from_secs(60);
+
+/// The shows with these histories that are not to be looked back at any more: all but the newest
+/// [`ENDED_SHOWS_KEPT_MAX`] that have ended, and those that ended more than [`ENDED_SHOW_KEPT_S`] ago.
+pub(super) fn ended_to_forget<'a>(
+    histories: impl Iterator<Item = (ShowId, &'a [NumberedEvent])>,
+    now: Time,
+) -> Vec<ShowId> {
+    let ended = histories.filter(|(_, history)| has_ended(history));
+    let ended = ended.filter_map(|(show, history)| Some((history.last()?.decided_at, show)));
+    let mut ended: Vec<(Time, ShowId)> = ended.collect();
+    ended.sort_unstable_by(|one, other| other.cmp(one));
+    let kept = Duration::from_secs(ENDED_SHOW_KEPT_S);
+    let is_due = |place: usize, at: Time| {
+        let age = now.since(at);
+        age > kept || place >= ENDED_SHOWS_KEPT_MAX && age > ENDED_EVERYWHERE
+    };
+    let forgotten = (0..).zip(ended).filter(|(place, (at, _))| is_due(*place, *at));
+    forgotten.map(|(_, (_, show))| show).collect()
+}
+
 /// Whether a show with this history has ended.
 #[must_use]
 pub fn has_ended(history: &[NumberedEvent]) -> bool {
@@ -477,4 +508,45 @@ pub(super) fn close_after(local: &LocalQuiz, history: &[NumberedEvent]) -> Optio
         ShowEvent::QuestionClosing { close_after, .. } => Some(*close_after),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn ended(shows: impl Iterator<Item = (u64, Time)>) -> Histories {
+        let mut histories = Histories::default();
+        for (show, decided_at) in shows {
+            let (show, number) = (ShowId(show), EventNumber(1));
+            // What a history is asked for here is its last event only.
+            let event = ShowEvent::Ended;
+            histories.note(NumberedEvent { show, number, decided_at, event }).unwrap();
+        }
+        histories
+    }
+
+    #[test]
+    fn ended_shows_do_not_stay_in_every_runs_state() {
+        let at = |day: u32| Time::ZERO + DAY * day;
+        // One a day: those of the last week are kept.
+        let mut histories = ended((0..30).map(|day| (day, at(u32::try_from(day).unwrap()))));
+        histories.forget_ended(at(29));
+        let kept: Vec<u64> = histories.iter().map(|(show, _)| show.0).collect();
+        assert_eq!(kept, (22..30).collect::<Vec<_>>());
+        // Many on one day: the newest are kept, whatever their numbers are.
+        let mut histories = ended((0..200).map(|number| (200 - number, Time(number))));
+        histories.forget_ended(at(0));
+        assert_eq!(histories.iter().count(), 200, "shards may not have heard of it yet");
+        histories.forget_ended(at(1));
+        let kept: Vec<u64> = histories.iter().map(|(show, _)| show.0).collect();
+        assert_eq!(kept, (1..=ENDED_SHOWS_KEPT_MAX as u64).collect::<Vec<_>>());
+        // One that has not ended stays, however old it is.
+        let event = ShowEvent::LobbyOpened;
+        let (show, number, decided_at) = (ShowId(999), EventNumber(1), Time::ZERO);
+        histories.note(NumberedEvent { show, number, decided_at, event }).unwrap();
+        histories.forget_ended(at(1_000));
+        assert_eq!(histories.iter().map(|(show, _)| show).collect::<Vec<_>>(), [show]);
+    }
 }

@@ -133,8 +133,11 @@ impl DataFolder {
         }
         report.outage = clock.now().since(latest);
         standing.forget_over(clock.now(), clock.display().unix_ms(clock.now()) / 1_000);
+        let mut histories = histories;
         let locals =
             redistribute(&locals, &histories, placement).map_err(failing_replay(self.root(), 0))?;
+        // All shards have heard of their ends by now, so nothing rests on them but looking back.
+        histories.forget_ended(clock.now());
         report.run = run;
         report.users = locals.iter().map(|local| local.users().count()).sum();
         report.shows = locals.first().map_or(0, |local| local.shows().count());

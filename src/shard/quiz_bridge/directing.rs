@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
-use crate::base::limits::{ENDED_SHOWS_MAX, SHOWS_MAX};
+use crate::base::limits::SHOWS_MAX;
 use crate::base::time::{DisplayClock, Time};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandOutcome, Director, Notice};
@@ -20,6 +20,7 @@ use crate::shard::quiz_bridge::status::{OpenedQuestion, ShowStatus};
 use crate::shard::quiz_bridge::{Chronicle, QuizBridge};
 use crate::shard::quiz_mail::QuizMail;
 use crate::shard::record::Record;
+use crate::shard::recovery::ended_to_forget;
 
 /// Admits the shows of all directors.
 pub(super) const ADMITTING_SHARD: ShardId = ShardId(0);
@@ -160,15 +161,12 @@ impl Directed {
 }
 
 impl QuizBridge {
-    /// Ended shows can be looked back at until there are too many.
-    fn forget_old_directors(&mut self) {
-        while self.directors.len() >= ENDED_SHOWS_MAX {
-            let is_over = |directed: &Directed| directed.director.phase() == Phase::Ended;
-            let oldest = self.directors.iter().find(|(_, directed)| is_over(directed));
-            let Some(oldest) = oldest.map(|(show, _)| *show) else {
-                return;
-            };
-            self.directors.remove(&oldest);
+    /// Ended shows can be looked back at for a time, and until there are many. What is forgotten here
+    /// has been applied by every shard long ago, and stays on the journal.
+    fn forget_old_directors(&mut self, now: Time) {
+        let histories = self.directors.iter().map(|(show, it)| (*show, it.history()));
+        for show in ended_to_forget(histories, now) {
+            self.directors.remove(&show);
         }
     }
 }
@@ -246,8 +244,10 @@ impl Shard {
         definition: Arc<ShowDefinition>,
     ) -> Result<(), OperatorError> {
         let (show, room) = (definition.id, definition.room);
-        let exists =
-            self.quiz.directors.contains_key(&show) || self.quiz.announcing.contains_key(&show);
+        let has_ended = self.quiz.local.ended().any(|ended| ended == show);
+        let exists = has_ended
+            || self.quiz.directors.contains_key(&show)
+            || self.quiz.announcing.contains_key(&show);
         if exists {
             return Err(OperatorError::ShowExists(show));
         }
@@ -286,7 +286,7 @@ impl Shard {
 
     fn announce(&mut self, definition: &Arc<ShowDefinition>) {
         let show = definition.id;
-        self.quiz.forget_old_directors();
+        self.quiz.forget_old_directors(self.now);
         let (shards, buckets) = (self.placement.shard_count(), self.placement.bucket_count());
         let director = Director::new(definition.clone(), shards, buckets, self.now);
         self.quiz.directors.insert(show, Directed::new(director));
