@@ -16,14 +16,19 @@ use tidegate::base::hash::Placement;
 use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use tidegate::quiz::director::{Command, Notice};
+use tidegate::quiz::event::ShowEvent;
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
 use tidegate::quiz::rain::RainCommand;
+use tidegate::runtime::data::journals::journals;
 use tidegate::runtime::data::{DataError, DataFolder, Deployment, RecoveryReport};
 use tidegate::runtime::gateway::{Gateway, GatewaySettings};
 use tidegate::shard::operator::{Mute, OperatorAnswer, OperatorRequest, ShowStatus};
+use tidegate::shard::record::Record;
 use tidegate::shard::service::{RoomSettings, ServiceAnswer, ServiceRequest};
 use tidegate::shard::standing::{Order, OrderKey};
+use tidegate::store::record;
+use tidegate::store::scan::{SegmentFile, scan};
 
 use client::{Client, Json, settings};
 
@@ -379,6 +384,61 @@ async fn damage_is_found_named_and_cut_only_when_asked() {
     assert!(code == 0 && text.contains("00000001.journal.damaged"), "{text}");
     let (gateway, _lock, report) = begin(path, 2).unwrap();
     assert_eq!((report.records, report.users), (19, 19), "what was before the damage is there");
+    gateway.stop();
+}
+
+/// The group in which a show's question was opened, in the one segment of its director's journal.
+fn opening_group(bytes: &[u8]) -> usize {
+    let mut found = None;
+    scan(&[SegmentFile { segment: 1, bytes }], &mut |at, stored| {
+        if let Ok(Record::Event(event)) = record::decode(stored.payload)
+            && matches!(event.event, ShowEvent::QuestionOpened(_))
+        {
+            found.get_or_insert(at.offset);
+        }
+    })
+    .unwrap();
+    usize::try_from(found.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn when_a_directors_journal_is_cut_the_other_shards_are_cut_to_match() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (gateway, lock, _) = begin(path, 2).unwrap();
+    order(&gateway, OperatorRequest::Announce(definition()));
+    command(&gateway, Command::OpenLobby);
+    command(&gateway, Command::Publish);
+    until_phase(&gateway, Phase::Closed).await;
+    gateway.stop();
+    drop(lock);
+    let placement = Placement::new(settings(2).placement_key, settings(2).buckets, 2);
+    let home = placement.show_home(SHOW);
+    let segment = path.join(format!("runs/00000001/shard-{:04}/00000001.journal", home.0));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let offset = opening_group(&bytes);
+    bytes[offset + 60] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    // The director's own journal alone: whoever starts on the others is told what to do.
+    let lock = DataFolder::open(path).unwrap();
+    let own = journals(path).unwrap().into_iter().find(|it| it.shard == home).unwrap();
+    let damage = match own.read(&mut |_, _| Ok(())) {
+        Err(DataError::Damage { damage, .. }) => damage,
+        other => panic!("{other:?}"),
+    };
+    lock.cut(&own, damage).unwrap();
+    drop(lock);
+    let refused = begin(path, 2).err().expect("events are missing").to_string();
+    assert!(refused.contains("of show 3") && refused.contains("journal repair"), "{refused}");
+    let (code, text) = tidegate(&["journal", "repair"], path);
+    assert!(code == 0 && text.contains("nothing was changed"), "{text}");
+    let (code, text) = tidegate(&["journal", "repair", "--yes"], path);
+    assert!(code == 0 && text.contains("put aside"), "{text}");
+    let (_, text) = tidegate(&["journal", "repair"], path);
+    assert_eq!(text, "", "nothing is left to be cut");
+    let (gateway, _lock, _) = begin(path, 3).unwrap();
+    assert_eq!(status(&gateway).live.phase, Phase::Lobby);
+    command(&gateway, Command::Publish);
     gateway.stop();
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::base::ids::ShardId;
 use crate::ops::cli::ExitStatus;
-use crate::runtime::data::journals::{ShardJournal, Tail, journals};
+use crate::runtime::data::journals::{Cut, Dependent, ShardJournal, Tail, journals};
 use crate::runtime::data::{DataError, DataFolder};
 
 /// `tidegate journal`
@@ -43,8 +43,9 @@ pub enum JournalVerb {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
-    /// Cut the newest run's journals where they are damaged. What was acknowledged behind the place
-    /// is lost: restore a backup if there is one
+    /// Cut the newest run's journals where they are damaged, and the others where they rest on events of
+    /// shows that were lost by that. What was acknowledged behind those places is lost: restore a backup
+    /// if there is one
     Repair {
         /// Folder of the deployment
         #[arg(long, value_name = "DIR")]
@@ -179,5 +180,60 @@ fn repair(
             Err(error) => return Ok(Err(error)),
         }
     }
+    match newest {
+        Some(run) => repair_dependents(&folder, run, does_it, output),
+        None => Ok(Ok(())),
+    }
+}
+
+/// The journals that rest on what was cut.
+fn repair_dependents(
+    folder: &DataFolder,
+    run: u64,
+    does_it: bool,
+    output: &mut dyn Write,
+) -> io::Result<Result<(), DataError>> {
+    if !does_it {
+        let dependents = match folder.dependents(run) {
+            Ok(dependents) => dependents,
+            // Damage was told already; what rests on it is known when it is cut.
+            Err(DataError::Damage { .. }) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        };
+        for dependent in dependents {
+            tell_dependent(&dependent, output)?;
+            writeln!(output, "nothing was changed; --yes cuts the journal there")?;
+        }
+        return Ok(Ok(()));
+    }
+    let done = match folder.cut_dependents(run) {
+        Ok(done) => done,
+        Err(error) => return Ok(Err(error)),
+    };
+    for (dependent, aside) in done {
+        tell_dependent(&dependent, output)?;
+        for path in aside {
+            writeln!(output, "put aside: {}", path.display())?;
+        }
+    }
     Ok(Ok(()))
+}
+
+fn tell_dependent(dependent: &Dependent, output: &mut dyn Write) -> io::Result<()> {
+    let Dependent { journal: ShardJournal { run, shard, .. }, cut, states } = dependent;
+    if let Some(Cut { segment, offset, show, number }) = cut {
+        writeln!(
+            output,
+            "run {run} shard {shard}: segment {segment}, offset {offset}: what follows rests on \
+             event {number} of show {show}, which is on no journal"
+        )?;
+    }
+    for path in states {
+        writeln!(
+            output,
+            "run {run} shard {shard}: {} rests on events that are on no journal",
+            path.display()
+        )?;
+    }
+    Ok(())
 }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub use self::deployment::Deployment;
 pub use self::recover::{Recovered, RecoveryReport, ShardStart, TornTail};
 
-use crate::base::ids::ShardId;
+use crate::base::ids::{EventNumber, ShardId, ShowId};
 use crate::shard::recovery::ReplayError;
 use crate::store::record::RecordError;
 use crate::store::scan::Damage;
@@ -109,6 +109,23 @@ pub enum DataError {
         record: u64,
         /// Why.
         error: RecordError,
+    },
+    /// A record follows an event that is on no journal.
+    #[error(
+        "{}: record {record} rests on event {number} of show {show}, which is on no journal: the \
+         journal of its director was cut. Nothing was changed; restore a backup, or have this \
+         journal cut to match with `tidegate journal repair`",
+        path.display()
+    )]
+    EventCut {
+        /// The shard's folder.
+        path: PathBuf,
+        /// Which record of the run; 0 for its state.
+        record: u64,
+        /// Which show.
+        show: ShowId,
+        /// Which event.
+        number: EventNumber,
     },
     /// Doing a record again came out otherwise.
     #[error(

@@ -23,7 +23,7 @@ use crate::shard::recovery::{Beginning, Histories, Replay, ReplayError, ShardIma
 use crate::shard::standing::Standing;
 use crate::store::format::Key;
 use crate::store::record;
-use crate::store::scan::{Scan, SegmentFile, Tail, scan};
+use crate::store::scan::{Found, Scan, SegmentFile, Tail, scan};
 use crate::store::state::{self, ShardState, StateError};
 
 /// The moment at which a process knows itself to be later than the one before.
@@ -347,11 +347,42 @@ fn newest_state(folder: &Path) -> Result<ShardState, DataError> {
     Err(DataError::State { path, error })
 }
 
+/// All states of a shard that can be read, with their files.
+pub(super) fn readable_states(folder: &Path) -> Result<Vec<(PathBuf, ShardState)>, DataError> {
+    let mut found = Vec::new();
+    for record in states(folder)? {
+        let path = folder.join(state_name(record));
+        if let Ok(state) = state::decode(&read(&path)?) {
+            found.push((path, state));
+        }
+    }
+    Ok(found)
+}
+
+/// Hands over the records of a shard's journal, and where each was found.
+pub(super) fn for_each_found(
+    folder: &Path,
+    visit: &mut dyn FnMut(Found, Record),
+) -> Result<Scan, DataError> {
+    scan_records(folder, 0, &mut |_, found, record| {
+        visit(found, record);
+        Ok(())
+    })
+}
+
 /// Hands over the records of a shard's journal behind record `after`, with their numbers.
 pub(super) fn for_each_record(
     folder: &Path,
     after: u64,
     visit: &mut dyn FnMut(u64, Record) -> Result<(), DataError>,
+) -> Result<Scan, DataError> {
+    scan_records(folder, after, &mut |number, _, record| visit(number, record))
+}
+
+fn scan_records(
+    folder: &Path,
+    after: u64,
+    visit: &mut dyn FnMut(u64, Found, Record) -> Result<(), DataError>,
 ) -> Result<Scan, DataError> {
     let segments = segments(folder)?;
     let mut contents = Vec::with_capacity(segments.len());
@@ -365,13 +396,13 @@ pub(super) fn for_each_record(
         .collect();
     let mut number = 0;
     let mut outcome = Ok(());
-    let scan = scan(&files, &mut |_, stored| {
+    let scan = scan(&files, &mut |found, stored| {
         number += 1;
         if number <= after || outcome.is_err() {
             return;
         }
         outcome = match record::decode(stored.payload) {
-            Ok(record) => visit(number, record),
+            Ok(record) => visit(number, found, record),
             Err(error) => {
                 Err(DataError::Record { path: folder.to_path_buf(), record: number, error })
             }
@@ -383,5 +414,14 @@ pub(super) fn for_each_record(
 }
 
 fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
-    move |error| DataError::Replay { path: path.to_path_buf(), record, error: Box::new(error) }
+    move |error| match error {
+        ReplayError::EventMissing { show, number } => {
+            DataError::EventCut { path: path.to_path_buf(), record, show, number }
+        }
+        error => failed_replay(path, record, error),
+    }
+}
+
+fn failed_replay(path: &Path, record: u64, error: ReplayError) -> DataError {
+    DataError::Replay { path: path.to_path_buf(), record, error: Box::new(error) }
 }
