@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate::ops::cli::DemoArguments;
@@ -9,7 +10,7 @@ use tidegate::ops::demo::{DemoOutcome, play};
 use tidegate::ops::show_file::{Pace, bundled};
 
 /// Plays two questions with 150 players.
-fn demo(shards: u16, force_retry: u8) -> DemoOutcome {
+fn demo(shards: u16, force_retry: u8, data: Option<PathBuf>) -> DemoOutcome {
     let arguments = DemoArguments {
         players: 150,
         questions: 2,
@@ -18,7 +19,7 @@ fn demo(shards: u16, force_retry: u8) -> DemoOutcome {
         seed: 11,
         force_retry,
         show: None,
-        data: None,
+        data,
         json: true,
     };
     let short = Duration::from_millis(100);
@@ -54,18 +55,25 @@ fn assert_whole(outcome: &DemoOutcome) {
 /// All in one test, one after the other: the players of several demos would disturb each other.
 #[test]
 fn one_seed_plays_one_game_on_any_number_of_shards_and_under_retries() {
-    let one = demo(1, 0);
+    let one = demo(1, 0, None);
     assert_whole(&one);
-    let two = demo(2, 0);
+    let two = demo(2, 0, None);
     assert_whole(&two);
     assert_eq!(one.game_hash, two.game_hash);
-    let retried = demo(2, 30);
+    // With a folder, and a book in it.
+    let folder = tempfile::tempdir().unwrap();
+    let retried = demo(2, 30, Some(folder.path().to_path_buf()));
     assert_whole(&retried);
     assert_eq!(one.game_hash, retried.game_hash);
     assert!(retried.retried > 0, "some were told to retry");
     let json: serde_json::Value = serde_json::from_str(&retried.to_json()).unwrap();
     assert_eq!(json["game_hash"], one.game_hash.as_str());
     assert_eq!(json["questions"][1]["delivered"], 150);
+    assert_eq!(json["ledger"]["proved"], true);
+    let ledger = retried.ledger.as_ref().unwrap();
+    // Pool, winners, split, and what cards and rains there were.
+    assert!(ledger.is_proved && ledger.causes > 2 + retried.winners, "{ledger:?}");
+    assert!(one.ledger.is_none());
     assert!(json["violations"].as_array().unwrap().is_empty());
     assert!(retried.summary().ends_with("every check held\n"), "{}", retried.summary());
 }

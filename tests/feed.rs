@@ -255,7 +255,7 @@ async fn second_life(path: &Path) {
     deployed.until("the payout", |it| it.status(SHOW).is_paid_out).await;
     let settled = deployed.status(SHOW).settlement.unwrap();
     assert_eq!((settled.winners, settled.per_head), (3, Cents(3_333)));
-    assert_eq!(withdraw(&mut players[1], "other key", 1_000).await, "2");
+    assert_eq!(withdraw(&mut players[1], "other-key", 1_000).await, "2");
     for (number, is_paid) in [(1, true), (1, true), (2, false)] {
         deployed.order(OperatorRequest::CloseWithdrawal { user: UserId(1), number, is_paid });
     }
@@ -350,7 +350,9 @@ async fn what_a_crash_interrupts_comes_out_of_the_book_to_the_cent() {
 }
 
 fn taken_by(standin: &StandIn) -> Vec<(String, i64)> {
-    standin.taken().into_iter().map(|it| (it.idempotency_key, it.amount_cents)).collect()
+    // It waits for its lock, which a thread that drives tasks may not.
+    let taken = std::thread::scope(|scope| scope.spawn(|| standin.taken()).join().unwrap());
+    taken.into_iter().map(|it| (it.idempotency_key, it.amount_cents)).collect()
 }
 
 /// Withdrawals of a running gateway are sent, journaled as paid, and given back where the balance system

@@ -62,6 +62,8 @@ pub struct LocalQuiz {
     /// Shows that are forgotten, oldest first.
     ended: VecDeque<ShowId>,
     money: money::Money,
+    /// Cards of shows that were called off, to be recorded: the process ended before they were.
+    owed_cards: Vec<(ShowId, UsedCards)>,
 }
 
 impl LocalQuiz {
@@ -70,7 +72,8 @@ impl LocalQuiz {
     pub fn new(shard: ShardId, placement: Placement) -> LocalQuiz {
         let users = Users::new(shard, placement);
         let money = money::Money::default();
-        LocalQuiz { users, shows: Vec::new(), ended: VecDeque::new(), money }
+        let (shows, ended, owed_cards) = (Vec::new(), VecDeque::new(), Vec::new());
+        LocalQuiz { users, shows, ended, money, owed_cards }
     }
 
     /// Applies a show event: strictly in order per show, repeats are ignored. The announcement
@@ -252,6 +255,28 @@ impl LocalQuiz {
     #[must_use]
     pub fn cards_of_cancelled(&self, show: ShowId) -> Vec<UsedCards> {
         self.show(show).map_or(Vec::new(), |replica| replica.cards_of_cancelled(&self.users))
+    }
+
+    /// Keeps in mind that the cards of a show that was called off are to be recorded.
+    pub fn owe_cards(&mut self, show: ShowId) {
+        let cards = self.cards_of_cancelled(show).into_iter();
+        self.owed_cards.extend(cards.map(|cards| (show, cards)));
+    }
+
+    /// Takes in what another shard owes of a bucket that lives here now.
+    pub fn adopt_owed_cards(&mut self, show: ShowId, cards: UsedCards) {
+        self.owed_cards.push((show, cards));
+    }
+
+    /// What [`LocalQuiz::owe_cards`] kept in mind.
+    #[must_use]
+    pub fn owed_cards(&self) -> &[(ShowId, UsedCards)] {
+        &self.owed_cards
+    }
+
+    /// The same, and it is forgotten: to be recorded now.
+    pub fn take_owed_cards(&mut self) -> Vec<(ShowId, UsedCards)> {
+        std::mem::take(&mut self.owed_cards)
     }
 
     /// What a user may know of a show; nothing if the show is unknown here.

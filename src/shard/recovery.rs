@@ -330,10 +330,7 @@ impl Replay {
                     return Err(ReplayError::Report { show: *show, recorded, redone });
                 }
             }
-            Record::CardGranted { user, at, .. } => {
-                self.note_time(*at);
-                self.local.redo_grant(*user)?;
-            }
+            Record::CardGranted { user, at, .. } => self.grant_again(*user, *at)?,
             // They follow from what was done, and are compared in its report.
             Record::Prizes { prizes, .. } => self.note_time(prizes.at),
             Record::CardsUsed { cards, .. } => self.note_time(cards.at),
@@ -360,6 +357,9 @@ impl Replay {
             let known = self.local.show(show).map_or(EventNumber(0), |show| show.last_event());
             for event in history.iter().filter(|event| event.number > known) {
                 self.apply(event)?;
+                if event.event == ShowEvent::Cancelled {
+                    self.local.owe_cards(show);
+                }
             }
         }
         self.local.end_sessions(died_at);
@@ -420,6 +420,11 @@ impl Replay {
         Err(ReplayError::Verdict { show, user, input, recorded, redone })
     }
 
+    fn grant_again(&mut self, user: UserId, at: Time) -> Result<(), ReplayError> {
+        self.note_time(at);
+        Ok(self.local.redo_grant(user)?)
+    }
+
     fn has_forgotten(&self, show: ShowId) -> bool {
         self.local.show(show).is_none() && self.local.ended().any(|ended| ended == show)
     }
@@ -464,6 +469,10 @@ pub fn redistribute(
             old.store_bucket(*bucket, &mut image);
             let home = bucket.home(placement.shard_count());
             shards[home.index()].load_bucket(&image)?;
+        }
+        for (show, cards) in old.owed_cards() {
+            let home = cards.bucket.home(placement.shard_count());
+            shards[home.index()].adopt_owed_cards(*show, cards.clone());
         }
     }
     Ok(shards)

@@ -102,7 +102,6 @@ impl Sender {
     }
 
     /// What says so, from any thread and for as long as it likes.
-    #[must_use]
     pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
         let events = self.events.clone();
         move || drop(events.send(Event::Wake))

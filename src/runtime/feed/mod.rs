@@ -160,7 +160,7 @@ impl Feeder {
     fn catch_up(&mut self) -> Result<Result<(), Interrupted>, FeedError> {
         let run = self.start.run;
         let mut batches = JournalBatches::new(&self.start.root, self.positions.clone(), Some(run))?;
-        while let Some(batch) = batches.next()? {
+        while let Some(batch) = batches.next_batch()? {
             if self.feed(vec![batch])?.is_err() {
                 return Ok(Err(Interrupted));
             }
@@ -242,7 +242,7 @@ impl Feeder {
 pub fn feed_all(root: &Path, book: &mut Book) -> Result<u64, FeedError> {
     let mut batches = JournalBatches::new(root, book.positions()?, None)?;
     let mut booked = 0;
-    while let Some(batch) = batches.next()? {
+    while let Some(batch) = batches.next_batch()? {
         booked += book.apply(&[batch])?.booked;
     }
     Ok(booked)

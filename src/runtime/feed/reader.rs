@@ -3,8 +3,10 @@
 //! A group is taken when its records are known to be durable, or when nobody writes any more. Which
 //! segments count is said by those that follow them (`store/scan.rs` has the rules); what was written
 //! into a segment that was left, and then once more into the next, is taken once: by the numbers of its
-//! records. So memory is bounded by a group, however long the journal is.
+//! records. At the end of a journal, what was written into a segment that was left and never again does
+//! not count, as it does not for a restart. So memory is bounded by a group, however long the journal is.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,10 @@ pub struct Until {
 }
 
 impl Until {
+    fn is_end(self) -> bool {
+        self.record == u64::MAX
+    }
+
     /// All that is there: nobody writes any more.
     pub const END: Until = Until { record: u64::MAX, written_unix_ms: i64::MAX };
 }
@@ -50,6 +56,8 @@ pub struct JournalReader {
     known: u64,
     /// The segment that is read, and where; none before the first.
     place: Option<Place>,
+    /// How much of each segment counts that another one continues; known when nobody writes any more.
+    ends: Option<BTreeMap<u64, u64>>,
 }
 
 struct Place {
@@ -62,7 +70,7 @@ impl JournalReader {
     /// Of the shard whose journal is in `folder`, from its first record on.
     #[must_use]
     pub fn new(folder: PathBuf, run: u64, known: u64) -> JournalReader {
-        JournalReader { folder, run, taken: 0, known, place: None }
+        JournalReader { folder, run, taken: 0, known, place: None, ends: None }
     }
 
     /// The last record that was taken.
@@ -76,13 +84,18 @@ impl JournalReader {
     /// # Errors
     /// If a file or a record cannot be read.
     pub fn next(&mut self, until: Until) -> Result<Option<Group>, DataError> {
+        if until.is_end() && self.ends.is_none() {
+            self.ends = Some(self.read_ends()?);
+        }
         loop {
             if self.taken >= until.record {
                 return Ok(None);
             }
             let found = match &self.place {
-                Some(place) => self.group_at(place.segment, &place.file, place.offset)?,
-                None => None,
+                Some(place) if self.counts(place) => {
+                    self.group_at(place.segment, &place.file, place.offset)?
+                }
+                _ => None,
             };
             let (header, body, length) = match found {
                 Some(found) => found,
@@ -100,6 +113,33 @@ impl JournalReader {
                 return self.records(&header, &body).map(Some);
             }
         }
+    }
+
+    fn counts(&self, place: &Place) -> bool {
+        let end = self.ends.as_ref().and_then(|ends| ends.get(&place.segment));
+        end.is_none_or(|end| place.offset < *end)
+    }
+
+    /// From the newest segment back: each says how much of the one that it continues counts.
+    fn read_ends(&self) -> Result<BTreeMap<u64, u64>, DataError> {
+        let (mut ends, mut wanted) = (BTreeMap::new(), None);
+        for segment in segments(&self.folder)?.into_iter().rev() {
+            if wanted.is_some_and(|wanted| segment != wanted) {
+                continue;
+            }
+            if let Some((header, _)) = self.header_of(segment)? {
+                ends.insert(header.previous_segment, header.previous_end);
+                wanted = Some(header.previous_segment);
+            }
+        }
+        Ok(ends)
+    }
+
+    fn header_of(&self, segment: u64) -> Result<Option<(SegmentHeader, File)>, DataError> {
+        let path = self.folder.join(segment_name(segment));
+        let file = File::open(&path).map_err(failing("opening", &path))?;
+        let block = read_at(&file, 0, BLOCK_BYTES, &path)?;
+        Ok(SegmentHeader::decode(&block).ok().map(|header| (header, file)))
     }
 
     fn records(&mut self, header: &GroupHeader, mut body: &[u8]) -> Result<Group, DataError> {
@@ -149,12 +189,7 @@ impl JournalReader {
         let from = self.place.as_ref().map_or(0, |place| place.segment);
         let mut later = Vec::new();
         for segment in segments(&self.folder)?.into_iter().filter(|segment| *segment > from) {
-            let path = self.folder.join(segment_name(segment));
-            let file = File::open(&path).map_err(failing("opening", &path))?;
-            let block = read_at(&file, 0, BLOCK_BYTES, &path)?;
-            if let Ok(header) = SegmentHeader::decode(&block) {
-                later.push((header, file));
-            }
+            later.extend(self.header_of(segment)?);
         }
         // A segment that was opened and never written to is continued by the next one.
         let mut reached = vec![from];

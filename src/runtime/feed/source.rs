@@ -10,6 +10,7 @@ use crate::ledger::verify::Told;
 use crate::runtime::data::{DataError, began_with, run_folder, run_times, runs, shard_folder};
 use crate::runtime::feed::reader::{JournalReader, Until};
 use crate::runtime::feed::translate::{Axis, Translator};
+use crate::shard::record::Record;
 
 /// The feed whose position is the newest run of which everything is in the book.
 pub const RUNS_FEED: FeedId = FeedId(0);
@@ -64,7 +65,7 @@ impl ShardFeed {
             for (number, record) in &group.records {
                 if *number > self.told {
                     self.translator.tell(record, &mut causes);
-                } else if let crate::shard::record::Record::Event(event) = record {
+                } else if let Record::Event(event) = record {
                     self.translator.learn(event);
                 }
             }
@@ -151,7 +152,7 @@ impl JournalBatches {
     ///
     /// # Errors
     /// If a journal cannot be read.
-    pub fn next(&mut self) -> Result<Option<Batch>, DataError> {
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, DataError> {
         loop {
             if let Some(feed) = self.shards.front_mut() {
                 if let Some(batch) = feed.next_batch(Until::END)? {
@@ -214,7 +215,7 @@ impl Iterator for JournalCauses {
             if self.has_failed {
                 return None;
             }
-            match self.batches.next() {
+            match self.batches.next_batch() {
                 Ok(Some(Batch { feed, through, causes, .. })) => {
                     let tell = |cause| Told { cause, place: Some((feed, through)) };
                     self.current.extend(causes.into_iter().map(tell));

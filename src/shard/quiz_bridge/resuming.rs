@@ -6,6 +6,7 @@ use crate::base::ids::ShowId;
 use crate::quiz::phase::Phase;
 use crate::shard::Shard;
 use crate::shard::quiz_bridge::directing::{ADMITTING_SHARD, Directed};
+use crate::shard::record::Record;
 use crate::shard::recovery::{Beginning, ShardImage, close_after, has_ended};
 
 /// How long players have to come back before a question that was open must be shown: clients that
@@ -48,6 +49,9 @@ impl Shard {
     /// See [`crate::shard::input::Input::Resume`].
     pub(crate) fn resume_quiz(&mut self) {
         let now = self.now;
+        for (show, cards) in self.quiz.local.take_owed_cards() {
+            self.journal(Record::CardsUsed { show, cards }, Vec::new());
+        }
         let shows: Vec<ShowId> = self.quiz.local.shows().map(|it| it.definition().id).collect();
         for show in shows {
             self.acknowledge(show);

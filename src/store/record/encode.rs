@@ -14,7 +14,6 @@ use crate::shard::record::Record;
 use proto::record::Body;
 use proto::show_event::Body as EventBody;
 
-#[expect(clippy::too_many_lines, reason = "a table: one arm for each sort of record")]
 pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
     let (mut show, mut user, mut applied, mut at) = (0, 0, 0, 0);
     let body = match record {
