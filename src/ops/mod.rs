@@ -29,6 +29,7 @@ pub mod problems;
 pub mod secret;
 pub mod serve;
 mod server_port;
+pub mod service;
 pub mod settings;
 pub mod show_file;
 pub mod show_json;

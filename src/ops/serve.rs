@@ -22,6 +22,7 @@ use crate::ops::key_watch::{KeyStatus, WatchedKeys};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::problems::Problems;
+use crate::ops::service::{self, Watchdog};
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::{ShowFile, rains};
 use crate::ops::signals;
@@ -147,6 +148,15 @@ pub fn serve(
     let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
     // The folder stays locked until the shards have ended.
     let (gateway, _folder) = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    let caller = gateway.caller();
+    let watchdog = Watchdog::start_if_asked(gateway.snapshots(), move || caller.wake_all());
+    let watchdog = match watchdog {
+        Ok(watchdog) => watchdog,
+        Err(error) => {
+            gateway.stop();
+            return Err(ServeError::Watch(error));
+        }
+    };
     let begun = Watches::start(&config, &gateway, tls, arguments.echo).and_then(|watches| {
         let operate = || operate(&config, &gateway, &shows, &watches);
         match (!arguments.echo).then(operate).transpose() {
@@ -164,10 +174,15 @@ pub fn serve(
             return Err(error);
         }
     };
+    service::ready(gateway.snapshots().len(), &gateway.local_address().to_string());
     await_signal(&stop);
+    service::stopping();
     watches.stop();
     let http = operations.map(Operations::stop_commanding);
     gateway.stop_within(Duration::from_millis(config.limits.drain_timeout_ms));
+    if let Some(watchdog) = watchdog {
+        watchdog.stop();
+    }
     if let Some(http) = http {
         http.stop();
     }
