@@ -346,8 +346,10 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// Whether the effective capabilities contain CAP_IPC_LOCK (capabilities(7): number 14).
-fn may_lock_any(status: &str) -> bool {
+/// Whether the effective capabilities of a `/proc/PID/status` contain CAP_IPC_LOCK (capabilities(7):
+/// number 14): then locked memory is not limited.
+#[must_use]
+pub fn may_lock_any(status: &str) -> bool {
     let capabilities = field(status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
     capabilities.is_some_and(|bits| bits & (1 << 14) != 0)
 }

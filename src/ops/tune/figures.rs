@@ -14,18 +14,18 @@ pub const MEASURED: Costs = Costs {
     kernel_bytes_per_connection: 4_150.0,
     question_frame_bytes: QUESTION_BYTES + QUESTION_FRAME_BYTES,
     chat_frame_bytes: CHAT_BYTES + CHAT_FRAME_BYTES,
-    answer_frame_bytes: 35,
-    reply_frame_bytes: 110,
+    answer_frame_bytes: 23,
+    reply_frame_bytes: 76,
 };
 
 /// Data of the question that was measured.
 pub const QUESTION_BYTES: u64 = 600;
 /// What its frame has beside.
-pub const QUESTION_FRAME_BYTES: u64 = 47;
+pub const QUESTION_FRAME_BYTES: u64 = 46;
 /// Data of the chat message.
 pub const CHAT_BYTES: u64 = 130;
 /// What its frame has beside.
-pub const CHAT_FRAME_BYTES: u64 = 46;
+pub const CHAT_FRAME_BYTES: u64 = 48;
 
 const TLS_CONNECT_CPU_US: f64 = 295.0;
 const TLS_DELIVERY_CPU_US: f64 = 0.9;

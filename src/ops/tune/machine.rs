@@ -195,7 +195,13 @@ fn locked_memory(host: &HostFiles, process: &str) -> Check {
         cq_entries: plane.cq_entries,
     });
     let wanted = needs.map(|needs| probe::locked_bytes_wanted(&needs));
+    let status = host.read(&format!("proc/{process}/status"));
+    let is_exempt = status.text().is_some_and(probe::may_lock_any);
     let seen = match (limit(host, process, "Max locked memory"), wanted) {
+        (Ok((soft, _)), _) if is_exempt => {
+            let whom = of_whom(process);
+            Seen(State::Fine, format!("{soft} bytes, of which CAP_IPC_LOCK exempts it ({whom})"))
+        }
         (Ok((soft, _)), _) if soft == u64::MAX => {
             Seen(State::Fine, format!("unlimited ({})", of_whom(process)))
         }
@@ -440,6 +446,8 @@ mod tests {
             assert!(is.contains(current), "{is}");
         }
         assert_eq!(not_fine(&[("proc/77/limits", &enough)]), []);
+        let root = ("proc/77/status", "Name: x\nCapEff:\t000001ffffffffff\n");
+        assert_eq!(not_fine(&[("proc/77/limits", &little), root]), []);
         let unknown = not_fine(&[("proc/77/limits", "Max x 1 1")]);
         assert!(unknown.len() == 2 && unknown.iter().all(|(_, state, _)| *state == State::Unknown));
         let no_governor: Vec<_> = GOOD

@@ -182,8 +182,9 @@ fn read_costs(path: &Path) -> Result<Costs, String> {
     let remedy = "give the output of `tidegate-bench stages --json`, both rounds";
     let report: Value = serde_json::from_str(text.trim())
         .map_err(|error| format!("{name}: not one JSON object: {error}; {remedy}"))?;
-    let costs = report.pointer("/report/capacity/costs").or(report.pointer("/capacity/costs"));
-    let costs = costs.ok_or_else(|| format!("{name}: has no capacity.costs; {remedy}"))?;
+    let why = report["capacity_missing"].as_str().unwrap_or("it is another report");
+    let costs = report.pointer("/capacity/costs");
+    let costs = costs.ok_or_else(|| format!("{name}: has no capacity.costs: {why}; {remedy}"))?;
     let costs: Costs = serde_json::from_value(costs.clone())
         .map_err(|error| format!("{name}: capacity.costs: {error}; {remedy}"))?;
     let Costs { connect_cpu_us, heartbeat_cpu_us, delivery_cpu_us, answer_cpu_us, .. } = costs;
@@ -307,17 +308,17 @@ mod tests {
               each host           250000 viewers, 15625 a core
                 cores             9.9 of 16 (question)
                 memory            1.0 of 64 GiB (all the time)
-                NIC               10.7 of 25 Gbit/s (question)
+                NIC               10.8 of 25 Gbit/s (question)
               seconds per push    0.06 by the NIC, 0.09 by the cores, if they did nothing else
               profile             1m (`tidegate tune check --profile 1m --nic-gbit 25`)
               load generators     2 hosts with the profile loadgen
 
               all hosts together    cores  Gbit/s
                 heartbeats           0.35    0.00
-                chat                27.20   31.04
+                chat                27.20   31.36
                 join                 0.16    0.00
-                question            11.90   11.79
-                answers              3.51    0.48
+                question            11.90   11.78
+                answers              3.51    0.40
 
             Heartbeats and chat go on during the other phases. From figures of one small machine (docs/performance.md): measure yours with `tidegate-bench stages --json` and give it with --costs.
         "#]]
@@ -353,13 +354,14 @@ mod tests {
             plan(&parsed(&format!("--viewers 10 --costs {}", file.display())))
         };
         let costs = Costs { delivery_cpu_us: 1.25, question_frame_bytes: 99, ..MEASURED };
-        let report = serde_json::json!({ "report": { "capacity": { "costs": costs } } });
+        let report = serde_json::json!({ "subject": "stages", "capacity": { "costs": costs } });
         assert_eq!(with(&report.to_string()).expect("a plan").costs, costs);
         let negative = Costs { answer_cpu_us: -1.0, ..MEASURED };
         let negative = serde_json::json!({ "capacity": { "costs": negative } }).to_string();
         for (text, expected) in [
             ("", "not one JSON object"),
-            ("{}", "has no capacity.costs"),
+            ("{}", "has no capacity.costs: it is another report"),
+            (r#"{"capacity":null,"capacity_missing":"no load held"}"#, "costs: no load held"),
             (r#"{"capacity":{"costs":{}}}"#, "missing field"),
             (&negative, "has -1"),
         ] {

@@ -22,6 +22,10 @@ const GOOD: &[(&str, &str)] = &[
     ("sys/class/net/eth1/operstate", "down"),
     ("proc/irq/40/smp_affinity_list", "0"),
     ("proc/irq/41/smp_affinity_list", "1"),
+    ("sys/class/net/eth0/device/msi_irqs/42", ""),
+    ("proc/irq/42/smp_affinity_list", "0-1"),
+    ("proc/irq/42/eth0/x", ""),
+    ("proc/irq/41/mlx5_comp1@pci:0000:5e:00.0/x", ""),
     ("proc/12/comm", "tidegate"),
     ("commands/tc-eth0", TC_GOOD),
 ];
