@@ -252,3 +252,77 @@ fn a_wrong_value_planted_in_a_namespace_is_found() {
     let set = fine.filter(|it| it["name"].as_str().unwrap().starts_with("net.ipv4.tcp_")).count();
     assert!(set >= 8, "the namespace has sysctls of its own: {before}");
 }
+
+/// Runs a script as root in namespaces of its own, with the scripts of `tuning/` in the working folder, less
+/// what belongs to the whole host.
+fn in_namespaces(commands: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("sysctl")).unwrap();
+    for name in
+        ["common.sh", "sysctl.sh", "conntrack.sh", "sysctl/gateway.conf", "sysctl/100k.conf"]
+    {
+        fs::copy(root().join("tuning").join(name), folder.path().join(name)).unwrap();
+    }
+    fs::write(folder.path().join("sysctl/host.conf"), "").unwrap();
+    let own_folders = "set -eu; mount -t tmpfs none /etc/sysctl.d; mount -t tmpfs none /var/lib;";
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "bash", "-c", &format!("{own_folders} {commands}")])
+        .current_dir(folder.path())
+        .output()
+        .expect("unshare(1) of util-linux");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "root is needed, and sysctl and nft: {complaints}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "needs root: it makes a network namespace"]
+fn what_was_applied_is_in_force_and_can_be_taken_back() {
+    let commands = r#"
+        now() { cat /proc/sys/net/core/somaxconn /proc/sys/net/ipv4/tcp_retries2 /proc/sys/net/ipv4/tcp_rmem; }
+        echo 9 >/proc/sys/net/ipv4/tcp_retries2; now
+        bash sysctl.sh --profile 100k >/dev/null; now
+        bash sysctl.sh --profile 100k --apply >/dev/null; now
+        bash sysctl.sh --profile 100k --apply | tail -n 1
+        echo 12 >/proc/sys/net/ipv4/tcp_retries2
+        bash sysctl.sh --profile 100k --apply >/dev/null; now
+        grep -c tcp_retries2 /etc/sysctl.d/60-tidegate.conf
+        bash sysctl.sh --undo --apply >/dev/null; now
+        ls /etc/sysctl.d /var/lib/tidegate-tuning
+        bash sysctl.sh --undo --apply 2>&1 || echo "status $?"
+    "#;
+    let text = in_namespaces(commands).replace('\t', " ");
+    let before = "4096\n9\n";
+    let after = "16384\n8\n4096 16384 262144\n";
+    let rmem = text.lines().nth(2).unwrap().to_owned();
+    let expected = format!(
+        "{before}{rmem}\n{before}{rmem}\n{after}# everything is as the profile says\n{after}1\n{before}{rmem}\n\
+         /etc/sysctl.d:\n\n/var/lib/tidegate-tuning:\n# applying:\n\
+         sysctl.sh: /var/lib/tidegate-tuning/sysctl-before.conf is not there: nothing was applied by this script\n\
+         status 2\n"
+    );
+    assert_eq!(text, expected);
+}
+
+#[test]
+#[ignore = "needs root and nft: it makes a network namespace"]
+fn the_clients_port_is_taken_out_of_tracking_and_put_back() {
+    let commands = r#"
+        bash conntrack.sh --port 8090 >/dev/null; nft list tables | wc -l
+        bash conntrack.sh --port 8090 --apply >/dev/null
+        bash conntrack.sh --port 8091 --apply >/dev/null
+        nft list table inet tidegate_notrack | sed -n 's/^[[:space:]]*\(tcp .*\)/\1/p'
+        bash conntrack.sh --port 8092 --loadgen --apply >/dev/null
+        nft list table inet tidegate_notrack | sed -n 's/^[[:space:]]*\(tcp .*\)/\1/p'
+        bash conntrack.sh --undo --apply >/dev/null; nft list tables | wc -l
+    "#;
+    expect![[r#"
+        0
+        tcp dport 8091 notrack
+        tcp sport 8091 notrack
+        tcp sport 8092 notrack
+        tcp dport 8092 notrack
+        0
+    "#]]
+    .assert_eq(&in_namespaces(commands));
+}

@@ -85,7 +85,7 @@ new="" before=""
 while read -r key check value; do
     name=${key#-}
     file="$root/proc/sys/${name//.//}"
-    if ! is=$(tr -s '[:space:]' ' ' <"$file" 2>/dev/null); then
+    if ! is=$(tr -s "[:space:]" " " 2>/dev/null <"$file"); then
         if [ "$key" != "$name" ]; then note "$name: this kernel has none"; else note "$name: cannot be read, left out"; fi
         continue
     fi
