@@ -11,7 +11,6 @@
 //! to sleep and waking up. Whether the gateway's core is saturated is told by its own account of
 //! turns that had something to do.
 
-mod capacity;
 mod criteria;
 mod findings;
 mod hall;
@@ -23,6 +22,7 @@ mod viewers;
 use std::time::Duration;
 
 use clap::Args;
+use tidegate::ops::capacity::{Host, Wanted, capacity};
 
 use crate::common::clock::now_ns;
 use crate::common::machine::Machine;
@@ -33,7 +33,6 @@ use crate::common::progress::Progress;
 use crate::common::report;
 use crate::common::stats::as_f64_ns;
 
-use capacity::{Host, Wanted, capacity};
 use criteria::Criteria;
 use findings::{CapacityReport, Finding, Limit, Round, StagesReport, Step, costs};
 use interfaces::{Interface, OneHost, Viewer, each_by_itself, everything_together};

@@ -9,11 +9,13 @@ use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
 use tidegate::ops::connect::connect;
 use tidegate::ops::demo::demo;
+use tidegate::ops::generate::{completions, man};
 use tidegate::ops::journal_command::journal;
 use tidegate::ops::ledger_command::ledger;
 use tidegate::ops::ledger_standin::stand_in;
 use tidegate::ops::log::{self, LogFormat, LogLevel};
 use tidegate::ops::serve::serve;
+use tidegate::ops::tune::tune;
 use tidegate::runtime::fatal::end_process_on_panic;
 
 fn main() -> ExitCode {
@@ -38,6 +40,9 @@ fn main() -> ExitCode {
         }),
         Command::Ledger(arguments) => watched(|world| ledger(&arguments, world)),
         Command::BalanceStandin(arguments) => watched(|world| stand_in(&arguments, world)),
+        Command::Tune(arguments) => shortly(|world| tune(&arguments, world)),
+        Command::Completions { shell } => shortly(|world| completions(shell, world)),
+        Command::Man { folder } => shortly(|world| man(&folder, world)),
     };
     status.into()
 }

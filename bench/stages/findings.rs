@@ -1,10 +1,10 @@
 //! What the ramps found, and how it is told.
 
 use serde::Serialize;
+use tidegate::ops::capacity::{Capacity, Costs, Host, Resource, Wanted};
 
 use crate::common::stats::{Coverage, as_f64_ns};
 
-use super::capacity::{Capacity, Costs, Host, Resource, Wanted};
 use super::criteria::{Criteria, Failure};
 use super::showing::{Kind, Showing};
 

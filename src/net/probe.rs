@@ -141,10 +141,40 @@ pub fn raise_file_limit() -> io::Result<Limit> {
 pub fn judge(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
     judge_ring(facts, &mut findings);
-    judge_kernel(facts, &mut findings);
+    judge_kernel(&facts.kernel, &mut findings);
     judge_limits(facts, needs, &mut findings);
     findings.sort_by_key(|finding| finding.severity == Severity::Warning);
     findings
+}
+
+/// What is known against a kernel of this release (`uname -r`), whatever else is well.
+#[must_use]
+pub fn judge_release(release: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    judge_kernel(release, &mut findings);
+    findings
+}
+
+/// Whether the rings can be made here: what forbids it, if anything does.
+#[must_use]
+pub fn judge_rings(facts: &Facts) -> Option<Finding> {
+    let mut findings = Vec::new();
+    judge_ring(facts, &mut findings);
+    findings.pop()
+}
+
+/// What a process without CAP_IPC_LOCK should be allowed to lock for `needs`, bytes.
+#[must_use]
+pub fn locked_bytes_wanted(needs: &Needs) -> u64 {
+    rings_locked_bytes(needs) + u64::from(needs.shards) * EXECUTOR_BUFFER_BYTES
+}
+
+/// Of all rings at full load, and what executors cannot do without.
+fn rings_locked_bytes(needs: &Needs) -> u64 {
+    // An entry to submit is 64 bytes and one of the index array 4, a completion 16.
+    let ring = 68 * u64::from(needs.sq_entries) + 16 * u64::from(needs.cq_entries);
+    let shards = u64::from(needs.shards);
+    shards * (u64::from(needs.rings_per_shard) * ring + EXECUTOR_LOCKED_BYTES)
 }
 
 fn judge_ring(facts: &Facts, findings: &mut Vec<Finding>) {
@@ -208,8 +238,7 @@ fn judge_ring(facts: &Facts, findings: &mut Vec<Finding>) {
     findings.push(fatal(text));
 }
 
-fn judge_kernel(facts: &Facts, findings: &mut Vec<Finding>) {
-    let kernel = &facts.kernel;
+fn judge_kernel(kernel: &str, findings: &mut Vec<Finding>) {
     let Some(version) = Version::parse(kernel) else {
         findings.push(warning(format!(
             "The kernel's version \"{kernel}\" cannot be read; tidegate needs Linux {KERNEL_MIN}."
@@ -277,13 +306,11 @@ fn judge_limits(facts: &Facts, needs: &Needs, findings: &mut Vec<Finding>) {
         )));
         return;
     }
-    // An entry to submit is 64 bytes and one of the index array 4, a completion 16.
-    let ring = 68 * u64::from(needs.sq_entries) + 16 * u64::from(needs.cq_entries);
     let shards = u64::from(needs.shards);
-    let rings = shards * (u64::from(needs.rings_per_shard) * ring + EXECUTOR_LOCKED_BYTES);
+    let rings = rings_locked_bytes(needs);
     let taken = shards.min(locked / EXECUTOR_BUFFER_BYTES) * EXECUTOR_BUFFER_BYTES;
     if locked < rings + taken {
-        let all = rings + shards * EXECUTOR_BUFFER_BYTES;
+        let all = locked_bytes_wanted(needs);
         findings.push(warning(format!(
             "RLIMIT_MEMLOCK is {locked} bytes, but all rings at full load need about {rings}, and \
              the executors of {shards} shards take up to 30 MiB each before them: raise it to {all} \
@@ -319,8 +346,10 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// Whether the effective capabilities contain CAP_IPC_LOCK (capabilities(7): number 14).
-fn may_lock_any(status: &str) -> bool {
+/// Whether the effective capabilities of a `/proc/PID/status` contain CAP_IPC_LOCK (capabilities(7):
+/// number 14): then locked memory is not limited.
+#[must_use]
+pub fn may_lock_any(status: &str) -> bool {
     let capabilities = field(status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
     capabilities.is_some_and(|bits| bits & (1 << 14) != 0)
 }

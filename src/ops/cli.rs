@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::base::limits::TOKEN_ID_BYTES_MAX;
 use crate::ops::journal_command::JournalArguments;
 use crate::ops::ledger_command::LedgerArguments;
 use crate::ops::ledger_standin::StandInArguments;
+use crate::ops::tune::TuneArguments;
 
 /// The whole command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -43,6 +45,20 @@ pub enum Command {
     Journal(JournalArguments),
     /// Be a stand-in for the operator's balance system, which fails as it is told to
     BalanceStandin(StandInArguments),
+    /// Check whether this host is set up for its audience, and plan hosts for one
+    Tune(TuneArguments),
+    /// Print a script that completes tidegate's commands in a shell
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write man pages, one for each command
+    Man {
+        /// Folder, made if there is none
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// `tidegate serve`
@@ -227,6 +243,8 @@ pub enum ExitStatus {
     Success,
     /// It failed.
     Failed,
+    /// What was asked cannot be told here (`tune check`).
+    CannotTell,
     /// Kernel, container or limits cannot run the gateway (`EX_OSERR` of `sysexits.h`).
     Host,
     /// The settings are wrong (`EX_CONFIG`).
@@ -234,13 +252,14 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The number that the shell sees. 2 is the command line's own, for wrong usage; 70 is a panic's
+    /// The number that the shell sees. 2 is the command line's own, too, for wrong usage; 70 is a panic's
     /// ([`PANIC_EXIT_STATUS`](crate::runtime::fatal::PANIC_EXIT_STATUS)).
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
             ExitStatus::Success => 0,
             ExitStatus::Failed => 1,
+            ExitStatus::CannotTell => 2,
             ExitStatus::Host => 71,
             ExitStatus::Settings => 78,
         }
@@ -350,6 +369,15 @@ mod tests {
             "ledger outbox send --data x",
             "ledger outbox send --data x --url y --concurrency 257",
             "balance-standin --listen x",
+            "tune",
+            "tune check --profile 2m",
+            "tune check --nic-gbit 0",
+            "tune plan",
+            "tune plan --viewers 0",
+            "tune plan --viewers 1 --costs x --chat-bytes 1",
+            "completions",
+            "completions cmd",
+            "man",
             "balance-standin --fail 101",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -6,12 +6,14 @@
 //! travels through [`http::OperatorPort`] and is decided by the director).
 
 pub mod autopilot;
+pub mod capacity;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod gateway_settings;
+pub mod generate;
 pub mod host;
 pub mod http;
 pub mod journal_command;
@@ -30,10 +32,12 @@ pub mod problems;
 pub mod secret;
 pub mod serve;
 mod server_port;
+pub mod service;
 pub mod settings;
 pub mod show_file;
 pub mod show_json;
 pub mod signals;
 pub mod toml_table;
+pub mod tune;
 pub mod watch;
 pub mod words;

@@ -25,6 +25,7 @@ use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::payouts::Payouts;
 use crate::ops::problems::Problems;
+use crate::ops::service::{self, Watchdog};
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::{ShowFile, rains};
 use crate::ops::signals;
@@ -160,6 +161,16 @@ pub fn serve(
     }
     let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
     let Started { gateway, book } = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    let caller = gateway.caller();
+    let watchdog = Watchdog::start_if_asked(gateway.snapshots(), move || caller.wake_all());
+    let watchdog = match watchdog {
+        Ok(watchdog) => watchdog,
+        Err(error) => {
+            gateway.stop();
+            stop_book(book);
+            return Err(ServeError::Watch(error));
+        }
+    };
     let begun = Watches::start(&config, &gateway, tls, arguments.echo).and_then(|watches| {
         let ledger = book.as_ref().map(|(_, ledger)| ledger.handle());
         let operate = || operate(&config, &gateway, &shows, &watches, ledger.as_ref());
@@ -179,11 +190,16 @@ pub fn serve(
             return Err(error);
         }
     };
+    service::ready(gateway.snapshots().len(), &gateway.local_address().to_string());
     await_signal(&stop);
+    service::stopping();
     watches.stop();
     let http = operations.map(Operations::stop_commanding);
     gateway.stop_within(Duration::from_millis(config.limits.drain_timeout_ms));
     stop_book(book);
+    if let Some(watchdog) = watchdog {
+        watchdog.stop();
+    }
     if let Some(http) = http {
         http.stop();
     }

@@ -16,6 +16,8 @@ use flume::{Receiver, RecvTimeoutError, Sender};
 use signal_hook::consts::SIGHUP;
 use tokio::sync::oneshot;
 
+use crate::ops::service;
+
 /// Requests of operators that may wait.
 const ORDERS_MAX: usize = 16;
 /// The longest between two looks at whether SIGHUP came.
@@ -80,8 +82,9 @@ impl FileWatch {
     /// If the thread or the handler of SIGHUP cannot be had.
     pub fn start(watched: Vec<Box<dyn Watched>>) -> io::Result<FileWatch> {
         let is_asked = Arc::new(AtomicBool::new(false));
-        // With nothing to read again the signal means what it always does.
-        if !watched.is_empty() {
+        // With nothing to read again the signal means what it always does: the end of a terminal. A
+        // service manager has no terminal, and its reload must end nobody's show.
+        if !watched.is_empty() || service::is_managed() {
             signal_hook::flag::register(SIGHUP, Arc::clone(&is_asked))?;
         }
         let (orders, ordered) = flume::bounded(ORDERS_MAX);

@@ -1,4 +1,5 @@
-//! From what was measured to what so many viewers need: arithmetic, and nothing else.
+//! From what was measured to what so many viewers need: arithmetic, and nothing else. `tidegate tune
+//! plan` and the bench's capacity report are two ways to ask it.
 //!
 //! A phase is a time of the show with work of its own: everybody joins, a question goes out, the
 //! answers come. Heartbeats and chat go on all the time and are added to each. Chat costs sends, not
@@ -8,9 +9,7 @@
 //! host can be lost and a peak may be higher. Work is taken to grow in proportion, and to be spread
 //! over hosts evenly.
 
-use serde::Serialize;
-
-use crate::common::stats::{as_f64_ns as float, whole};
+use serde::{Deserialize, Serialize};
 
 /// Bytes of TCP payload in a full segment: 1,500 − 20 (IPv4) − 32 (TCP with timestamps, RFC 7323).
 const SEGMENT_BYTES_MAX: u64 = 1_448;
@@ -23,59 +22,78 @@ const ETHERNET_BYTES: u64 = 38;
 const SWEEPS_PER_WINDOW: f64 = 2.0;
 
 /// What was measured.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Costs {
-    pub(crate) connect_cpu_us: f64,
-    pub(crate) heartbeat_cpu_us: f64,
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Of a connection, from accept to joined.
+    pub connect_cpu_us: f64,
+    /// Of a heartbeat and its reply.
+    pub heartbeat_cpu_us: f64,
     /// Of a question.
-    pub(crate) delivery_cpu_us: f64,
-    pub(crate) answer_cpu_us: f64,
+    pub delivery_cpu_us: f64,
+    /// Of an answer, judged and acknowledged.
+    pub answer_cpu_us: f64,
     /// Of a send of chat messages to one member, however many share it.
-    pub(crate) chat_send_cpu_us: f64,
-    pub(crate) user_bytes_per_connection: f64,
+    pub chat_send_cpu_us: f64,
+    /// Of the gateway's process.
+    pub user_bytes_per_connection: f64,
     /// Of the gateway's end.
-    pub(crate) kernel_bytes_per_connection: f64,
-    /// Frames with their headers.
-    pub(crate) question_frame_bytes: u64,
-    pub(crate) chat_frame_bytes: u64,
-    pub(crate) answer_frame_bytes: u64,
-    pub(crate) reply_frame_bytes: u64,
+    pub kernel_bytes_per_connection: f64,
+    /// A question's frame with its header.
+    pub question_frame_bytes: u64,
+    /// A chat message's.
+    pub chat_frame_bytes: u64,
+    /// An answer's.
+    pub answer_frame_bytes: u64,
+    /// Its acknowledgement's.
+    pub reply_frame_bytes: u64,
 }
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Wanted {
-    pub(crate) viewers: u64,
-    pub(crate) join_s: f64,
-    pub(crate) heartbeat_s: f64,
+pub struct Wanted {
+    /// Who is connected at the same time.
+    pub viewers: u64,
+    /// Within so many seconds all of them join.
+    pub join_s: f64,
+    /// Between two heartbeats of a viewer.
+    pub heartbeat_s: f64,
     /// Within this a question is at everybody, and a chat message at nearly all.
-    pub(crate) window_ms: f64,
-    pub(crate) answers_per_s: f64,
-    pub(crate) chats_per_s: f64,
+    pub window_ms: f64,
+    /// Of all viewers, at the peak.
+    pub answers_per_s: f64,
+    /// In the room, each to everybody.
+    pub chats_per_s: f64,
 }
 
 /// A host, and how much of it may be used.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Host {
-    pub(crate) cores: f64,
-    pub(crate) memory_bytes: f64,
+pub struct Host {
+    /// A shard each.
+    pub cores: f64,
+    /// All of it.
+    pub memory_bytes: f64,
     /// Nothing where there is none: loopback.
-    pub(crate) nic_gbit: Option<f64>,
-    pub(crate) headroom_percent: f64,
+    pub nic_gbit: Option<f64>,
+    /// Of each resource, this part is kept free.
+    pub headroom_percent: f64,
 }
 
 /// What there is too little of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Resource {
+pub enum Resource {
+    /// Processor time.
     Cores,
+    /// The process's and the kernel's.
     Memory,
+    /// Bytes a second, of the direction that has more.
     Nic,
 }
 
 impl Resource {
     /// For people.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Resource::Cores => "cores",
             Resource::Memory => "memory",
@@ -86,48 +104,61 @@ impl Resource {
 
 /// What one phase needs of all hosts together, heartbeats and chat not included.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct PhaseNeed {
-    pub(crate) phase: &'static str,
-    pub(crate) cores: f64,
+pub struct PhaseNeed {
+    /// Its name.
+    pub phase: &'static str,
+    /// Processor time a second.
+    pub cores: f64,
     /// Of the direction that has more.
-    pub(crate) nic_gbit: f64,
+    pub nic_gbit: f64,
 }
 
 /// What one resource must do at its hardest moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct ResourceNeed {
-    pub(crate) resource: Resource,
+pub struct ResourceNeed {
+    /// Which.
+    pub resource: Resource,
     /// The hardest phase; memory has none.
-    pub(crate) phase: &'static str,
+    pub phase: &'static str,
     /// Cores, bytes, Gbit/s.
-    pub(crate) amount: f64,
+    pub amount: f64,
     /// Of what one host may use: above 1, one host is too little.
-    pub(crate) share_of_host: f64,
+    pub share_of_host: f64,
 }
 
 /// The answer.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Capacity {
-    pub(crate) phases: Vec<PhaseNeed>,
-    pub(crate) resources: Vec<ResourceNeed>,
-    pub(crate) memory_bytes: f64,
-    pub(crate) hosts: u64,
-    pub(crate) limited_by: Resource,
+pub struct Capacity {
+    /// What each phase needs.
+    pub phases: Vec<PhaseNeed>,
+    /// What each resource must do.
+    pub resources: Vec<ResourceNeed>,
+    /// Of all hosts together.
+    pub memory_bytes: f64,
+    /// As many are needed.
+    pub hosts: u64,
+    /// What there is too little of first.
+    pub limited_by: Resource,
     /// Viewers that one host holds.
-    pub(crate) viewers_per_host: u64,
+    pub viewers_per_host: u64,
     /// On so many hosts, a question is with everybody: by the NIC, and by the cores.
-    pub(crate) push_nic_s: Option<f64>,
-    pub(crate) push_cpu_s: f64,
+    pub push_nic_s: Option<f64>,
+    /// By the cores, if they did nothing else.
+    pub push_cpu_s: f64,
 }
 
 /// Bytes on the wire of so much TCP payload that is sent at once.
-pub(crate) fn wire_bytes(payload: u64) -> u64 {
+#[must_use]
+pub fn wire_bytes(payload: u64) -> u64 {
     let segments = payload.div_ceil(SEGMENT_BYTES_MAX).max(1);
     payload.saturating_add(segments.saturating_mul(TCP_IP_BYTES + ETHERNET_BYTES))
 }
 
-/// What `wanted` needs on such hosts; an error says what makes no sense.
-pub(crate) fn capacity(costs: &Costs, wanted: &Wanted, host: &Host) -> Result<Capacity, String> {
+/// What `wanted` needs on such hosts.
+///
+/// # Errors
+/// What makes no sense.
+pub fn capacity(costs: &Costs, wanted: &Wanted, host: &Host) -> Result<Capacity, String> {
     check(wanted, host)?;
     let viewers = float(wanted.viewers);
     let phases = phases(costs, wanted);
@@ -217,6 +248,17 @@ fn phases(costs: &Costs, wanted: &Wanted) -> Vec<PhaseNeed> {
         need("question", pushes, costs.delivery_cpu_us, gbit(pushes, costs.question_frame_bytes)),
         need("answers", answers, costs.answer_cpu_us, gbit(answers, answer_frame)),
     ]
+}
+
+/// Counts are far below 2⁵³, where doubles are exact; the nearest is good enough above.
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// The whole part of a number that is not negative; what is larger than the largest is the largest.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "floats saturate")]
+fn whole(number: f64) -> u64 {
+    number as u64
 }
 
 #[cfg(test)]
