@@ -11,6 +11,7 @@
 //! outside of `quiz_bridge`, of the quiz.
 
 mod access;
+pub mod account;
 mod banning;
 mod chat;
 mod closing;
@@ -19,6 +20,7 @@ mod column;
 pub mod config;
 mod conn;
 pub mod counters;
+pub mod coverage;
 mod egress;
 mod ending;
 mod held;
@@ -44,6 +46,7 @@ pub mod session;
 mod short;
 mod slow;
 mod ticks;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod money;
+mod offer;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +45,11 @@ pub fn key(record: &Record, placement: &Placement, shard: ShardId) -> Key {
         | Record::Money { user, .. } => Key::Bucket(placement.bucket(*user)),
         Record::Worked { step, .. } => Key::Bucket(step.bucket),
         Record::Event(event) => Key::Show(event.show),
-        Record::Applied { .. } | Record::Drained { .. } | Record::Reported { .. } => {
-            Key::Shard(shard)
-        }
+        Record::Applied { .. }
+        | Record::Drained { .. }
+        | Record::Reported { .. }
+        | Record::Offered { .. }
+        | Record::Covered { .. } => Key::Shard(shard),
     }
 }
 

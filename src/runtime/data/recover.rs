@@ -34,7 +34,7 @@ pub(super) struct Run {
     layout: u32,
     pub(super) shards: u16,
     /// Unix time of the zero of the deployment's time, as this run displays it.
-    zero_unix_ms: i64,
+    pub(super) zero_unix_ms: i64,
     /// When it began.
     began_unix_ms: i64,
 }
@@ -339,6 +339,6 @@ pub(super) fn for_each_record(
     outcome.map(|()| scan)
 }
 
-fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
+pub(super) fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
     move |error| DataError::Replay { path: path.to_path_buf(), record, error: Box::new(error) }
 }

@@ -10,6 +10,7 @@ mod early;
 mod inspecting;
 mod judging;
 mod money;
+mod offering;
 mod rain;
 mod resuming;
 mod status;
@@ -32,6 +33,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
+use crate::shard::coverage::Coverage;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_bridge::early::Early;
 use crate::shard::quiz_bridge::money::GiftDesk;
@@ -81,6 +83,8 @@ pub(crate) struct QuizBridge {
     /// When the bucket of taps at each rain that falls is full again.
     tap_gates: BTreeMap<(ShowId, RainIndex), Time>,
     gifts: GiftDesk,
+    /// Questions on their way to connections.
+    pub(crate) coverage: Coverage,
 }
 
 impl QuizBridge {
@@ -106,6 +110,7 @@ impl QuizBridge {
             has_work: false,
             tap_gates: BTreeMap::new(),
             gifts: GiftDesk::default(),
+            coverage: Coverage::default(),
         }
     }
 
@@ -129,6 +134,7 @@ impl QuizBridge {
         self.unqueued.remove(&show);
         self.queued.remove(&show);
         self.early.forget(show);
+        self.coverage.end(show);
         self.reserved.remove(&show);
         self.tap_gates.retain(|(of, _), _| *of != show);
     }

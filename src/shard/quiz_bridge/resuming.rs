@@ -48,6 +48,9 @@ impl Shard {
         let now = self.now;
         let shows: Vec<ShowId> = self.quiz.local.shows().map(|it| it.definition().id).collect();
         for show in shows {
+            if self.quiz.local.show(show).is_some_and(|it| it.open_question().is_some()) {
+                self.record_offer(show);
+            }
             self.acknowledge(show);
             self.quiz.has_work = true;
             self.quiz.tally_due.get_or_insert(now);

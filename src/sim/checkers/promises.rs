@@ -259,7 +259,9 @@ impl World {
             | Record::TicketIssued { .. }
             | Record::Drained { .. }
             | Record::Applied { .. }
-            | Record::Worked { .. } => {}
+            | Record::Worked { .. }
+            | Record::Offered { .. }
+            | Record::Covered { .. } => {}
             Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user } => self.model.granted(user),

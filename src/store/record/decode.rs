@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto};
+use super::{money, offer, proto};
 use crate::base::ids::{
     BucketId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShardId, ShowId, UserId,
 };
@@ -92,6 +92,8 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
             Record::Worked { show, step, applied }
         }
         Body::CardGranted(_) => Record::CardGranted { user },
+        Body::Offered(it) => offer::read_offered(show, &it)?,
+        Body::Covered(it) => offer::read_covered(show, it)?,
         Body::Grabbed(_)
         | Body::Withdrawn(_)
         | Body::WithdrawalClosed(_)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto};
+use super::{money, offer, proto};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
 use crate::quiz::replica::TicketStamp;
@@ -70,6 +70,14 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
         Record::Money { user: who, what, applied: after } => {
             (show, user, applied) = (what.show().0, who.0, after.0);
             money::body(what)
+        }
+        Record::Offered { show: of, question, at, connections } => {
+            show = of.0;
+            Body::Offered(offer::offered(*question, *at, *connections))
+        }
+        Record::Covered { show: of, question, reach } => {
+            show = of.0;
+            Body::Covered(offer::covered(*question, reach))
         }
     };
     let stored = proto::Record { applied, show, user, body: Some(body) };

@@ -23,6 +23,7 @@ use crate::quiz::report::{
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::seal::SecretKey;
 use crate::quiz::verdict::Verdict;
+use crate::shard::coverage::Reach;
 use crate::shard::record::MoneyRecord;
 
 const SHOW: ShowId = ShowId(77);
@@ -194,7 +195,14 @@ fn records() -> Vec<Record> {
         Record::Applied { show, number: APPLIED },
         Record::Worked { show, step: WorkStep { bucket: BucketId(7), until: 4_000 }, applied },
         Record::CardGranted { user },
+        Record::Offered { show, question, at: Time(6), connections: 1 << 40 },
     ];
+    let slots = vec![(5, 6), (1 << 40, 7)];
+    let reaches = [
+        Reach::default(),
+        Reach { connections: 9, first: Some(Time(0)), last: Some(Time(8)), slots },
+    ];
+    records.extend(reaches.map(|reach| Record::Covered { show, question, reach: Box::new(reach) }));
     records.extend(events().into_iter().map(|event| {
         let (number, decided_at) = (EventNumber(40), Time(41));
         Record::Event(Box::new(NumberedEvent { show, number, decided_at, event }))
@@ -222,9 +230,11 @@ fn a_record_belongs_to_its_users_bucket_its_show_or_its_shard() {
     for record in records() {
         let expected = match &record {
             Record::Event(_) => Key::Show(SHOW),
-            Record::Applied { .. } | Record::Drained { .. } | Record::Reported { .. } => {
-                Key::Shard(ShardId(4))
-            }
+            Record::Applied { .. }
+            | Record::Drained { .. }
+            | Record::Reported { .. }
+            | Record::Offered { .. }
+            | Record::Covered { .. } => Key::Shard(ShardId(4)),
             Record::Worked { step, .. } => Key::Bucket(step.bucket),
             _ => Key::Bucket(placement.bucket(USER)),
         };
