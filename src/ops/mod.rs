@@ -28,6 +28,7 @@ pub mod secret;
 pub mod serve;
 mod server_port;
 pub mod settings;
+pub mod show_command;
 pub mod show_file;
 pub mod show_json;
 pub mod signals;

@@ -48,8 +48,8 @@ pub struct ShowAccount {
     pub reaches: Vec<ShardReach>,
     /// Everybody who joined.
     pub players: BTreeMap<UserId, PlayerAccount>,
-    /// Other shows that have not ended: what they did with cards is not to be told.
-    pub running_elsewhere: BTreeSet<ShowId>,
+    /// Other shows that hide verdicts at this moment: how many cards anybody holds may tell them.
+    pub hiding_elsewhere: BTreeSet<ShowId>,
 }
 
 /// One run of the process.
@@ -303,6 +303,13 @@ impl QuestionFacts {
     }
 }
 
+/// Where a show with this history stands.
+#[must_use]
+pub fn phase(history: &[NumberedEvent]) -> Phase {
+    let steps = history.iter().filter_map(|event| event.event.step());
+    steps.fold(Phase::Announced, |phase, step| phase.after(step).unwrap_or(phase))
+}
+
 /// The questions that a show has asked.
 #[must_use]
 pub fn questions(history: &[NumberedEvent]) -> Vec<QuestionFacts> {
@@ -373,8 +380,7 @@ impl ShowAccount {
     /// Where the show stands.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        let steps = self.history.iter().filter_map(|event| event.event.step());
-        steps.fold(Phase::Announced, |phase, step| phase.after(step).unwrap_or(phase))
+        phase(&self.history)
     }
 
     /// How the prize was split, if it was.
@@ -431,7 +437,9 @@ impl PlayerAccount {
                 Some(verdict) if !verdict.passes() => {
                     return Outcome::Out(facts.question(), verdict);
                 }
-                _ => passed += 1,
+                Some(_) => passed += 1,
+                // Not judged yet, as far as the records go.
+                None => return Outcome::InPlay,
             }
         }
         if is_settled && passed > 0 { Outcome::Winner } else { Outcome::InPlay }

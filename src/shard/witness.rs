@@ -59,7 +59,7 @@ impl Witness {
             offers: Vec::new(),
             reaches: Vec::new(),
             players: BTreeMap::new(),
-            running_elsewhere: BTreeSet::new(),
+            hiding_elsewhere: BTreeSet::new(),
         };
         Witness { account }
     }
@@ -97,15 +97,15 @@ impl Witness {
         }
     }
 
-    /// What was seen. `running_elsewhere` are the other shows that have not ended.
+    /// What was seen. `hiding_elsewhere` are the other shows that hide verdicts now.
     #[must_use]
     pub fn finish(
         mut self,
         histories: &Histories,
-        running_elsewhere: BTreeSet<ShowId>,
+        hiding_elsewhere: BTreeSet<ShowId>,
     ) -> ShowAccount {
         self.account.history = histories.of(self.account.show).to_vec();
-        self.account.running_elsewhere = running_elsewhere;
+        self.account.hiding_elsewhere = hiding_elsewhere;
         self.account
     }
 

@@ -17,9 +17,10 @@ use crate::base::hash::{Placement, PlacementKey};
 use crate::base::hex;
 use crate::base::ids::{ShardId, ShowId};
 use crate::base::time::Time;
-use crate::shard::account::{Place, RunAccount, ShowAccount};
+use crate::quiz::phase::Phase;
+use crate::shard::account::{Place, RunAccount, ShowAccount, phase};
 use crate::shard::record::Record;
-use crate::shard::recovery::{Histories, Replay, has_ended};
+use crate::shard::recovery::{Histories, Replay};
 use crate::shard::witness::Witness;
 use crate::store::state::{self, ShardState};
 
@@ -103,7 +104,7 @@ struct RunRead {
 }
 
 impl RunRead {
-    fn open(root: &Path, run: u64, shards: u16) -> Result<RunRead, DataError> {
+    fn open(root: &Path, run: u64, shards: u16, may_grow: bool) -> Result<RunRead, DataError> {
         let folder = run_folder(root, run);
         let mut bounds = Vec::new();
         let mut states = Vec::new();
@@ -118,7 +119,12 @@ impl RunRead {
                 histories.note(event.clone()).map_err(failing_replay(&path, 0))?;
             }
             states.push(state);
-            bounds.push(for_each_record(&path, u64::MAX, &mut |_, _| Ok(()))?.records);
+            let bound = if may_grow {
+                for_each_record(&path, u64::MAX, &mut |_, _| Ok(()))?.records
+            } else {
+                u64::MAX
+            };
+            bounds.push(bound);
         }
         // Behind the bounds: an event is durable before anybody follows it.
         for shard in ShardId::all(shards) {
@@ -159,7 +165,7 @@ impl RunRead {
             let histories = &self.histories;
             let local = state.image.restore(shard, placement, histories);
             let mut replay = Replay::new(local.map_err(failing_replay(&path, 0))?);
-            for_each_record(&path, 0, &mut |record, said| {
+            let scan = for_each_record(&path, 0, &mut |record, said| {
                 if record > *bound {
                     return Ok(());
                 }
@@ -169,7 +175,8 @@ impl RunRead {
             })?;
             if !is_newest {
                 // The next run begins with these applied.
-                for (record, (show, number)) in (bound + 1..).zip(replay.pending(histories)) {
+                for (record, (show, number)) in (scan.records + 1..).zip(replay.pending(histories))
+                {
                     let place = Place { run, record, shard };
                     let said = Record::Applied { show, number };
                     let redone = witness.redo(place, &mut replay, &said, histories);
@@ -191,7 +198,7 @@ fn read_show(root: &Path, deployment: &Deployment, show: ShowId) -> Result<ShowA
     for run in &all {
         let about = read_about(&run_folder(root, *run))?;
         let placement = placement(root, deployment, about.shards)?;
-        let read = RunRead::open(root, *run, about.shards)?;
+        let read = RunRead::open(root, *run, about.shards, Some(run) == all.last())?;
         let is_here = read.began_with(show) || read.announced(show);
         if is_here && !has_begun && !read.announced(show) {
             let (path, run) = (root.to_path_buf(), *run);
@@ -217,10 +224,13 @@ fn read_show(root: &Path, deployment: &Deployment, show: ShowId) -> Result<ShowA
             Err(ShowError::Incomplete { path, show, run })
         }
         _ => {
-            let running =
-                histories.iter().filter(|(of, history)| *of != show && !has_ended(history));
-            let running: BTreeSet<ShowId> = running.map(|(of, _)| of).collect();
-            Ok(witness.finish(&histories, running))
+            let others = histories.iter().filter(|(of, _)| *of != show);
+            let hiding = others.filter(|(_, history)| {
+                let phase = phase(history);
+                phase.hides_verdicts() || phase == Phase::Rejudging
+            });
+            let hiding: BTreeSet<ShowId> = hiding.map(|(of, _)| of).collect();
+            Ok(witness.finish(&histories, hiding))
         }
     }
 }
