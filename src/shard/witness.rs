@@ -196,12 +196,11 @@ impl Witness {
     fn note(&mut self, place: Place, local: &LocalQuiz, record: &Record) {
         let show = self.account.show;
         match record {
-            Record::Joined { show: of, user, shard, since, until, .. } if *of == show => {
-                if local.show(show).is_some() {
-                    let visit =
-                        Visit { run: place.run, shard: *shard, since: *since, until: *until };
-                    self.joined(local, *user, visit);
-                }
+            Record::Joined { show: of, user, shard, since, until, .. }
+                if *of == show && local.show(show).is_some() =>
+            {
+                let visit = Visit { run: place.run, shard: *shard, since: *since, until: *until };
+                self.joined(local, *user, visit);
             }
             Record::Absent { show: of, user, at, .. } if *of == show => {
                 if let Some(visit) = self.open_visit(*user) {

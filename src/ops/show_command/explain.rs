@@ -233,7 +233,7 @@ impl Teller<'_> {
             again => format!("Its key was corrected to {key}, and it was judged again ({again}): "),
         };
         let why = match judged.verdict.failing() {
-            None => format!("that was correct and in time: the question is passed."),
+            None => "that was correct and in time: the question is passed.".to_owned(),
             Some(Failing::Wrong) => format!("that was wrong, the correct option was {key}."),
             Some(Failing::Late) => "that was too late, whatever the option.".to_owned(),
             Some(Failing::Silent) => "no answer in time counts as a failure.".to_owned(),
