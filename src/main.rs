@@ -15,6 +15,7 @@ use tidegate::ops::ledger_command::ledger;
 use tidegate::ops::ledger_standin::stand_in;
 use tidegate::ops::log::{self, LogFormat, LogLevel};
 use tidegate::ops::serve::serve;
+use tidegate::ops::show_command::show;
 use tidegate::ops::tune::tune;
 use tidegate::runtime::fatal::end_process_on_panic;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             // Whoever reads no further has seen enough.
             outcome.unwrap_or(ExitStatus::Failed)
         }),
+        Command::Show(arguments) => shortly(|world| show(&arguments, world)),
         Command::Ledger(arguments) => watched(|world| ledger(&arguments, world)),
         Command::BalanceStandin(arguments) => watched(|world| stand_in(&arguments, world)),
         Command::Tune(arguments) => shortly(|world| tune(&arguments, world)),

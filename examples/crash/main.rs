@@ -5,7 +5,7 @@
 //! Each show is played by real WebSocket players on 127.0.0.0/8, who remember what they were told.
 //! At its end every sealed result is opened and compared with what its player did, the players' own
 //! verdicts are hashed and compared with the gateway's hash, and payouts plus remainder with the
-//! pool. `--log FILE` keeps the shows that are done, one line each, and a repeated call goes on
+//! pool; then the show is exported and `docs/recompute.py` computes it again. `--log FILE` keeps the shows that are done, one line each, and a repeated call goes on
 //! behind them.
 
 #![allow(

@@ -1,6 +1,8 @@
 //! One show, its gateway killed now and then.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,9 @@ const SHOW_PATIENCE: Duration = Duration::from_secs(300);
 const BETWEEN_KILLS_MS: (u64, u64) = (1_500, 9_000);
 /// Kills of one show at most, or an open question would be extended for ever.
 const KILLS_MAX: u32 = 6;
+
+/// Lines of the recomputation that are kept.
+const COMPLAINTS_MAX: usize = 20;
 
 /// What became of a show.
 pub(crate) struct Outcome {
@@ -98,7 +103,36 @@ pub(crate) fn play(arguments: &Arguments, number: u64) -> Result<Outcome, String
     let placement = Placement::new(PlacementKey(PLACEMENT_KEY), BUCKETS, 1);
     let own_hash = hex::encode(&own_game_hash(&report.verdicts, &placement));
     check_money(&status, report.winners, &own_hash, &mut outcome.violations);
+    outcome.violations.extend(recompute(&place)?);
     Ok(outcome)
+}
+
+/// Exports the show, and lets a program that shares nothing with the gateway recompute it: what it
+/// complains about.
+fn recompute(place: &Place) -> Result<Vec<String>, String> {
+    let export = place.folder.join("show.jsonl");
+    let exported = Command::new(&place.program)
+        .args(["show", "export", "1", "--data"])
+        .arg(place.folder.join("data"))
+        .arg("--out")
+        .arg(&export)
+        .output()
+        .map_err(|error| format!("{}: {error}", place.program.display()))?;
+    if !exported.status.success() {
+        let complaint = String::from_utf8_lossy(&exported.stderr);
+        return Ok(vec![format!("the show cannot be exported: {complaint}")]);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recompute.py");
+    let checked = Command::new("python3").arg("-B").arg(script).arg(&export).output();
+    let checked = checked.map_err(|error| {
+        format!("python3 cannot be run ({error}): Python 3 recomputes the show from its export")
+    })?;
+    if checked.status.success() {
+        return Ok(Vec::new());
+    }
+    let text = [checked.stdout, checked.stderr].concat();
+    let lines = String::from_utf8_lossy(&text);
+    Ok(lines.lines().take(COMPLAINTS_MAX).map(|line| format!("recomputed: {line}")).collect())
 }
 
 fn check_money(status: &Value, winners: u64, own_hash: &str, violations: &mut Vec<String>) {

@@ -11,6 +11,7 @@ use crate::base::limits::TOKEN_ID_BYTES_MAX;
 use crate::ops::journal_command::JournalArguments;
 use crate::ops::ledger_command::LedgerArguments;
 use crate::ops::ledger_standin::StandInArguments;
+use crate::ops::show_command::ShowArguments;
 use crate::ops::tune::TuneArguments;
 
 /// The whole command line.
@@ -43,6 +44,8 @@ pub enum Command {
     Ledger(LedgerArguments),
     /// Look into the journals of a deployment, check them, and mend them as a last resort
     Journal(JournalArguments),
+    /// What became of a show: all that proves it, or the answer to a complaint
+    Show(ShowArguments),
     /// Be a stand-in for the operator's balance system, which fails as it is told to
     BalanceStandin(StandInArguments),
     /// Check whether this host is set up for its audience, and plan hosts for one
@@ -378,6 +381,13 @@ mod tests {
             "completions",
             "completions cmd",
             "man",
+            "show",
+            "show export --data x",
+            "show export 0 --data x",
+            "show export 1",
+            "show export 1 --data x --format csv",
+            "show explain 1 --data x",
+            "show explain 1 --user 0 --data x",
             "balance-standin --fail 101",
         ] {
             assert!(parse(line).is_err(), "{line}");

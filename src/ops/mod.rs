@@ -34,6 +34,7 @@ pub mod serve;
 mod server_port;
 pub mod service;
 pub mod settings;
+pub mod show_command;
 pub mod show_file;
 pub mod show_json;
 pub mod signals;

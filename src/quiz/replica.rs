@@ -20,12 +20,14 @@ mod rains;
 mod restore;
 mod roster;
 pub mod snapshot;
+mod states;
 mod work;
 
 use std::sync::Arc;
 
 pub use self::answer::{AnswerInput, AnswerOutcome, AnswerRecord, TicketStamp, Unsealed};
 pub use self::apply::{Applied, ApplyError};
+pub use self::states::PlayerState;
 pub use self::work::{NoSuchStep, PlayerResult, Prizes, SliceProgress, UsedCards, WorkStep};
 
 use self::roster::Roster;
@@ -193,6 +195,18 @@ impl ShowReplica {
     #[must_use]
     pub fn current_question(&self) -> Option<&OpenQuestion> {
         self.current.as_ref().map(|current| &current.shown)
+    }
+
+    /// The question that opened last, unless it was voided, and when its director opened it.
+    #[must_use]
+    pub fn opened(&self) -> Option<(QuestionIndex, Time)> {
+        self.current.as_ref().map(|current| (current.shown.question, current.opened_at))
+    }
+
+    /// How often the current question was judged again.
+    #[must_use]
+    pub fn revision(&self) -> u8 {
+        self.current.as_ref().map_or(0, |current| current.revision)
     }
 
     /// The question that lies with the clients, sealed.

@@ -11,6 +11,7 @@
 //! outside of `quiz_bridge`, of the quiz.
 
 mod access;
+pub mod account;
 mod banning;
 mod chat;
 mod closing;
@@ -19,6 +20,7 @@ mod column;
 pub mod config;
 mod conn;
 pub mod counters;
+pub mod coverage;
 mod egress;
 mod ending;
 mod held;
@@ -45,6 +47,7 @@ mod short;
 mod slow;
 pub mod standing;
 mod ticks;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;

@@ -526,6 +526,9 @@ impl Shard {
         if !bugs::active(Bug::LoseCount) {
             tally.thinned += next_version - send.version - carried;
         }
+        if send.lane == Lane::High {
+            self.quiz.coverage.note(self.now, send.room, send.version, next_version);
+        }
         self.counters.room_sends += u64::from(sent > 0);
         if send.look_again && sent == send.length {
             self.catch_up(id);

@@ -9,6 +9,7 @@ use crate::quiz::replica::{AnswerInput, Prizes, TicketStamp, UsedCards, WorkStep
 use crate::quiz::report::Report;
 use crate::quiz::requests::MoneyKey;
 use crate::quiz::verdict::Verdict;
+use crate::shard::coverage::Reach;
 use crate::shard::standing::StandingRecord;
 
 /// One record of a shard's journal.
@@ -139,6 +140,28 @@ pub enum Record {
     },
     /// An operator's order that stays in force.
     Standing(Box<StandingRecord>),
+    /// A question is queued for everybody who is in the show's room on this shard. For the fairness
+    /// report: nothing follows from it.
+    Offered {
+        /// Which show.
+        show: ShowId,
+        /// Which question.
+        question: QuestionIndex,
+        /// When.
+        at: Time,
+        /// Connections that are in the room here.
+        connections: u64,
+    },
+    /// How a question that closes, or is void, came to the connections of this shard. For the
+    /// fairness report: nothing follows from it.
+    Covered {
+        /// Which show.
+        show: ShowId,
+        /// Which question.
+        question: QuestionIndex,
+        /// How.
+        reach: Box<Reach>,
+    },
 }
 
 /// What happened to a user's money, and what came of it. What was refused changed nothing and is on

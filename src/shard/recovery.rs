@@ -141,7 +141,11 @@ impl Histories {
         }
     }
 
-    fn event(&self, show: ShowId, number: EventNumber) -> Result<&NumberedEvent, ReplayError> {
+    pub(super) fn event(
+        &self,
+        show: ShowId,
+        number: EventNumber,
+    ) -> Result<&NumberedEvent, ReplayError> {
         let place = usize::try_from(number.0.wrapping_sub(1)).unwrap_or(usize::MAX);
         self.of(show).get(place).ok_or(ReplayError::EventMissing { show, number })
     }
@@ -267,8 +271,8 @@ impl Replay {
             Record::Standing(what) => self.redo_standing(what),
             // What directors decided is in the histories, and counts where it is applied.
             Record::Event(event) => self.note_time(event.decided_at),
-            // Marks are posted again.
-            Record::Drained { .. } => {}
+            // Marks are posted again, and how a question was offered changes nothing.
+            Record::Drained { .. } | Record::Offered { .. } | Record::Covered { .. } => {}
             // Who was in the room when the show ended may be on record behind its end.
             Record::Joined { show, .. }
             | Record::Absent { show, .. }
@@ -348,6 +352,22 @@ impl Replay {
         histories: &Histories,
         died_at: Time,
     ) -> Result<LocalQuiz, ReplayError> {
+        for (show, number) in self.pending(histories) {
+            let event = histories.event(show, number)?;
+            self.apply(event)?;
+            if event.event == ShowEvent::Cancelled {
+                self.local.owe_cards(show);
+            }
+        }
+        self.local.end_sessions(died_at);
+        self.local.drop_rain_grants();
+        Ok(self.local)
+    }
+
+    /// The events that the shard had not heard of yet, in the order in which it applies them.
+    #[must_use]
+    pub fn pending(&self, histories: &Histories) -> Vec<(ShowId, EventNumber)> {
+        let mut pending = Vec::new();
         for (show, history) in histories.iter() {
             // One that has ended everywhere may be forgotten here, and has nothing left to do.
             let is_over = has_ended(history) && self.local.show(show).is_none();
@@ -355,16 +375,10 @@ impl Replay {
                 continue;
             }
             let known = self.local.show(show).map_or(EventNumber(0), |show| show.last_event());
-            for event in history.iter().filter(|event| event.number > known) {
-                self.apply(event)?;
-                if event.event == ShowEvent::Cancelled {
-                    self.local.owe_cards(show);
-                }
-            }
+            let later = history.iter().filter(|event| event.number > known);
+            pending.extend(later.map(|event| (show, event.number)));
         }
-        self.local.end_sessions(died_at);
-        self.local.drop_rain_grants();
-        Ok(self.local)
+        pending
     }
 
     fn redo_standing(&mut self, what: &StandingRecord) {

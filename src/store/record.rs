@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod money;
+mod offer;
 mod standing;
 
 #[cfg(test)]
@@ -51,7 +52,9 @@ pub fn key(record: &Record, placement: &Placement, shard: ShardId) -> Key {
         Record::Applied { .. }
         | Record::Drained { .. }
         | Record::Reported { .. }
-        | Record::Standing(_) => Key::Shard(shard),
+        | Record::Standing(_)
+        | Record::Offered { .. }
+        | Record::Covered { .. } => Key::Shard(shard),
     }
 }
 

@@ -197,6 +197,15 @@ struct Reading {
     sequences: BTreeMap<Key, u64>,
 }
 
+/// The place of the last byte that is not zero. A segment is mostly zeros: they are compared by the
+/// block.
+fn last_not_zero(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    let mut blocks = bytes.chunks(BLOCK_BYTES).enumerate().rev();
+    let (block, of_it) = blocks.find(|(_, block)| **block != ZEROS[..block.len()])?;
+    of_it.iter().rposition(|byte| *byte != 0).map(|place| block * BLOCK_BYTES + place)
+}
+
 impl Reading {
     /// Reads one segment up to `end`, or to where it ends if it is the last one; says where that is
     /// and what stands there.
@@ -218,7 +227,7 @@ impl Reading {
                 let unread = from(link.bytes, offset);
                 return Ok((
                     offset,
-                    match unread.iter().rposition(|byte| *byte != 0) {
+                    match last_not_zero(unread) {
                         Some(last) => {
                             Tail::Torn { segment, offset, until: offset + last as u64 + 1 }
                         }

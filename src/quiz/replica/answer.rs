@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 
-use super::{Current, OpenQuestion, ShowReplica, eligibility, follows};
+use super::{Current, ShowReplica, eligibility, follows};
 use crate::base::bugs::{self, Bug};
 use crate::base::ids::{EventNumber, OptionIndex, QuestionIndex, ShardId, UserId};
 use crate::base::time::Time;
-use crate::quiz::judge::{Admission, CardFacts, Eligibility, Merits, RefusalReason, admit, assess};
+use crate::quiz::judge::{Admission, CardFacts, Merits, RefusalReason, admit, assess};
 use crate::quiz::phase::Phase;
 use crate::quiz::player::Player;
 use crate::quiz::seal::{SealedResult, VerdictRecord};
@@ -220,19 +220,7 @@ impl ShowReplica {
     #[must_use]
     pub fn record(&self, user: UserId, users: &Users) -> Option<AnswerRecord> {
         let (place, index) = self.find(user, users)?;
-        let player = self.roster.at(place.bucket, index);
-        let OpenQuestion { question, show_by, .. } = self.current.as_ref()?.shown;
-        if !player.is_about(question) || self.eligibility(player) != Eligibility::InPlay {
-            return None;
-        }
-        Some(AnswerRecord {
-            question,
-            offered: player.offered(show_by),
-            answer: player.option().map(|option| (option, player.arrived)),
-            by_ticket: player.is_by_ticket(),
-            verdict: player.verdict(),
-            revision: player.revision,
-        })
+        self.record_of(self.roster.at(place.bucket, index))
     }
 }
 

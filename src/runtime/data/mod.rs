@@ -16,6 +16,7 @@
 mod deployment;
 pub mod journals;
 mod recover;
+pub mod show;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};

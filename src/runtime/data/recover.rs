@@ -37,7 +37,7 @@ pub(super) struct Run {
     layout: u32,
     pub(super) shards: u16,
     /// Unix time of the zero of the deployment's time, as this run displays it.
-    zero_unix_ms: i64,
+    pub(super) zero_unix_ms: i64,
     /// The same of the first run of the deployment: what stamps that clients hold are counted from.
     /// Runs that were begun by older versions have none.
     #[serde(default)]
@@ -439,7 +439,7 @@ fn scan_records(
     outcome.map(|()| scan)
 }
 
-fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
+pub(super) fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
     move |error| match error {
         ReplayError::EventMissing { show, number } => {
             DataError::EventCut { path: path.to_path_buf(), record, show, number }

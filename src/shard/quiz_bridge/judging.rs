@@ -54,19 +54,22 @@ impl Shard {
             ShowEvent::QuestionOpened(_) if self.has_members_of_show(show) => {
                 self.quiz.unqueued.insert(show, event.number);
             }
+            // Nobody is here to be offered it.
+            ShowEvent::QuestionOpened(_) => self.record_offer(show),
             ShowEvent::QuestionClosing { close_after, .. } => {
                 self.quiz.draining.insert(show, *close_after);
+                self.record_coverage(show);
             }
             ShowEvent::QuestionVoided { .. } | ShowEvent::Cancelled => {
                 self.quiz.draining.remove(&show);
                 self.quiz.unqueued.remove(&show);
                 self.quiz.early.forget(show);
+                self.record_coverage(show);
             }
             ShowEvent::QuestionPushed(_) | ShowEvent::QuestionWithdrawn { .. } => {
                 self.quiz.early.forget(show);
             }
             ShowEvent::LobbyOpened
-            | ShowEvent::QuestionOpened(_)
             | ShowEvent::QuestionExtended { .. }
             | ShowEvent::QuestionClosed { .. }
             | ShowEvent::Revealed(_)
@@ -142,6 +145,7 @@ impl Shard {
         if self.quiz.unqueued.get(&show).is_none_or(|opened| *opened > number) {
             return;
         }
+        self.begin_coverage(show, version);
         if self.opens_by_key(show) {
             // Who does not have what the key opens gets the question whole first.
             return self.quiz.early.begin_handing_out(show);
@@ -152,6 +156,7 @@ impl Shard {
     /// The open question is queued for everybody who was in the room when it came.
     pub(super) fn quiz_offered(&mut self, show: ShowId) {
         self.quiz.unqueued.remove(&show);
+        self.record_offer(show);
         self.acknowledge(show);
     }
 

@@ -11,6 +11,7 @@ mod gifts;
 mod inspecting;
 mod judging;
 mod money;
+mod offering;
 mod rain;
 mod resuming;
 mod status;
@@ -33,6 +34,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::local::LocalQuiz;
 use crate::shard::Shard;
 use crate::shard::config::ShardConfig;
+use crate::shard::coverage::Coverage;
 use crate::shard::held::Post;
 use crate::shard::mail::Mail;
 use crate::shard::money_mail::ReplyTo;
@@ -91,6 +93,8 @@ pub(crate) struct QuizBridge {
     redeeming: BTreeMap<UserId, Vec<ReplyTo>>,
     /// When requests about money that are done are looked at again.
     sweep_due: Option<Time>,
+    /// Questions on their way to connections.
+    pub(crate) coverage: Coverage,
 }
 
 impl QuizBridge {
@@ -118,6 +122,7 @@ impl QuizBridge {
             gifts: GiftDesk::default(),
             redeeming: BTreeMap::new(),
             sweep_due: None,
+            coverage: Coverage::default(),
         }
     }
 
@@ -142,6 +147,7 @@ impl QuizBridge {
         self.unqueued.remove(&show);
         self.queued.remove(&show);
         self.early.forget(show);
+        self.coverage.end(show);
         self.reserved.remove(&show);
         self.tap_gates.retain(|(of, _), _| *of != show);
     }

@@ -54,6 +54,9 @@ impl Shard {
         }
         let shows: Vec<ShowId> = self.quiz.local.shows().map(|it| it.definition().id).collect();
         for show in shows {
+            if self.quiz.local.show(show).is_some_and(|it| it.open_question().is_some()) {
+                self.record_offer(show);
+            }
             self.acknowledge(show);
             self.record_cards_of_cancelled(show);
             self.quiz.has_work = true;

@@ -262,7 +262,9 @@ impl World {
             | Record::Worked { .. }
             | Record::Prizes { .. }
             | Record::CardsUsed { .. }
-            | Record::Standing(_) => {}
+            | Record::Standing(_)
+            | Record::Offered { .. }
+            | Record::Covered { .. } => {}
             Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user, .. } => self.model.granted(user),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto, standing};
+use super::{money, offer, proto, standing};
 use crate::base::ids::{
     BucketId, EventNumber, OptionIndex, QuestionIndex, RoomId, ShardId, ShowId, UserId,
 };
@@ -95,6 +95,8 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
         Body::Prizes(it) => Record::Prizes { show, prizes: money::read_prizes(it)? },
         Body::CardsUsed(it) => Record::CardsUsed { show, cards: money::read_used_cards(&it)? },
         Body::Standing(it) => Record::Standing(Box::new(standing::record(user, it)?)),
+        Body::Offered(it) => offer::read_offered(show, &it)?,
+        Body::Covered(it) => offer::read_covered(show, it)?,
         Body::Grabbed(_)
         | Body::Withdrawn(_)
         | Body::WithdrawalClosed(_)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::{money, proto, standing};
+use super::{money, offer, proto, standing};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
 use crate::quiz::replica::TicketStamp;
@@ -82,6 +82,14 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
         Record::Standing(what) => {
             user = standing::user(what).0;
             Body::Standing(standing::body(what))
+        }
+        Record::Offered { show: of, question, at, connections } => {
+            show = of.0;
+            Body::Offered(offer::offered(*question, *at, *connections))
+        }
+        Record::Covered { show: of, question, reach } => {
+            show = of.0;
+            Body::Covered(offer::covered(*question, reach))
         }
     };
     let stored = proto::Record { applied, show, user, at, body: Some(body) };

@@ -24,6 +24,7 @@ use crate::quiz::requests::MoneyKey;
 use crate::quiz::seal::SecretKey;
 use crate::quiz::verdict::Verdict;
 use crate::shard::config::SlowPolicy;
+use crate::shard::coverage::Reach;
 use crate::shard::record::MoneyRecord;
 use crate::shard::service::RoomSettings;
 use crate::shard::standing::{Order, OrderKey, StandingRecord, UserRevocation};
@@ -259,7 +260,14 @@ fn records() -> Vec<Record> {
                 uses: vec![(user, question), (UserId(1), QuestionIndex(0))],
             },
         },
+        Record::Offered { show, question, at: Time(6), connections: 1 << 40 },
     ];
+    let slots = vec![(5, 6), (1 << 40, 7)];
+    let reaches = [
+        Reach::default(),
+        Reach { connections: 9, first: Some(Time(0)), last: Some(Time(8)), slots },
+    ];
+    records.extend(reaches.map(|reach| Record::Covered { show, question, reach: Box::new(reach) }));
     records.extend(events().into_iter().map(|event| {
         let (number, decided_at) = (EventNumber(40), Time(41));
         Record::Event(Box::new(NumberedEvent { show, number, decided_at, event }))
@@ -291,7 +299,9 @@ fn a_record_belongs_to_its_users_bucket_its_show_or_its_shard() {
             Record::Applied { .. }
             | Record::Drained { .. }
             | Record::Reported { .. }
-            | Record::Standing(_) => Key::Shard(ShardId(4)),
+            | Record::Standing(_)
+            | Record::Offered { .. }
+            | Record::Covered { .. } => Key::Shard(ShardId(4)),
             Record::Worked { step, .. } => Key::Bucket(step.bucket),
             Record::Prizes { prizes, .. } => Key::Bucket(prizes.bucket),
             Record::CardsUsed { cards, .. } => Key::Bucket(cards.bucket),
