@@ -123,7 +123,7 @@ impl Witness {
                 players: vec![one(local, *user)],
                 revision: None,
             },
-            Record::CardGranted { user } => {
+            Record::CardGranted { user, .. } => {
                 Before { players: vec![one(local, *user)], ..Before::default() }
             }
             Record::Money { user, what, .. } => match **what {

@@ -105,7 +105,9 @@ impl Translator {
             | Record::Reported { .. }
             | Record::Applied { .. }
             | Record::Worked { .. }
-            | Record::Standing(_) => {}
+            | Record::Standing(_)
+            | Record::Offered { .. }
+            | Record::Covered { .. } => {}
         }
     }
 
