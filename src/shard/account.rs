@@ -445,3 +445,124 @@ impl PlayerAccount {
         if is_settled && passed > 0 { Outcome::Winner } else { Outcome::InPlay }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::EventNumber;
+    use crate::base::limits::OPTIONS_MAX;
+    use crate::quiz::seal::SecretKey;
+    use crate::quiz::verdict::Failing;
+
+    const OUT: Verdict = Verdict::Out(Failing::Wrong);
+
+    fn opened(question: u16) -> ShowEvent {
+        let at = |offset: u64| Time(1_000 * u64::from(question) + offset);
+        ShowEvent::QuestionOpened(QuestionOpening {
+            question: QuestionIndex(question),
+            show_at: at(0),
+            show_by: at(10),
+            answer_by: at(100),
+            result_key: SecretKey::from_bytes([1; 32]),
+            question_key: SecretKey::from_bytes([2; 32]),
+            commitment: [3; 32],
+        })
+    }
+
+    fn closed(question: u16) -> [ShowEvent; 2] {
+        let (answer_by, question) =
+            (Time(1_000 * u64::from(question) + 100), QuestionIndex(question));
+        let close_after = Time(answer_by.0 + 50);
+        let counts = QuestionCounts::default();
+        [
+            ShowEvent::QuestionClosing { question, answer_by, close_after, is_offered: true },
+            ShowEvent::QuestionClosed { question, counts, in_play: 1 },
+        ]
+    }
+
+    fn revealed(question: u16) -> ShowEvent {
+        ShowEvent::Revealed(Reveal {
+            question: QuestionIndex(question),
+            result_key: [1; 32],
+            correct: OptionIndex(1),
+            option_counts: [0; OPTIONS_MAX],
+            in_play: 1,
+        })
+    }
+
+    fn asked(question: u16) -> Vec<ShowEvent> {
+        let mut events = vec![opened(question)];
+        events.extend(closed(question));
+        events.push(revealed(question));
+        events
+    }
+
+    fn facts(events: Vec<ShowEvent>) -> Vec<QuestionFacts> {
+        let events = std::iter::once(ShowEvent::LobbyOpened).chain(events);
+        let numbered = (2..).zip(events).map(|(number, event)| {
+            let (show, number, decided_at) = (ShowId(1), EventNumber(number), Time(number));
+            NumberedEvent { show, number, decided_at, event }
+        });
+        questions(&numbered.collect::<Vec<_>>())
+    }
+
+    fn player(joined_at: u64, verdicts: &[(u16, Verdict)]) -> PlayerAccount {
+        let mut player = PlayerAccount { joined_at: Time(joined_at), ..PlayerAccount::default() };
+        for (question, verdict) in verdicts {
+            let (place, revision, cards) = (Place::default(), 0, 0);
+            let judgement = Judgement { place, revision, cards, verdict: *verdict };
+            player.at_mut(QuestionIndex(*question)).judgements.push(judgement);
+        }
+        player
+    }
+
+    #[test]
+    fn a_question_is_told_by_its_reveal_and_not_while_it_is_judged_again() {
+        let (question, correct) = (QuestionIndex(0), OptionIndex(2));
+        let mut events = vec![opened(0)];
+        let told = |events: &[ShowEvent]| facts(events.to_vec())[0].is_told();
+        assert!(!told(&events));
+        events.extend(closed(0));
+        assert!(!told(&events));
+        events.push(revealed(0));
+        assert!(told(&events));
+        assert_eq!(facts(events.clone())[0].correct(), [OptionIndex(1)]);
+        events.push(ShowEvent::Rejudging { question, correct, revision: 1 });
+        assert!(!told(&events) && facts(events.clone())[0].correct().is_empty());
+        let counts = QuestionCounts::default();
+        events.push(ShowEvent::Rejudged { question, correct, in_play: 1, counts });
+        assert!(told(&events));
+        assert_eq!(facts(events)[0].correct(), [OptionIndex(1), OptionIndex(2)]);
+    }
+
+    #[test]
+    fn a_show_that_is_called_off_undoes_what_was_not_revealed() {
+        let called_off = |mut events: Vec<ShowEvent>| {
+            events.push(ShowEvent::Cancelled);
+            facts(events)[0].voided_at.is_some()
+        };
+        assert!(called_off(vec![opened(0)]));
+        assert!(!called_off(asked(0)));
+    }
+
+    #[test]
+    fn outcomes() {
+        let two = facts([asked(0), asked(1)].concat());
+        let voided = [asked(0), vec![ShowEvent::QuestionVoided { question: QuestionIndex(0) }]];
+        let voided = facts([voided.concat(), asked(1)].concat());
+        let hidden = facts([asked(0), vec![opened(1)]].concat());
+        let (pass, out) = (Verdict::Passed, OUT);
+        for (facts, player, is_settled, expected) in [
+            (&two, player(100, &[(0, pass), (1, pass)]), true, Outcome::Winner),
+            (&two, player(100, &[(0, pass), (1, pass)]), false, Outcome::InPlay),
+            (&two, player(101, &[]), true, Outcome::Spectator),
+            (&two, player(0, &[(0, out)]), true, Outcome::Out(QuestionIndex(0), out)),
+            (&two, player(0, &[(0, pass)]), true, Outcome::InPlay),
+            (&voided, player(500, &[(0, out), (1, pass)]), true, Outcome::Winner),
+            (&voided, player(1_101, &[]), true, Outcome::Spectator),
+            (&hidden, player(0, &[(0, pass), (1, out)]), false, Outcome::InPlay),
+        ] {
+            assert_eq!(player.outcome(facts, is_settled), expected, "{player:?}");
+        }
+    }
+}
