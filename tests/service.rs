@@ -167,12 +167,13 @@ fn the_unit_fits_the_gateway() {
     for line in unit.lines().filter(|line| !line.starts_with('#')) {
         assert!(!line.contains(" #"), "a trailing comment: {line}");
     }
-    for command in values(&unit, "ExecStart").iter().chain(&values(&unit, "ExecStartPre")) {
-        let words: Vec<&str> = command.split_whitespace().collect();
-        assert_eq!(words[0], "/usr/bin/tidegate");
-        let parsed = <tidegate::ops::cli::Cli as clap::Parser>::try_parse_from(&words);
-        assert!(parsed.is_ok(), "{command}: {parsed:?}");
-    }
+    let command = one("ExecStart");
+    let words: Vec<&str> = command.split_whitespace().collect();
+    assert_eq!(words[0], "/usr/bin/tidegate");
+    let parsed = <tidegate::ops::cli::Cli as clap::Parser>::try_parse_from(&words);
+    assert!(parsed.is_ok(), "{command}: {parsed:?}");
+    // It might not see the credentials (systemd#27275).
+    assert_eq!(values(&unit, "ExecStartPre"), [""; 0]);
 }
 
 struct Asset {
