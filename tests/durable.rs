@@ -219,7 +219,10 @@ async fn a_ticket_binds_and_keeps_its_stamp_over_a_restart() {
     let mut hurried = settings(2);
     hurried.admission.force_retry_percent = 100;
     let (gateway, _lock, _) = begin_as(&first, &hurried).unwrap();
-    order(&gateway, OperatorRequest::Announce(definition()));
+    let usual = definition();
+    let timing = Timing { countdown: Duration::from_secs(4), ..usual.timing };
+    let unhurried = ShowDefinition { timing, ..(*usual).clone() };
+    order(&gateway, OperatorRequest::Announce(Arc::new(unhurried)));
     command(&gateway, Command::OpenLobby);
     let mut player = Client::in_room(&gateway, 1, ROOM).await;
     command(&gateway, Command::Publish);
@@ -233,7 +236,7 @@ async fn a_ticket_binds_and_keeps_its_stamp_over_a_restart() {
     copy(&first, &second);
     drop(player);
     gateway.stop();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
 
     let (gateway, _lock, _) = begin(&second, 3).unwrap();
     let mut player = Client::in_room(&gateway, 1, ROOM).await;
