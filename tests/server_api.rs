@@ -34,6 +34,7 @@ impl Served {
             readiness: Arc::new(Readiness::new()),
             keys: Arc::default(),
             certificates: Arc::default(),
+            players: Arc::default(),
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
             wake: Box::new(move || caller.wake_all()),
             now: Box::new(move || clock.now()),

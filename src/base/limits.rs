@@ -130,6 +130,9 @@ pub const LEDGER_AMOUNT_MAX: i64 = PRIZE_POOL_CENTS_MAX;
 pub const LEDGER_CAUSES_PER_COMMIT_MAX: usize = 20_000;
 /// Batches that may wait for the ledger's thread; the feed waits then.
 pub const LEDGER_BATCHES_MAX: usize = 64;
+/// Addresses, and users, whose requests over HTTP are counted at the same time: more than ask within a
+/// second where that is not an attack.
+pub const PLAYER_RATES_MAX: usize = 65_536;
 /// Shows whose leaderboards are in memory at the same time.
 pub const LEADERBOARD_SHOWS_MAX: usize = SHOWS_MAX;
 /// Payouts that are on their way to the operator's balance system at the same time, at most.

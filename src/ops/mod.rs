@@ -23,6 +23,7 @@ pub mod log;
 pub mod metrics_text;
 pub mod nearest;
 pub mod operator_port;
+pub mod players;
 pub mod problems;
 pub mod secret;
 pub mod serve;

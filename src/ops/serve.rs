@@ -8,19 +8,22 @@ use std::time::Duration;
 
 use flume::Receiver;
 use thiserror::Error;
+use tokio::sync::watch;
 
+use crate::auth::token::TokenVerifier;
 use crate::base::entropy::SystemEntropy;
 use crate::base::hash::Placement;
 use crate::base::ids::ShowId;
 use crate::ops::autopilot::Autopilot;
 use crate::ops::cli::{ExitStatus, ServeArguments};
 use crate::ops::config::Config;
-use crate::ops::gateway_settings::{as_echo, gateway_settings};
+use crate::ops::gateway_settings::{as_echo, gateway_settings, verifier_of};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
 use crate::ops::key_watch::{KeyStatus, WatchedKeys};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
+use crate::ops::players::{PlayerCounts, PlayerHttp, PlayerSettings, PlayerView};
 use crate::ops::problems::Problems;
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::{ShowFile, rains};
@@ -187,6 +190,8 @@ struct Watches {
     pressure: Watch,
     files: FileWatch,
     has_words: bool,
+    /// Verifies tokens off the shards, with the keys that they have.
+    verifier: watch::Receiver<Arc<TokenVerifier>>,
     keys: Arc<KeyStatus>,
     certificates: Arc<TlsStatus>,
 }
@@ -213,14 +218,16 @@ impl Watches {
         if let Some(file) = words {
             watched.push(Box::new(WatchedWords::new(file, gateway.caller())));
         }
-        if let Some(file) = WatchedKeys::of(config, gateway.caller(), Arc::clone(&keys))
+        let (tell_verifier, verifier) = watch::channel(Arc::new(verifier_of(config)));
+        let status = Arc::clone(&keys);
+        if let Some(file) = WatchedKeys::of(config, gateway.caller(), status, tell_verifier)
             && !is_echo
         {
             watched.push(Box::new(file));
         }
         let pressure = Watch::start(gateway.orders(), limits).map_err(ServeError::Watch)?;
         match FileWatch::start(watched) {
-            Ok(files) => Ok(Watches { pressure, files, has_words, keys, certificates }),
+            Ok(files) => Ok(Watches { pressure, files, has_words, verifier, keys, certificates }),
             Err(error) => {
                 pressure.stop();
                 Err(ServeError::Watch(error))
@@ -330,6 +337,7 @@ fn log_recovery(report: &RecoveryReport) {
 struct Operations {
     readiness: Arc<Readiness>,
     http: OperatorHttp,
+    players: Option<PlayerHttp>,
     autopilot: Option<Autopilot>,
 }
 
@@ -361,6 +369,7 @@ fn operate(
     let (caller, clock) = (gateway.caller(), gateway.clock());
     let readiness = Arc::new(Readiness::new());
     let words = watches.has_words.then(|| watches.files.handle(WORDS));
+    let player_counts = Arc::new(PlayerCounts::default());
     let port = GatewayPort::new(caller.clone(), clock.display()).with_words(words);
     let view = OperatorView {
         token: config.operator.token.clone(),
@@ -369,6 +378,7 @@ fn operate(
         readiness: Arc::clone(&readiness),
         keys: Arc::clone(&watches.keys),
         certificates: Arc::clone(&watches.certificates),
+        players: Arc::clone(&player_counts),
         port: Arc::new(port),
         wake: Box::new({
             let caller = caller.clone();
@@ -377,6 +387,13 @@ fn operate(
         now: Box::new(move || clock.now()),
     };
     let http = OperatorHttp::start(config.operator.listen, view)?;
+    let players = match start_players(config, gateway, watches, player_counts) {
+        Ok(players) => players,
+        Err(error) => {
+            http.stop();
+            return Err(error.into());
+        }
+    };
     let paced = |show: &ShowFile| {
         let ShowFile { definition, pace, rains } = show;
         let starts_at = definition.starts_at_unix_ms;
@@ -391,12 +408,36 @@ fn operate(
             Ok(autopilot) => Some(autopilot),
             Err(error) => {
                 http.stop();
+                if let Some(players) = players {
+                    players.stop();
+                }
                 return Err(ServeError::Autopilot(error));
             }
         }
     };
     readiness.set(ReadyState::Accepting);
-    Ok(Operations { readiness, http, autopilot })
+    Ok(Operations { readiness, http, players, autopilot })
+}
+
+/// The REST for players, where the configuration wants it.
+fn start_players(
+    config: &Config,
+    gateway: &Gateway,
+    watches: &Watches,
+    counts: Arc<PlayerCounts>,
+) -> Result<Option<PlayerHttp>, HttpError> {
+    let Some((address, settings)) = PlayerSettings::of(config) else {
+        return Ok(None);
+    };
+    let view = PlayerView {
+        settings,
+        caller: gateway.caller(),
+        clock: gateway.clock(),
+        verifier: watches.verifier.clone(),
+        book: PlayerView::book_of(config.data_dir.as_deref().map(Path::new)),
+        counts,
+    };
+    PlayerHttp::start(address, view).map(Some)
 }
 
 impl Operations {
@@ -405,6 +446,9 @@ impl Operations {
         self.readiness.set(ReadyState::Draining);
         if let Some(autopilot) = self.autopilot {
             autopilot.stop();
+        }
+        if let Some(players) = self.players {
+            players.stop();
         }
         self.http
     }
@@ -423,13 +467,18 @@ mod tests {
             ServeError::Gateway(StartError::EventFd { shard, error: error() }),
             ServeError::Gateway(StartError::Thread { shard, error: error() }),
             ServeError::Gateway(StartError::Cores),
-            ServeError::Http(HttpError::Thread { source: error() }),
+            ServeError::Http(HttpError::Thread { key: "operator.listen", source: error() }),
             ServeError::Signals(error()),
         ] {
             assert_eq!(error.exit_status().code(), ExitStatus::Host.code(), "{error}");
         }
         let address = ([127, 0, 0, 1], 1).into();
-        let in_use = ServeError::Http(HttpError::Bind { address, source: error(), remedy: "" });
+        let in_use = ServeError::Http(HttpError::Bind {
+            key: "operator.listen",
+            address,
+            source: error(),
+            remedy: String::new(),
+        });
         assert_eq!(in_use.exit_status().code(), ExitStatus::Failed.code());
     }
 }

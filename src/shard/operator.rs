@@ -16,6 +16,7 @@ use crate::quiz::local::{GrantError, MoneyError};
 use crate::quiz::rain::{RainCommand, RainError};
 use crate::quiz::requests::MoneyKey;
 use crate::shard::mail::ServiceMessages;
+use crate::shard::players::{PlayerAnswer, PlayerRequest};
 pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
 use crate::shard::service::{ServiceAnswer, ServiceRequest};
 
@@ -78,6 +79,8 @@ pub enum OperatorRequest {
     SetWords(Arc<WordList>),
     /// What the service asks about rooms and users.
     Service(ServiceRequest),
+    /// What a player asks by way of another thread of this process.
+    Player(PlayerRequest),
     /// Sensitive words were to be put in force, but their list is broken: those before stay.
     NoteBrokenWords,
 }
@@ -112,6 +115,8 @@ pub enum OperatorAnswer {
     Published(Published),
     /// What the service asked for.
     Service(ServiceAnswer),
+    /// What a player asked for, or why it does not get it.
+    Player(Box<PlayerAnswer>),
 }
 
 /// The place of messages that were published together.
@@ -224,6 +229,7 @@ impl OperatorRequest {
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::CloseWithdrawal { user, .. } => Some(placement.user_home(*user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
+            OperatorRequest::Player(request) => Some(placement.user_home(request.holder.user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
             OperatorRequest::Service(request) => request.home(placement),
             OperatorRequest::CloseRoom(room) => Some(placement.room_home(*room)),

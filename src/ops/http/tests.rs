@@ -119,6 +119,7 @@ fn server(token: Option<&str>) -> Server {
         readiness: Arc::clone(&readiness),
         keys: Arc::new(KeyStatus::default()),
         certificates: Arc::default(),
+        players: Arc::default(),
         port: Arc::new(Echo::default()),
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
@@ -364,6 +365,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         readiness: Arc::new(Readiness::new()),
         keys: Arc::new(KeyStatus::default()),
         certificates: Arc::default(),
+        players: Arc::default(),
         port: Arc::new(Echo::default()),
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),

@@ -143,6 +143,8 @@ impl Directed {
         ShowStatus {
             show: definition.id,
             title: definition.title.clone(),
+            room: definition.room,
+            starts_at_unix_ms: definition.starts_at_unix_ms,
             prize_pool: definition.prize_pool,
             question_count: definition.questions.len(),
             early_push_max: definition.timing.early_push_max,
@@ -211,6 +213,7 @@ impl Shard {
             OperatorRequest::Mute(mute) => self.mute(mute),
             OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
             OperatorRequest::Service(request) => self.serve(request),
+            OperatorRequest::Player(request) => return self.player_asks(ticket, request),
             OperatorRequest::NoteBrokenWords => {
                 self.counters.words_broken += 1;
                 Ok(OperatorAnswer::Done)
