@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::limits::TOKEN_ID_BYTES_MAX;
+use crate::ops::backup_command::{BackupArguments, RestoreArguments};
 use crate::ops::journal_command::JournalArguments;
 use crate::ops::ledger_command::LedgerArguments;
 use crate::ops::ledger_standin::StandInArguments;
@@ -41,6 +42,10 @@ pub enum Command {
     Ledger(LedgerArguments),
     /// Look into the journals of a deployment, check them, and mend them as a last resort
     Journal(JournalArguments),
+    /// Copy the folder of a deployment, also while a gateway runs in it
+    Backup(BackupArguments),
+    /// Make the folder of a deployment from a copy
+    Restore(RestoreArguments),
     /// Be a stand-in for the operator's balance system, which fails as it is told to
     BalanceStandin(StandInArguments),
 }
@@ -349,6 +354,11 @@ mod tests {
             "ledger outbox retry --data x k --all",
             "ledger outbox send --data x",
             "ledger outbox send --data x --url y --concurrency 257",
+            "backup --data x",
+            "backup --to x",
+            "restore --data x",
+            "journal prune",
+            "journal prune --data x --keep-runs 0",
             "balance-standin --listen x",
             "balance-standin --fail 101",
         ] {

@@ -6,6 +6,7 @@
 //! travels through [`http::OperatorPort`] and is decided by the director).
 
 pub mod autopilot;
+pub mod backup_command;
 pub mod cli;
 pub mod commands;
 pub mod config;

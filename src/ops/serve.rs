@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use flume::Receiver;
@@ -35,6 +36,7 @@ use crate::ops::watch::tls_files::{TlsFiles, TlsFilesError, TlsStatus, WatchedTl
 use crate::ops::words::{WORDS, WatchedWords, WordsFile};
 use crate::quiz::money::Cents;
 use crate::runtime::clock::Clock;
+use crate::runtime::data::retention::{self, Keep, OldRun};
 use crate::runtime::data::{DataError, DataFolder, RecoveryReport, TornTail};
 use crate::runtime::fatal::end_process_on_panic;
 use crate::runtime::gateway::{CallError, Gateway, StartError};
@@ -149,7 +151,10 @@ pub fn serve(
     }
     let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
     // The folder stays locked until the shards have ended.
-    let (gateway, _folder) = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    let (gateway, folder) = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    if let Some(folder) = &folder {
+        prune_in_time(&config, folder, &gateway);
+    }
     let begun = Watches::start(&config, &gateway, tls, arguments.echo).and_then(|watches| {
         let operate = || operate(&config, &gateway, &shows, &watches);
         match (!arguments.echo).then(operate).transpose() {
@@ -176,6 +181,27 @@ pub fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Runs that nobody needs go, on a thread of its own: their files may be many. That it could not be
+/// done keeps nobody from serving.
+fn prune_in_time(config: &Config, folder: &DataFolder, gateway: &Gateway) {
+    let keep = Keep { runs: config.journal.keep_runs, days: config.journal.keep_days };
+    let (root, clock) = (folder.root().to_path_buf(), gateway.clock());
+    let now_unix_ms = clock.display().unix_ms(clock.now());
+    let spawned = thread::Builder::new().name("retention".to_owned()).spawn(move || {
+        match retention::prune(&root, keep, now_unix_ms) {
+            Ok(removed) => {
+                for OldRun { run, bytes, .. } in removed {
+                    tracing::info!(run, bytes, "the journal of an old run was removed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old runs of the journal could not be removed"),
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "old runs of the journal are not looked at: no thread");
+    }
 }
 
 /// The watcher of the signals lives as long as the process.

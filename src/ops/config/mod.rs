@@ -36,6 +36,8 @@ pub struct Config {
     pub operator: OperatorConfig,
     /// The REST for players.
     pub player_api: PlayerApiConfig,
+    /// What stays of the journal.
+    pub journal: JournalConfig,
     /// How much, how long.
     pub limits: LimitsConfig,
     /// TLS.
@@ -114,6 +116,15 @@ pub struct PlayerApiConfig {
     pub share_text: Option<String>,
 }
 
+/// `[journal]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// Runs that stay whatever their age.
+    pub keep_runs: u32,
+    /// Days that a run stays after its end; 0: it goes at the next start.
+    pub keep_days: u32,
+}
+
 impl Default for PlayerApiConfig {
     fn default() -> PlayerApiConfig {
         PlayerApiConfig {
@@ -126,6 +137,12 @@ impl Default for PlayerApiConfig {
             share_url: None,
             share_text: None,
         }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> JournalConfig {
+        JournalConfig { keep_runs: 3, keep_days: 30 }
     }
 }
 
@@ -428,6 +445,7 @@ impl Default for Config {
                 health_stale_ms: 5_000,
             },
             player_api: PlayerApiConfig::default(),
+            journal: JournalConfig::default(),
             limits: LimitsConfig::default(),
             tls: TlsKeys { certificate_files: None, key_files: None, handshake_timeout_ms: 10_000 },
             proxy: ProxyConfig { sources: None, header_timeout_ms: 3_000 },

@@ -153,7 +153,7 @@ impl Desk {
         let request = OperatorRequest::Player(PlayerRequest { holder, ask });
         match self.ask_shards(request).await? {
             OperatorAnswer::Player(said) => said.map_err(|refused| {
-                if matches!(refused.reason as u32, 100..=106) {
+                if (100..=106).contains(&refused.reason) {
                     PlayerCounts::count(&self.view.counts.tokens_refused);
                 }
                 failure(&refused)

@@ -11,6 +11,8 @@ use super::{
 use crate::base::ids::ShardId;
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
+use crate::store::format::RECORD_HEADER_BYTES;
+use crate::store::record;
 pub use crate::store::scan::Tail;
 use crate::store::scan::{Damage, Scan};
 
@@ -44,6 +46,14 @@ impl ShardJournal {
     pub fn segments(&self) -> Result<Vec<u64>, DataError> {
         segments(&self.folder)
     }
+}
+
+/// Bytes of a record as a journal has it, without its part of a group.
+#[must_use]
+pub fn stored_bytes(record: &Record) -> u64 {
+    let mut payload = Vec::new();
+    record::encode(record, &mut payload);
+    (RECORD_HEADER_BYTES + payload.len()) as u64
 }
 
 /// All journals of a deployment, runs and shards ascending.

@@ -36,7 +36,7 @@ pub(super) struct Run {
     /// Unix time of the zero of the deployment's time, as this run displays it.
     zero_unix_ms: i64,
     /// When it began.
-    began_unix_ms: i64,
+    pub(super) began_unix_ms: i64,
 }
 
 /// What a shard of the next run begins with.

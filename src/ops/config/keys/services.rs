@@ -1,4 +1,4 @@
-//! Keys of what stands beside the shards: the REST for players.
+//! Keys of what stands beside the shards: the REST for players, and what stays of the journal.
 
 use std::net::SocketAddr;
 
@@ -66,6 +66,19 @@ pub(super) static KEYS: &[Key] = &[
             place: |config| &mut config.player_api.share_text,
         },
         "What is said with the link, in which {url} becomes that; \"{title}: {url}\" by default.",
+    ),
+    key(
+        "journal",
+        "keep_runs",
+        integer!(journal.keep_runs, 1, 1_000_000),
+        "Runs of the process whose journals stay whatever their age, the present one included.",
+    ),
+    key(
+        "journal",
+        "keep_days",
+        integer!(journal.keep_days, 0, 36_500),
+        "Days that an older run's journal stays after the run's end: for so long its shows can be \
+         exported and explained. 0: it goes at the next start. None goes before the ledger has it.",
     ),
 ];
 
