@@ -143,7 +143,9 @@ impl OperatorHttp {
             thread: "operator",
             connections_max: CONNECTIONS_MAX,
         };
-        HttpServer::start(&place, api::router(view)).map(OperatorHttp)
+        let server = HttpServer::start(&place, api::router(view))?;
+        tracing::info!(address = %server.local_address(), "operator HTTP is listening");
+        Ok(OperatorHttp(server))
     }
 
     /// Where it listens.

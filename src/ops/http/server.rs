@@ -102,7 +102,6 @@ impl HttpServer {
             .name(thread.to_owned())
             .spawn(move || runtime.block_on(serve(thread, listener, router, stopped)))
             .map_err(|source| HttpError::Thread { key, source })?;
-        tracing::info!(address = %bound, key, "HTTP is listening");
         Ok(HttpServer { address: bound, thread_name: thread, stop, thread: handle })
     }
 

@@ -70,7 +70,11 @@ impl Desk {
                 let message = "the ledger cannot be read now; the log says why";
                 Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
             }
-            Err(error) => panic!("a thread that reads the ledger ended: {error}"),
+            // What waits for a thread when the server stops is not done.
+            Err(_) => {
+                let message = "the gateway is stopping and gave no answer";
+                Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
+            }
         }
     }
 

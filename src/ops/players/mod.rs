@@ -183,7 +183,9 @@ impl PlayerHttp {
             thread: "players",
             connections_max: view.settings.connections_max,
         };
-        HttpServer::start(&place, api::router(view)).map(PlayerHttp)
+        let server = HttpServer::start(&place, api::router(view))?;
+        tracing::info!(address = %server.local_address(), "player HTTP is listening");
+        Ok(PlayerHttp(server))
     }
 
     /// Where it listens.
