@@ -204,11 +204,12 @@ impl Served {
         let mut player = Client::in_room(&self.gateway, user, ROOM).await;
         self.rain(RainCommand::Start(RainIndex(0)));
         player.until("rain").await;
+        let packet = json!(PACKET.to_string());
         for attempt in 0..100 {
             let tap = json!({"grab": {"showId": SHOW.0.to_string(), "rain": 0, "slot": 0}});
             player.request(&attempt.to_string(), tap).await;
             let told = player.until_response(&attempt.to_string()).await;
-            if told["grabbed"]["cents"] == PACKET.to_string() {
+            if told["grabbed"]["cents"] == packet {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
