@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
+use tidegate::ops::backup_command::{back_up, bring_back};
 use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
 use tidegate::ops::connect::connect;
@@ -35,11 +36,20 @@ fn main() -> ExitCode {
         },
         Command::Demo(arguments) => watched(|world| demo(&arguments, world)),
         Command::Journal(arguments) => shortly(|world| {
-            let outcome = journal(&arguments, world.output, world.complaints);
+            let now_unix_ms = world.now_unix_s.saturating_mul(1_000);
+            let outcome = journal(&arguments, now_unix_ms, world.output, world.complaints);
             // Whoever reads no further has seen enough.
             outcome.unwrap_or(ExitStatus::Failed)
         }),
         Command::Show(arguments) => shortly(|world| show(&arguments, world)),
+        Command::Backup(arguments) => shortly(|world| {
+            let outcome = back_up(&arguments, world.output, world.complaints);
+            outcome.unwrap_or(ExitStatus::Failed)
+        }),
+        Command::Restore(arguments) => shortly(|world| {
+            let outcome = bring_back(&arguments, world.output, world.complaints);
+            outcome.unwrap_or(ExitStatus::Failed)
+        }),
         Command::Ledger(arguments) => watched(|world| ledger(&arguments, world)),
         Command::BalanceStandin(arguments) => watched(|world| stand_in(&arguments, world)),
         Command::Tune(arguments) => shortly(|world| tune(&arguments, world)),

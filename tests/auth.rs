@@ -13,14 +13,16 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use tidegate::auth::keys::KeySet;
 use tidegate::auth::revocation::Revocation;
-use tidegate::auth::token::{MoreClaims, NewToken, TokenPolicy, mint_with};
+use tidegate::auth::token::{MoreClaims, NewToken, TokenPolicy, TokenVerifier, mint_with};
 use tidegate::base::ids::UserId;
 use tidegate::ops::config::{Config, Sources};
+use tidegate::ops::gateway_settings::verifier_of;
 use tidegate::ops::key_watch::{KeyStatus, WatchedKeys};
 use tidegate::ops::settings::read_file;
 use tidegate::ops::watch::files::FileWatch;
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::OperatorRequest;
+use tokio::sync::watch;
 
 use client::{Client, Json};
 
@@ -170,6 +172,8 @@ struct Rotating {
     gateway: Gateway,
     watch: FileWatch,
     status: Arc<KeyStatus>,
+    /// What verifies tokens off the shards.
+    verifier: watch::Receiver<Arc<TokenVerifier>>,
     directory: tempfile::TempDir,
 }
 
@@ -190,9 +194,10 @@ impl Rotating {
         settings.token_policy = config.token_policy();
         let gateway = client::start(&settings);
         let status = Arc::new(KeyStatus::default());
-        let keys = WatchedKeys::of(&config, gateway.caller(), Arc::clone(&status)).unwrap();
+        let (tell, verifier) = watch::channel(Arc::new(verifier_of(&config)));
+        let keys = WatchedKeys::of(&config, gateway.caller(), Arc::clone(&status), tell).unwrap();
         let watch = FileWatch::start(vec![Box::new(keys)]).unwrap();
-        Rotating { gateway, watch, status, directory }
+        Rotating { gateway, watch, status, verifier, directory }
     }
 
     /// Replaces the file, as it should be done: whole.
@@ -272,6 +277,10 @@ async fn keys_come_and_go_without_a_restart() {
     rotating.until("the only key", |it| it.counts().reloads == 2).await;
     assert_eq!(rotating.first_word("ed").await, "REASON_TOKEN_INVALID");
     assert_eq!(rotating.first_word("next").await, "7");
+    let verifier = rotating.verifier.borrow().clone();
+    let now = unix_s(&rotating.gateway);
+    let verifies = |key: &str| verifier.verify(&rotating.token(7, key), now).is_ok();
+    assert_eq!((verifies("ed"), verifies("next")), (false, true), "off the shards it is the same");
     connected.request("x", json!({"leave": {}})).await;
     assert_eq!(connected.next().await["business"]["sequence"], "x", "its token still counts");
     let counts = rotating.status.counts();

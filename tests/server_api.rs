@@ -35,6 +35,7 @@ impl Served {
             keys: Arc::default(),
             certificates: Arc::default(),
             kernel: Arc::default(),
+            players: Arc::default(),
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
             wake: Box::new(move || caller.wake_all()),
             now: Box::new(move || clock.now()),

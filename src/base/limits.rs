@@ -134,6 +134,9 @@ pub const LEDGER_CAUSES_PER_COMMIT_MAX: usize = 20_000;
 /// Rounds of the feed, of some thousands of causes each, that may wait for the ledger's thread; the feed
 /// waits then.
 pub const LEDGER_BATCHES_MAX: usize = 16;
+/// Addresses, and users, whose requests over HTTP are counted at the same time: more than ask within a
+/// second where that is not an attack.
+pub const PLAYER_RATES_MAX: usize = 65_536;
 /// Shows whose leaderboards are in memory at the same time.
 pub const LEADERBOARD_SHOWS_MAX: usize = SHOWS_MAX;
 /// Payouts that are on their way to the operator's balance system at the same time, at most.

@@ -24,6 +24,8 @@ pub struct Leaderboards {
     shows: BTreeMap<ShowId, ShowBoard>,
     /// Counts the winnings, so that it is known which show's board was silent for longest.
     clock: u64,
+    /// The last cause that [`Leaderboards::catch_up`] took.
+    through: i64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,14 @@ const WINNINGS: &str = "
 SELECT show, user, CASE kind WHEN 'reversal' THEN -amount ELSE amount END FROM cause
 WHERE kind IN ('prize', 'packet-grabbed') OR kind = 'reversal'
   AND (about ->> 'of' LIKE 'prize:%' OR about ->> 'of' LIKE 'packet:%')";
+
+/// The same, of causes behind one and up to another, in their order. Causes are never removed, so
+/// their numbers only grow.
+const WINNINGS_SINCE: &str = "
+SELECT id, show, user, CASE kind WHEN 'reversal' THEN -amount ELSE amount END FROM cause
+WHERE id > ?1 AND (kind IN ('prize', 'packet-grabbed') OR kind = 'reversal'
+  AND (about ->> 'of' LIKE 'prize:%' OR about ->> 'of' LIKE 'packet:%'))
+ORDER BY id LIMIT ?2";
 
 /// The shows that won last.
 const LATEST_SHOWS: &str = "
@@ -96,6 +106,40 @@ impl Leaderboards {
             board.ranks.add(*user, *cents);
             board.changed = self.clock;
         }
+    }
+
+    /// Takes what was booked behind what these boards took, `causes_max` winnings at most; says
+    /// whether there may be more. For boards that began empty and take nothing otherwise.
+    ///
+    /// # Errors
+    /// The book cannot be read; what was taken before stays.
+    pub fn catch_up(
+        &mut self,
+        connection: &Connection,
+        causes_max: usize,
+    ) -> Result<bool, LedgerError> {
+        let newest: i64 =
+            connection.query_row("SELECT coalesce(max(id), 0) FROM cause", [], |row| row.get(0))?;
+        if newest <= self.through {
+            return Ok(false);
+        }
+        let mut statement = connection.prepare(WINNINGS_SINCE)?;
+        let limit = i64::try_from(causes_max).unwrap_or(i64::MAX);
+        let mut rows = statement.query([self.through, limit])?;
+        let (mut winnings, mut through, mut found) = (Vec::new(), self.through, 0);
+        while let Some(row) = rows.next()? {
+            through = row.get(0)?;
+            found += 1;
+            if let (Id(Some(show)), Id(Some(user))) = (Id::read(row, 1)?, Id::read(row, 2)?) {
+                let (show, user) = (ShowId(show), UserId(user));
+                winnings.push(Winning { show, user, cents: row.get(3)? });
+            }
+        }
+        let is_cut = found >= causes_max;
+        self.take(&winnings);
+        // What was booked after the number was read comes next time, however the two are ordered.
+        self.through = if is_cut { through } else { through.max(newest) };
+        Ok(is_cut)
     }
 
     /// The board of all shows.

@@ -21,6 +21,7 @@ pub mod leaderboard;
 pub mod name;
 pub mod outbox;
 pub mod ranks;
+pub mod reader;
 pub mod reconcile;
 pub mod schema;
 pub mod standin;

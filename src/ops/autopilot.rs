@@ -239,7 +239,7 @@ fn order(caller: &Caller, show: ShowId, request: OperatorRequest) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::QuestionIndex;
+    use crate::base::ids::{QuestionIndex, RoomId};
     use crate::quiz::director::LiveFigures;
     use crate::quiz::money::Cents;
     use crate::quiz::rain::{RainSettings, RainStatus};
@@ -254,6 +254,8 @@ mod tests {
         ShowStatus {
             show: ShowId(1),
             title: String::new(),
+            room: RoomId(1),
+            starts_at_unix_ms: 0,
             prize_pool: Cents(0),
             question_count: 2,
             early_push_max: Duration::from_millis(400),

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::base::limits::TOKEN_ID_BYTES_MAX;
+use crate::ops::backup_command::{BackupArguments, RestoreArguments};
 use crate::ops::journal_command::JournalArguments;
 use crate::ops::ledger_command::LedgerArguments;
 use crate::ops::ledger_standin::StandInArguments;
@@ -46,6 +47,10 @@ pub enum Command {
     Journal(JournalArguments),
     /// What became of a show: all that proves it, or the answer to a complaint
     Show(ShowArguments),
+    /// Copy the folder of a deployment, also while a gateway runs in it
+    Backup(BackupArguments),
+    /// Make the folder of a deployment from a copy
+    Restore(RestoreArguments),
     /// Be a stand-in for the operator's balance system, which fails as it is told to
     BalanceStandin(StandInArguments),
     /// Check whether this host is set up for its audience, and plan hosts for one
@@ -371,6 +376,11 @@ mod tests {
             "ledger outbox retry --data x k --all",
             "ledger outbox send --data x",
             "ledger outbox send --data x --url y --concurrency 257",
+            "backup --data x",
+            "backup --to x",
+            "restore --data x",
+            "journal prune",
+            "journal prune --data x --keep-runs 0",
             "balance-standin --listen x",
             "tune",
             "tune check --profile 2m",

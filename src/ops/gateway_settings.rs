@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::auth::keys::KeySet;
+use crate::auth::token::TokenVerifier;
 use crate::base::addresses::Network;
 use crate::base::limits::{CLIENT_MESSAGE_BYTES_MAX, SHARD_COUNT_MAX};
 use crate::chat::settings::ChatSettings;
@@ -121,6 +122,12 @@ fn chat_settings(chat: &ChatConfig) -> ChatSettings {
         like_burst: chat.like_burst,
         opaque_allowed: chat.opaque_publish,
     }
+}
+
+/// What verifies tokens as the shards of `config` do.
+#[must_use]
+pub fn verifier_of(config: &Config) -> TokenVerifier {
+    TokenVerifier::with_keys(Arc::new(token_keys(config)), config.token_policy())
 }
 
 fn token_keys(config: &Config) -> KeySet {

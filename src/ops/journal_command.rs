@@ -1,15 +1,21 @@
 //! `tidegate journal`: what is in a deployment's journals, whether it is sound, and the last resort
 //! where it is not.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use crate::base::ids::ShardId;
 use crate::ops::cli::ExitStatus;
-use crate::runtime::data::journals::{Cut, Dependent, ShardJournal, Tail, journals};
+use crate::ops::config::JournalConfig;
+use crate::runtime::data::journals::{
+    Cut, Dependent, ShardJournal, Tail, journals, stored_bytes,
+};
+use crate::runtime::data::retention::{self, Keep, Kept, OldRun};
 use crate::runtime::data::{DataError, DataFolder};
+use crate::shard::record::Record;
 
 /// `tidegate journal`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -43,6 +49,30 @@ pub enum JournalVerb {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
+    /// Say what records take: of each kind how many, and their bytes
+    Sizes {
+        /// Folder of the deployment
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Remove runs that nobody needs any more: a later one goes on from them, the ledger has them, and
+    /// they are old enough. A gateway may run in the folder; it does the same when it starts
+    Prune {
+        /// Folder of the deployment
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Runs that stay whatever their age, the newest one included
+        #[arg(long, value_name = "N", default_value_t = JournalConfig::default().keep_runs,
+            value_parser = clap::value_parser!(u32).range(1..))]
+        keep_runs: u32,
+        /// Days that a run stays after its end: so long its shows can be exported and explained
+        #[arg(long, value_name = "N", default_value_t = JournalConfig::default().keep_days,
+            value_parser = clap::value_parser!(u32).range(0..=36_500))]
+        keep_days: u32,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Cut the newest run's journals where they are damaged, and the others where they rest on events of
     /// shows that were lost by that. What was acknowledged behind those places is lost: restore a backup
     /// if there is one
@@ -62,6 +92,7 @@ pub enum JournalVerb {
 /// If the output cannot be written.
 pub fn journal(
     arguments: &JournalArguments,
+    now_unix_ms: i64,
     output: &mut dyn Write,
     complaints: &mut dyn Write,
 ) -> io::Result<ExitStatus> {
@@ -80,6 +111,14 @@ pub fn journal(
             Ok(found) => return verify(&found, output, complaints),
             Err(error) => Err(error),
         },
+        JournalVerb::Sizes { data } => match journals(data) {
+            Ok(found) => sizes(&found, output)?,
+            Err(error) => Err(error),
+        },
+        JournalVerb::Prune { data, keep_runs, keep_days, dry_run } => {
+            let keep = Keep { runs: *keep_runs, days: *keep_days };
+            return prune(data, keep, now_unix_ms, *dry_run, output, complaints);
+        }
         JournalVerb::Repair { data, yes } => repair(data, *yes, output)?,
     };
     match outcome {
@@ -111,6 +150,79 @@ fn inspect(
         }
     }
     Ok(Ok(()))
+}
+
+/// What records of each kind take, of all runs together: their own bytes, and the journal's.
+fn sizes(found: &[ShardJournal], output: &mut dyn Write) -> io::Result<Result<(), DataError>> {
+    let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let (mut counted, mut of_records) = (0, 0);
+    for journal in found {
+        let scan = journal.read(&mut |_, record| {
+            let bytes = stored_bytes(&record);
+            let kind = kinds.entry(kind_of(&record)).or_default();
+            *kind = (kind.0 + 1, kind.1 + bytes);
+            of_records += bytes;
+            Ok(())
+        });
+        match scan {
+            Ok(scan) => counted += scan.bytes,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    for (kind, (count, bytes)) in &kinds {
+        let each = *bytes as f64 / *count as f64;
+        writeln!(output, "{kind}: {count} records, {bytes} bytes, {each:.1} each")?;
+    }
+    writeln!(
+        output,
+        "all records: {of_records} bytes; the journals, in whole blocks: {counted} bytes"
+    )?;
+    Ok(Ok(()))
+}
+
+/// The first word of a record as it is printed.
+fn kind_of(record: &Record) -> String {
+    let text = format!("{record:?}");
+    text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+fn prune(
+    data: &Path,
+    keep: Keep,
+    now_unix_ms: i64,
+    is_dry: bool,
+    output: &mut dyn Write,
+    complaints: &mut dyn Write,
+) -> io::Result<ExitStatus> {
+    let done = match retention::old_runs(data, keep, now_unix_ms) {
+        Ok(found) if is_dry => Ok(found),
+        Ok(found) => retention::prune(data, keep, now_unix_ms).map(|_| found),
+        Err(error) => Err(error),
+    };
+    let found = match done {
+        Ok(found) => found,
+        Err(error) => {
+            writeln!(complaints, "{error}")?;
+            return Ok(ExitStatus::Failed);
+        }
+    };
+    for OldRun { run, bytes, kept, .. } in &found {
+        let what = match kept {
+            None if is_dry => "would be removed",
+            None => "removed",
+            Some(Kept::Newest) => "stays: it is one of the newest",
+            Some(Kept::Recent) => "stays: it ended not long enough ago",
+            Some(Kept::NotInBook) => {
+                "stays: the ledger does not have all of it; a gateway that runs brings it in"
+            }
+            Some(Kept::Needed) => "stays: the newest run cannot be read; restore a backup",
+        };
+        writeln!(output, "run {run}: {bytes} bytes on disk; {what}")?;
+    }
+    if found.is_empty() {
+        writeln!(output, "there is no run but the newest, which stays")?;
+    }
+    Ok(ExitStatus::Success)
 }
 
 fn verify(
@@ -149,11 +261,7 @@ fn verify(
     Ok(status)
 }
 
-fn repair(
-    data: &std::path::Path,
-    does_it: bool,
-    output: &mut dyn Write,
-) -> io::Result<Result<(), DataError>> {
+fn repair(data: &Path, does_it: bool, output: &mut dyn Write) -> io::Result<Result<(), DataError>> {
     let found = match DataFolder::open(data).and_then(|folder| Ok((journals(data)?, folder))) {
         Ok((found, folder)) => (found, folder),
         Err(error) => return Ok(Err(error)),

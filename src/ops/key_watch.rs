@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::auth::keys::{Jwks, KeySet};
+use crate::auth::token::TokenVerifier;
 use crate::ops::config::Config;
 use crate::ops::settings::read_file;
 use crate::ops::watch::files::{Outcome, Watched};
@@ -122,13 +125,20 @@ pub struct WatchedKeys {
     poll: Duration,
     caller: Caller,
     status: Arc<KeyStatus>,
+    /// Whoever else verifies tokens.
+    verifier: watch::Sender<Arc<TokenVerifier>>,
 }
 
 impl WatchedKeys {
     /// Looks after `auth.jwks_file`, if the configuration has one; the shards were started with its
     /// keys.
     #[must_use]
-    pub fn of(config: &Config, caller: Caller, status: Arc<KeyStatus>) -> Option<WatchedKeys> {
+    pub fn of(
+        config: &Config,
+        caller: Caller,
+        status: Arc<KeyStatus>,
+        verifier: watch::Sender<Arc<TokenVerifier>>,
+    ) -> Option<WatchedKeys> {
         let (Some(path), Some(text)) = (&config.auth.jwks_file, &config.auth.jwks) else {
             return None;
         };
@@ -143,7 +153,7 @@ impl WatchedKeys {
             in_use: text.clone(),
         };
         let poll = Duration::from_millis(config.auth.jwks_poll_ms);
-        Some(WatchedKeys { file, poll, caller, status })
+        Some(WatchedKeys { file, poll, caller, status, verifier })
     }
 }
 
@@ -157,7 +167,7 @@ impl Watched for WatchedKeys {
     }
 
     fn look(&mut self) {
-        let WatchedKeys { file, caller, status, .. } = self;
+        let WatchedKeys { file, caller, status, verifier, .. } = self;
         match file.look(read_file(Path::new(&file.path))) {
             Look::Nothing => {}
             Look::Recovered => status.is_stale.store(false, Ordering::Relaxed),
@@ -166,7 +176,13 @@ impl Watched for WatchedKeys {
                 tracing::error!(path, reason, "auth.jwks_file cannot be used; the keys stay");
                 status.failed();
             }
-            Look::Keys(jwks) => take(file, jwks, caller, status),
+            Look::Keys(jwks) => {
+                let keys = Arc::new(jwks.keys.clone());
+                if take(file, jwks, caller, status) {
+                    let policy = file.config.token_policy();
+                    verifier.send_replace(Arc::new(TokenVerifier::with_keys(keys, policy)));
+                }
+            }
         }
     }
 
@@ -181,8 +197,8 @@ impl Watched for WatchedKeys {
     }
 }
 
-/// Gives new keys to all shards. One that did not answer may have them or not; it is asked again.
-fn take(file: &mut KeyFile, jwks: Jwks, caller: &Caller, status: &KeyStatus) {
+/// Gives new keys to all shards, and says whether they have them. One that did not answer may have them or not; it is asked again.
+fn take(file: &mut KeyFile, jwks: Jwks, caller: &Caller, status: &KeyStatus) -> bool {
     let keys = Arc::new(jwks.keys.clone());
     match caller.call(OperatorRequest::SetKeys(Arc::clone(&keys))) {
         Ok(_) => {
@@ -190,11 +206,13 @@ fn take(file: &mut KeyFile, jwks: Jwks, caller: &Caller, status: &KeyStatus) {
             status.taken(&keys);
             status.reloads.fetch_add(1, Ordering::Relaxed);
             file.taken();
+            true
         }
         Err(error) => {
             tracing::error!(%error, "the new token keys did not reach every shard; trying again");
             status.failed();
             file.not_taken();
+            false
         }
     }
 }

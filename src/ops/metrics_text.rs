@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::base::metrics::{Metric, MetricKind, MetricUnit, ShardSnapshot};
 use crate::base::time::Time;
 use crate::ops::key_watch::KeyCounts;
+use crate::ops::players::PlayerCounts;
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -79,6 +80,14 @@ pub fn render_certificates(text: &mut String, reloads: u64, errors: u64) {
             errors,
         ),
     ] {
+        header(text, name, "counter", help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+}
+
+/// Appends what players asked over HTTP.
+pub fn render_players(text: &mut String, counts: &PlayerCounts) {
+    for (name, help, value) in counts.series() {
         header(text, name, "counter", help);
         let _ = writeln!(text, "{name} {value}");
     }

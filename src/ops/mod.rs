@@ -6,6 +6,7 @@
 //! travels through [`http::OperatorPort`] and is decided by the director).
 
 pub mod autopilot;
+pub mod backup_command;
 pub mod capacity;
 pub mod cli;
 pub mod commands;
@@ -28,6 +29,7 @@ pub mod metrics_text;
 pub mod nearest;
 pub mod operator_port;
 pub mod payouts;
+pub mod players;
 pub mod problems;
 pub mod secret;
 pub mod serve;

@@ -4,11 +4,14 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use flume::Receiver;
 use thiserror::Error;
+use tokio::sync::watch;
 
+use crate::auth::token::TokenVerifier;
 use crate::base::entropy::SystemEntropy;
 use crate::base::hash::Placement;
 use crate::base::ids::ShowId;
@@ -16,7 +19,7 @@ use crate::ledger::error::LedgerError;
 use crate::ops::autopilot::Autopilot;
 use crate::ops::cli::{ExitStatus, ServeArguments};
 use crate::ops::config::Config;
-use crate::ops::gateway_settings::{as_echo, gateway_settings};
+use crate::ops::gateway_settings::{as_echo, gateway_settings, verifier_of};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
 use crate::ops::kernel::{KernelStatus, KernelWatch};
@@ -24,6 +27,7 @@ use crate::ops::key_watch::{KeyStatus, WatchedKeys};
 use crate::ops::log;
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::payouts::Payouts;
+use crate::ops::players::{PlayerCounts, PlayerHttp, PlayerSettings, PlayerView};
 use crate::ops::problems::Problems;
 use crate::ops::service::{self, Watchdog};
 use crate::ops::settings::{Settings, SettingsSources};
@@ -38,6 +42,7 @@ use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
 use crate::quiz::rain::RainCommand;
 use crate::runtime::clock::Clock;
+use crate::runtime::data::retention::{self, Keep, OldRun};
 use crate::runtime::data::{DataError, DataFolder, RecoveryReport, TornTail};
 use crate::runtime::fatal::end_process_on_panic;
 use crate::runtime::feed::{FeedError, FeedStart, LedgerFeed, LedgerHandle};
@@ -161,6 +166,9 @@ pub fn serve(
     }
     let mut tls = if arguments.echo { None } else { TlsFiles::new(&config)? };
     let Started { gateway, book } = start_gateway(&mut config, arguments.echo, tls.as_mut())?;
+    if let Some((folder, _)) = &book {
+        prune_in_time(&config, folder, &gateway);
+    }
     let caller = gateway.caller();
     let watchdog = Watchdog::start_if_asked(gateway.snapshots(), move || caller.wake_all());
     let watchdog = match watchdog {
@@ -224,6 +232,27 @@ fn stop_book(book: Option<(DataFolder, LedgerFeed)>) {
     }
 }
 
+/// Runs that nobody needs go, on a thread of its own: their files may be many. That it could not be
+/// done keeps nobody from serving.
+fn prune_in_time(config: &Config, folder: &DataFolder, gateway: &Gateway) {
+    let keep = Keep { runs: config.journal.keep_runs, days: config.journal.keep_days };
+    let (root, clock) = (folder.root().to_path_buf(), gateway.clock());
+    let now_unix_ms = clock.display().unix_ms(clock.now());
+    let spawned = thread::Builder::new().name("retention".to_owned()).spawn(move || {
+        match retention::prune(&root, keep, now_unix_ms) {
+            Ok(removed) => {
+                for OldRun { run, bytes, .. } in removed {
+                    tracing::info!(run, bytes, "the journal of an old run was removed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old runs of the journal could not be removed"),
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "old runs of the journal are not looked at: no thread");
+    }
+}
+
 /// The watcher of the signals lives as long as the process.
 fn await_signal(stop: &Receiver<&'static str>) {
     if let Ok(signal) = stop.recv() {
@@ -236,6 +265,8 @@ struct Watches {
     pressure: Watch,
     files: FileWatch,
     has_words: bool,
+    /// Verifies tokens off the shards, with the keys that they have.
+    verifier: watch::Receiver<Arc<TokenVerifier>>,
     keys: Arc<KeyStatus>,
     certificates: Arc<TlsStatus>,
     kernel: KernelWatch,
@@ -264,7 +295,9 @@ impl Watches {
         if let Some(file) = words {
             watched.push(Box::new(WatchedWords::new(file, gateway.caller())));
         }
-        if let Some(file) = WatchedKeys::of(config, gateway.caller(), Arc::clone(&keys))
+        let (tell_verifier, verifier) = watch::channel(Arc::new(verifier_of(config)));
+        let status = Arc::clone(&keys);
+        if let Some(file) = WatchedKeys::of(config, gateway.caller(), status, tell_verifier)
             && !is_echo
         {
             watched.push(Box::new(file));
@@ -276,7 +309,16 @@ impl Watches {
         let kernel = KernelWatch::start(port, gateway.clock(), Arc::clone(&kernel_status))
             .map_err(ServeError::Watch)?;
         let files = FileWatch::start(watched).map_err(ServeError::Watch)?;
-        Ok(Watches { pressure, files, has_words, keys, certificates, kernel, kernel_status })
+        Ok(Watches {
+            pressure,
+            files,
+            has_words,
+            verifier,
+            keys,
+            certificates,
+            kernel,
+            kernel_status,
+        })
     }
 
     fn stop(self) {
@@ -383,6 +425,7 @@ fn log_recovery(report: &RecoveryReport) {
 struct Operations {
     readiness: Arc<Readiness>,
     http: OperatorHttp,
+    players: Option<PlayerHttp>,
     autopilot: Option<Autopilot>,
     payouts: Option<Payouts>,
 }
@@ -417,6 +460,7 @@ fn operate(
     let (caller, clock) = (gateway.caller(), gateway.clock());
     let readiness = Arc::new(Readiness::new());
     let words = watches.has_words.then(|| watches.files.handle(WORDS));
+    let player_counts = Arc::new(PlayerCounts::default());
     let port = GatewayPort::new(caller.clone(), clock.display()).with_words(words);
     let view = OperatorView {
         token: config.operator.token.clone(),
@@ -426,6 +470,7 @@ fn operate(
         keys: Arc::clone(&watches.keys),
         certificates: Arc::clone(&watches.certificates),
         kernel: Arc::clone(&watches.kernel_status),
+        players: Arc::clone(&player_counts),
         port: Arc::new(port),
         wake: Box::new({
             let caller = caller.clone();
@@ -434,6 +479,13 @@ fn operate(
         now: Box::new(move || clock.now()),
     };
     let http = OperatorHttp::start(config.operator.listen, view)?;
+    let players = match start_players(config, gateway, watches, player_counts) {
+        Ok(players) => players,
+        Err(error) => {
+            http.stop();
+            return Err(error.into());
+        }
+    };
     let paced = |show: &ShowFile| {
         let ShowFile { definition, pace, rains } = show;
         let starts_at = definition.starts_at_unix_ms;
@@ -448,11 +500,14 @@ fn operate(
             Ok(autopilot) => Some(autopilot),
             Err(error) => {
                 http.stop();
+                if let Some(players) = players {
+                    players.stop();
+                }
                 return Err(ServeError::Autopilot(error));
             }
         }
     };
-    let operations = Operations { readiness, http, autopilot, payouts: None };
+    let operations = Operations { readiness, http, players, autopilot, payouts: None };
     let payouts =
         ledger.map(|ledger| Payouts::start(&config.payouts, ledger, gateway.caller(), clock));
     let payouts = match payouts.transpose() {
@@ -486,6 +541,27 @@ fn plan_rains(
     Ok(())
 }
 
+/// The REST for players, where the configuration wants it.
+fn start_players(
+    config: &Config,
+    gateway: &Gateway,
+    watches: &Watches,
+    counts: Arc<PlayerCounts>,
+) -> Result<Option<PlayerHttp>, HttpError> {
+    let Some((address, settings)) = PlayerSettings::of(config) else {
+        return Ok(None);
+    };
+    let view = PlayerView {
+        settings,
+        caller: gateway.caller(),
+        clock: gateway.clock(),
+        verifier: watches.verifier.clone(),
+        book: PlayerView::book_of(config.data_dir.as_deref().map(Path::new)),
+        counts,
+    };
+    PlayerHttp::start(address, view).map(Some)
+}
+
 impl Operations {
     /// Nobody is sent here any more, and no show goes on by itself; metrics are still answered.
     fn stop_commanding(self) -> OperatorHttp {
@@ -495,6 +571,9 @@ impl Operations {
         }
         if let Some(payouts) = self.payouts {
             payouts.stop();
+        }
+        if let Some(players) = self.players {
+            players.stop();
         }
         self.http
     }
@@ -513,13 +592,18 @@ mod tests {
             ServeError::Gateway(StartError::EventFd { shard, error: error() }),
             ServeError::Gateway(StartError::Thread { shard, error: error() }),
             ServeError::Gateway(StartError::Cores),
-            ServeError::Http(HttpError::Thread { source: error() }),
+            ServeError::Http(HttpError::Thread { key: "operator.listen", source: error() }),
             ServeError::Signals(error()),
         ] {
             assert_eq!(error.exit_status().code(), ExitStatus::Host.code(), "{error}");
         }
         let address = ([127, 0, 0, 1], 1).into();
-        let in_use = ServeError::Http(HttpError::Bind { address, source: error(), remedy: "" });
+        let in_use = ServeError::Http(HttpError::Bind {
+            key: "operator.listen",
+            address,
+            source: error(),
+            remedy: String::new(),
+        });
         assert_eq!(in_use.exit_status().code(), ExitStatus::Failed.code());
     }
 }

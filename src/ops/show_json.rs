@@ -238,7 +238,7 @@ pub fn phase_word(phase: Phase) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::{QuestionIndex, ShowId};
+    use crate::base::ids::{QuestionIndex, RoomId, ShowId};
     use crate::base::time::Time;
     use crate::quiz::director::CommandKind;
     use crate::quiz::money::Cents;
@@ -249,6 +249,8 @@ mod tests {
         let status = ShowStatus {
             show: ShowId(7),
             title: "A show".to_owned(),
+            room: RoomId(1),
+            starts_at_unix_ms: 0,
             prize_pool: Cents(1_000),
             question_count: 2,
             early_push_max: std::time::Duration::from_secs(8),

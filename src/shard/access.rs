@@ -26,6 +26,7 @@ use crate::shard::conn::{JoinWish, NO_ROOM, clock_ms};
 use crate::shard::mail::{Mail, SessionEnd};
 use crate::shard::messages;
 use crate::shard::operator::{OperatorAnswer, OperatorError};
+use crate::shard::players::TokenHolder;
 use crate::shard::session::{Event, State};
 use crate::shard::standing::StandingRecord;
 use crate::wire::close::CloseReason;
@@ -195,18 +196,26 @@ impl Access {
             let text = "the token belongs to another user";
             return Err(Refused::new(proto::Reason::IdentityMismatch, text));
         }
-        let subject = Subject {
-            user: claims.user,
-            issued_unix_s: claims.issued_unix_s,
-            token_id: claims.token_id.as_deref().map(|id| self.id_hash(id)),
-        };
-        if self.revocations.refuses(subject, now_unix_s) {
-            return Err(Refused::revoked());
+        let (issued_unix_s, token_id) = (claims.issued_unix_s, claims.token_id.as_deref());
+        match self.refusal(claims.user, issued_unix_s, token_id, now_unix_s) {
+            None => Ok(claims),
+            Some(refused) => Err(refused),
         }
-        if let Some(until_unix_s) = self.bans.until(claims.user, now_unix_s) {
-            return Err(Refused::banned(until_unix_s));
+    }
+
+    /// Why a token that is valid is refused all the same.
+    fn refusal(
+        &self,
+        user: UserId,
+        issued_unix_s: Option<i64>,
+        token_id: Option<&str>,
+        now_unix_s: i64,
+    ) -> Option<Refused> {
+        let token_id = token_id.map(|id| self.id_hash(id));
+        if self.revocations.refuses(Subject { user, issued_unix_s, token_id }, now_unix_s) {
+            return Some(Refused::revoked());
         }
-        Ok(claims)
+        self.bans.until(user, now_unix_s).map(Refused::banned)
     }
 
     /// Remembers what the token of a connection is called and allows.
@@ -306,6 +315,14 @@ impl Shard {
             self.access.note(id.place, claims);
         }
         Ok(())
+    }
+
+    /// Why somebody whose token was verified elsewhere is refused all the same.
+    pub(crate) fn refuses_holder(&self, holder: &TokenHolder) -> Option<proto::Failure> {
+        let TokenHolder { user, issued_unix_s, token_id } = holder;
+        let now_unix_s = self.now_unix_s();
+        let refused = self.access.refusal(*user, *issued_unix_s, token_id.as_deref(), now_unix_s);
+        refused.map(|refused| refused.failure)
     }
 
     /// A second token on a connection. Only one that ends later is worth the work of verifying it,

@@ -31,6 +31,7 @@ mod messages;
 pub mod money_mail;
 pub mod operator;
 mod outbox;
+pub mod players;
 mod push;
 mod quiz_bridge;
 pub mod quiz_mail;

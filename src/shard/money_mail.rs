@@ -116,11 +116,31 @@ pub enum MoneyAsk {
 
 /// Who waits for an answer.
 #[derive(Clone, Debug)]
-pub struct ReplyTo {
-    /// The connection's shard.
-    pub shard: ShardId,
-    /// The connection.
-    pub conn: ConnId,
-    /// Of the request.
-    pub sequence: Box<str>,
+pub enum ReplyTo {
+    /// A client.
+    Client {
+        /// The connection's shard.
+        shard: ShardId,
+        /// The connection.
+        conn: ConnId,
+        /// Of the request.
+        sequence: Box<str>,
+    },
+    /// Another thread of this process.
+    Caller {
+        /// The shard that it asked.
+        shard: ShardId,
+        /// Matches the answer to the request.
+        ticket: u64,
+    },
+}
+
+impl ReplyTo {
+    /// The shard that the answer goes to.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        match self {
+            ReplyTo::Client { shard, .. } | ReplyTo::Caller { shard, .. } => *shard,
+        }
+    }
 }

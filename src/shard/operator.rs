@@ -15,6 +15,7 @@ use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::{GrantError, MoneyError};
 use crate::quiz::rain::{RainCommand, RainError};
 use crate::shard::mail::ServiceMessages;
+use crate::shard::players::{PlayerAnswer, PlayerRequest};
 pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
 use crate::shard::service::{ServiceAnswer, ServiceRequest};
 use crate::shard::standing::Order;
@@ -85,6 +86,8 @@ pub enum OperatorRequest {
         /// What is ordered; one shard decides it.
         request: Box<OperatorRequest>,
     },
+    /// What a player asks by way of another thread of this process.
+    Player(PlayerRequest),
     /// Sensitive words were to be put in force, but their list is broken: those before stay.
     NoteBrokenWords,
 }
@@ -119,6 +122,8 @@ pub enum OperatorAnswer {
     Published(Published),
     /// What the service asked for.
     Service(ServiceAnswer),
+    /// What a player asked for, or why it does not get it.
+    Player(Box<PlayerAnswer>),
 }
 
 /// The place of messages that were published together.
@@ -235,6 +240,7 @@ impl OperatorRequest {
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::CloseWithdrawal { user, .. } => Some(placement.user_home(*user)),
             OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
+            OperatorRequest::Player(request) => Some(placement.user_home(request.holder.user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
             OperatorRequest::Service(request) => request.home(placement),
             OperatorRequest::CloseRoom(room) => Some(placement.room_home(*room)),

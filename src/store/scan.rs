@@ -116,6 +116,32 @@ pub struct Scan {
     pub records: u64,
     /// Number of groups.
     pub groups: u64,
+    /// Bytes of all groups, in whole blocks.
+    pub bytes: u64,
+    /// When the last group was written, Unix milliseconds; 0 if there is none.
+    pub newest_unix_ms: i64,
+}
+
+/// Where the part of a journal ends that was written until a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// In which segment; those behind it are not in the part.
+    pub segment: u64,
+    /// How many bytes of it are.
+    pub end: u64,
+    /// Records in the part.
+    pub records: u64,
+}
+
+/// Where the part of a journal ends that was written until a moment, Unix milliseconds; nothing if
+/// nothing was written by then.
+///
+/// # Errors
+/// The first damage.
+pub fn cut(files: &[SegmentFile<'_>], until_unix_ms: i64) -> Result<Option<Cut>, Damage> {
+    let mut reading = Reading { until_unix_ms, ..Reading::new() };
+    read(files, &mut reading, &mut |_, _| {})?;
+    Ok(reading.cut)
 }
 
 /// Reads all segments of a shard, in the order of their numbers, and hands over each record.
@@ -126,8 +152,24 @@ pub fn scan(
     files: &[SegmentFile<'_>],
     visit: &mut dyn FnMut(Found, &StoredRecord<'_>),
 ) -> Result<Scan, Damage> {
+    let mut reading = Reading::new();
+    let (tail, counted) = read(files, &mut reading, visit)?;
+    let continuation = Continuation {
+        newest_segment: files.last().map_or(0, |file| file.segment),
+        counted,
+        last_group: reading.last_group,
+        sequences: reading.sequences,
+    };
+    let Reading { records, groups, bytes, newest_unix_ms, .. } = reading;
+    Ok(Scan { tail, continuation, records, groups, bytes, newest_unix_ms })
+}
+
+fn read(
+    files: &[SegmentFile<'_>],
+    reading: &mut Reading,
+    visit: &mut dyn FnMut(Found, &StoredRecord<'_>),
+) -> Result<(Tail, Counted), Damage> {
     let chain = chain(files)?;
-    let mut reading = Reading { records: 0, groups: 0, last_group: 0, sequences: BTreeMap::new() };
     let mut tail = Tail::Empty;
     let mut counted = Counted::default();
     for (place, link) in chain.iter().enumerate() {
@@ -135,13 +177,7 @@ pub fn scan(
         (counted.end, tail) = reading.segment(link, end, visit)?;
         counted.segment = link.header.segment;
     }
-    let continuation = Continuation {
-        newest_segment: files.last().map_or(0, |file| file.segment),
-        counted,
-        last_group: reading.last_group,
-        sequences: reading.sequences,
-    };
-    Ok(Scan { tail, continuation, records: reading.records, groups: reading.groups })
+    Ok((tail, counted))
 }
 
 /// A segment that counts.
@@ -193,8 +229,14 @@ fn is_unfinished(bytes: &[u8]) -> bool {
 struct Reading {
     records: u64,
     groups: u64,
+    bytes: u64,
     last_group: u64,
     sequences: BTreeMap<Key, u64>,
+    newest_unix_ms: i64,
+    /// Groups written later are behind the cut, and so is all that follows one.
+    until_unix_ms: i64,
+    is_past_cut: bool,
+    cut: Option<Cut>,
 }
 
 /// The place of the last byte that is not zero. A segment is mostly zeros: they are compared by the
@@ -207,6 +249,21 @@ fn last_not_zero(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Reading {
+    /// From the beginning, with no end.
+    fn new() -> Reading {
+        Reading {
+            records: 0,
+            groups: 0,
+            bytes: 0,
+            last_group: 0,
+            sequences: BTreeMap::new(),
+            newest_unix_ms: 0,
+            until_unix_ms: i64::MAX,
+            is_past_cut: false,
+            cut: None,
+        }
+    }
+
     /// Reads one segment up to `end`, or to where it ends if it is the last one; says where that is
     /// and what stands there.
     fn segment(
@@ -275,6 +332,14 @@ impl Reading {
         }
         self.groups += 1;
         self.last_group = found;
+        self.newest_unix_ms = header.written_unix_ms;
+        self.is_past_cut |= header.written_unix_ms > self.until_unix_ms;
+        let bytes = group_bytes(header.body_bytes as usize) as u64;
+        self.bytes += bytes;
+        if !self.is_past_cut {
+            let end = offset + bytes;
+            self.cut = Some(Cut { segment, end, records: self.records });
+        }
         Ok(())
     }
 }

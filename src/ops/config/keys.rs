@@ -103,8 +103,14 @@ const COMPLETION_ENTRIES_MAX: u64 = 65_536;
 /// With an interval of an hour, times of users still fit into 32 bits of milliseconds.
 const CHAT_BURST_MAX: u64 = 100;
 
+mod services;
+
 /// Every key, in the order of the example.
-pub static KEYS: &[Key] = &[
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(services::KEYS)
+}
+
+static KEYS: &[Key] = &[
     key(
         "",
         "listen",
@@ -780,7 +786,7 @@ impl Key {
 #[must_use]
 pub fn sections() -> Vec<&'static str> {
     let mut sections: Vec<&'static str> = Vec::new();
-    for key in KEYS {
+    for key in all() {
         if !key.section.is_empty() && !sections.contains(&key.section) {
             sections.push(key.section);
         }

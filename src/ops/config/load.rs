@@ -12,7 +12,7 @@ use crate::base::limits;
 use crate::chat::words::WordList;
 use crate::ops::config::Config;
 use crate::ops::config::checks::{comma_separated, payout_secret, token_secret};
-use crate::ops::config::keys::{KEYS, Key, Kind, sections};
+use crate::ops::config::keys::{self, Key, Kind, sections};
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::secret::Secret;
@@ -65,7 +65,7 @@ impl Config {
         }
         apply_environment(&mut config, &sources.environment, &mut origins, &mut problems);
         for (flag, path, value) in &sources.flags {
-            let Some(key) = KEYS.iter().find(|key| key.path() == *path) else {
+            let Some(key) = keys::all().find(|key| key.path() == *path) else {
                 panic!("the flag {flag} sets {path}, which is no key");
             };
             let origin = Origin::Flag { name: (*flag).to_owned() };
@@ -102,7 +102,7 @@ fn apply_table(
     origins: &mut Origins,
     problems: &mut Problems,
 ) {
-    for key in KEYS.iter().filter(|key| key.section == section) {
+    for key in keys::all().filter(|key| key.section == section) {
         if let Some(placed) = table.value(key.name) {
             apply(config, key, &Raw::Toml(placed.value), placed.origin, origins, problems);
         }
@@ -111,7 +111,7 @@ fn apply_table(
 
 /// A key of the same name in another table, for one that was put into the wrong one.
 fn elsewhere(section: &str, name: &str) -> Option<String> {
-    KEYS.iter().find(|key| key.section != section && key.name == name).map(Key::path)
+    keys::all().find(|key| key.section != section && key.name == name).map(Key::path)
 }
 
 fn variable(key: &Key) -> String {
@@ -124,7 +124,7 @@ fn apply_environment(
     origins: &mut Origins,
     problems: &mut Problems,
 ) {
-    let known: Vec<String> = KEYS.iter().map(variable).collect();
+    let known: Vec<String> = keys::all().map(variable).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     for (name, value) in environment {
         let name = name.to_string_lossy();
@@ -136,9 +136,10 @@ fn apply_environment(
             problems.push(origin, "", format!("unknown variable{}", suggestion(&name, &known)));
             continue;
         };
+        let Some(key) = keys::all().nth(place) else { continue };
         match value.to_str() {
-            Some(text) => apply(config, &KEYS[place], &Raw::Text(text), origin, origins, problems),
-            None => problems.push(origin, KEYS[place].path(), "is not UTF-8"),
+            Some(text) => apply(config, key, &Raw::Text(text), origin, origins, problems),
+            None => problems.push(origin, key.path(), "is not UTF-8"),
         }
     }
 }
@@ -381,6 +382,15 @@ fn check_relations(config: &Config, origins: &Origins, problems: &mut Problems) 
         ["payouts.url", "payouts.secret"],
         "payouts are signed: set payouts.secret or payouts.secret_file too".to_owned(),
     );
+    let players: Option<SocketAddr> =
+        config.player_api.listen.as_deref().and_then(|listen| listen.parse().ok());
+    check(
+        players.is_none_or(|players| {
+            players.port() == 0 || players != config.listen && players != config.operator.listen
+        }),
+        ["player_api.listen", "operator.listen"],
+        "clients or operators have this address; players' HTTP needs another".to_owned(),
+    );
     check_egress(config, &mut check);
 }
 
@@ -448,7 +458,7 @@ pub fn example() -> String {
          # A variable sets a key too: TIDEGATE_LISTEN, TIDEGATE_LIMITS__CONNECTIONS_MAX.\n",
     );
     let mut section = "";
-    for key in KEYS {
+    for key in keys::all() {
         if key.section != section {
             section = key.section;
             let _ = write!(text, "\n[{section}]\n");

@@ -1,6 +1,6 @@
 //! The configuration: a TOML file, `TIDEGATE_…` variables over it, flags over those.
 //!
-//! Every key stands once, in [`keys::KEYS`], with its bounds and its help; the file, the
+//! Every key stands once, in [`keys::all`], with its bounds and its help; the file, the
 //! environment, the flags and the example are all read and written from there. Everything that is
 //! wrong is reported at once. Every key has a default, so an empty file is a configuration.
 
@@ -35,6 +35,10 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The operator's HTTP.
     pub operator: OperatorConfig,
+    /// The REST for players.
+    pub player_api: PlayerApiConfig,
+    /// What stays of the journal.
+    pub journal: JournalConfig,
     /// How much, how long.
     pub limits: LimitsConfig,
     /// TLS.
@@ -92,6 +96,57 @@ pub struct OperatorConfig {
     pub token: Option<Secret>,
     /// How long a shard may show no sign of life before `/healthz` says so.
     pub health_stale_ms: u64,
+}
+
+/// `[player_api]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerApiConfig {
+    /// Where it is served; nothing: nowhere.
+    pub listen: Option<String>,
+    /// Origins of pages that may read its answers, parted by commas; nothing: none.
+    pub origins: Option<String>,
+    /// Networks of proxies that are believed for whom they ask, parted by commas.
+    pub proxies: Option<String>,
+    /// Connections at the same time.
+    pub connections_max: u32,
+    /// Requests of an address within a second; 0: no limit.
+    pub requests_per_address_per_second_max: u32,
+    /// Requests of a user within a second; 0: no limit.
+    pub requests_per_user_per_second_max: u32,
+    /// The link to be shared.
+    pub share_url: Option<String>,
+    /// What is said with it.
+    pub share_text: Option<String>,
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// Runs that stay whatever their age.
+    pub keep_runs: u32,
+    /// Days that a run stays after its end; 0: it goes at the next start.
+    pub keep_days: u32,
+}
+
+impl Default for PlayerApiConfig {
+    fn default() -> PlayerApiConfig {
+        PlayerApiConfig {
+            listen: None,
+            origins: None,
+            proxies: None,
+            connections_max: 1_024,
+            requests_per_address_per_second_max: 100,
+            requests_per_user_per_second_max: 10,
+            share_url: None,
+            share_text: None,
+        }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> JournalConfig {
+        JournalConfig { keep_runs: 3, keep_days: 30 }
+    }
 }
 
 /// `[limits]`
@@ -431,6 +486,8 @@ impl Default for Config {
                 token: None,
                 health_stale_ms: 5_000,
             },
+            player_api: PlayerApiConfig::default(),
+            journal: JournalConfig::default(),
             limits: LimitsConfig::default(),
             tls: TlsKeys { certificate_files: None, key_files: None, handshake_timeout_ms: 10_000 },
             proxy: ProxyConfig { sources: None, header_timeout_ms: 3_000 },

@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::base::entropy::SeededEntropy;
-use crate::ops::config::keys::{KEYS, Key, Kind};
+use crate::ops::config::keys::{Key, Kind, all};
 
 fn read_file(path: &str) -> Result<String, String> {
     match path {
@@ -51,7 +51,7 @@ fn an_empty_file_is_the_default() {
 fn the_example_has_every_key_and_is_the_default() {
     let example = example();
     assert_eq!(load(&example, &[]), Config::default());
-    for key in KEYS {
+    for key in all() {
         let commented = format!("\n# {} = ", key.name);
         let set = format!("\n{} = ", key.name);
         let section = match key.section {
@@ -90,7 +90,7 @@ fn the_list_of_words_must_be_readable() {
 
 #[test]
 fn every_integer_takes_both_ends_of_its_range() {
-    for key in KEYS {
+    for key in all() {
         let Kind::Integer { least, most, set, get, .. } = key.kind else { continue };
         for number in [least, most] {
             let mut config = Config::default();
@@ -121,6 +121,8 @@ fn another_value(key: &Key) -> String {
         Kind::Text { .. } if key.section == "payouts" && key.name == "url" => {
             "https://balance.example/payouts".to_owned()
         }
+        Kind::Text { .. } if key.name == "listen" => "[::1]:2".to_owned(),
+        Kind::Text { .. } if key.name == "proxies" => "10.0.0.0/8, ::1".to_owned(),
         Kind::Text { .. } if key.name == "sources" => "10.0.0.0/8, ::1".to_owned(),
         Kind::Text { .. } => "good".to_owned(),
         Kind::Secret { .. } if key.name == "placement_key" => "0f".repeat(16),
@@ -131,7 +133,7 @@ fn another_value(key: &Key) -> String {
 #[test]
 fn every_key_has_a_place_of_its_own_by_file_and_by_environment() {
     let mut seen = vec![Config::default()];
-    for key in KEYS {
+    for key in all() {
         let text = another_value(key);
         let toml = match key.kind {
             Kind::Integer { .. } | Kind::Boolean(_) => text.clone(),

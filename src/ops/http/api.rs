@@ -76,7 +76,7 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    pub(super) fn new(
+    pub(crate) fn new(
         status: StatusCode,
         code: &'static str,
         message: impl Into<String>,
@@ -84,11 +84,11 @@ impl ApiError {
         ApiError { status, code, message: message.into() }
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
-    pub(super) fn with_code(self, code: &'static str) -> ApiError {
+    pub(crate) fn with_code(self, code: &'static str) -> ApiError {
         ApiError { code, ..self }
     }
 }
@@ -162,6 +162,7 @@ async fn metrics(State(view): Shared) -> impl IntoResponse {
     let certificates = &view.certificates;
     metrics_text::render_certificates(&mut text, certificates.reloads(), certificates.errors());
     view.kernel.render(&mut text);
+    metrics_text::render_players(&mut text, &view.players);
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 
@@ -305,11 +306,11 @@ async fn grant_card(
     ask(&view, media, OperatorRequest::GrantCard { user }).await
 }
 
-pub(super) fn show_id(text: &str) -> Result<ShowId, ApiError> {
+pub(crate) fn show_id(text: &str) -> Result<ShowId, ApiError> {
     whole_number(text, "show", "bad_show_id").map(ShowId)
 }
 
-pub(super) fn whole_number(text: &str, of: &str, code: &'static str) -> Result<u64, ApiError> {
+pub(crate) fn whole_number(text: &str, of: &str, code: &'static str) -> Result<u64, ApiError> {
     match text.parse() {
         Ok(id) if id != 0 => Ok(id),
         _ => {

@@ -1,5 +1,5 @@
 //! A listener with a limit on connections and on the time that each step of them takes, so that
-//! nobody who reaches the operator's address holds a place without asking something.
+//! nobody who reaches the address holds a place without asking something.
 //!
 //! A request, from its first byte (or from the accept) to the first byte of its answer, has one
 //! time; the rest of the answer, and the silence until the next request, another. Bytes prolong
@@ -19,8 +19,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
-/// Connections at the same time; more wait in the kernel's backlog.
-const CONNECTIONS_MAX: usize = 64;
 /// A request must have come, and its answer begun, within this; a director answers within five.
 const REQUEST_MAX: Duration = Duration::from_secs(15);
 /// The answer must be written, and the next request begun, within this.
@@ -28,7 +26,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Peer {
@@ -37,14 +35,15 @@ impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
 }
 
 /// A listener whose connections count against a limit while they live.
-pub(super) struct BoundedListener {
+pub(crate) struct BoundedListener {
     inner: TcpListener,
     places: Arc<Semaphore>,
 }
 
 impl BoundedListener {
-    pub(super) fn new(inner: TcpListener) -> BoundedListener {
-        BoundedListener { inner, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    /// Takes `connections_max` at the same time; more wait in the kernel's backlog.
+    pub(crate) fn new(inner: TcpListener, connections_max: usize) -> BoundedListener {
+        BoundedListener { inner, places: Arc::new(Semaphore::new(connections_max)) }
     }
 }
 
@@ -68,7 +67,7 @@ impl Listener for BoundedListener {
 }
 
 /// A connection that ends by itself when it takes too long.
-pub(super) struct BoundedStream {
+pub(crate) struct BoundedStream {
     inner: TcpStream,
     deadline: Pin<Box<Sleep>>,
     /// The last thing that moved was a byte of an answer.
@@ -163,11 +162,13 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    const CONNECTIONS_MAX: usize = 64;
+
     #[tokio::test]
     async fn a_connection_holds_its_place_until_it_is_dropped() {
         let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = inner.local_addr().expect("an address");
-        let mut listener = BoundedListener::new(inner);
+        let mut listener = BoundedListener::new(inner, CONNECTIONS_MAX);
         let mut held = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let client = TcpStream::connect(address).await.expect("connects");
@@ -185,7 +186,7 @@ mod tests {
     async fn pair() -> (TcpStream, BoundedStream) {
         let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = inner.local_addr().expect("an address");
-        let mut listener = BoundedListener::new(inner);
+        let mut listener = BoundedListener::new(inner, CONNECTIONS_MAX);
         let client = TcpStream::connect(address).await.expect("connects");
         let (stream, _) = listener.accept().await;
         (client, stream)

@@ -7,45 +7,42 @@
 //! `/metrics`, `/healthz` and `/readyz` are open to whoever reaches the address. Everything under
 //! `/v1/` needs the bearer token; where none is set, a loopback peer.
 
-mod access;
+pub(crate) mod access;
 mod api;
 mod batch;
 mod idempotency;
-mod listener;
+pub(crate) mod listener;
 mod media;
 mod operations;
 mod port;
-mod query;
+pub(crate) mod query;
 mod rains;
 mod rooms;
 pub mod schema;
+mod server;
 mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{io, thread};
-
-use axum::Router;
-use thiserror::Error;
-use tokio::sync::oneshot;
 
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
-pub(crate) use crate::ops::http::api::ApiError;
-use crate::ops::http::listener::{BoundedListener, Peer};
+pub(crate) use crate::ops::http::api::{ApiError, show_id};
 pub use crate::ops::http::port::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
 };
+pub use crate::ops::http::server::HttpError;
+pub(crate) use crate::ops::http::server::{HttpPlace, HttpServer};
 use crate::ops::kernel::KernelStatus;
 use crate::ops::key_watch::KeyStatus;
+use crate::ops::players::PlayerCounts;
 use crate::ops::secret::Secret;
 use crate::ops::watch::tls_files::TlsStatus;
 
-/// How long requests that are under way have to end when the server stops.
-const STOP_GRACE: Duration = Duration::from_secs(3);
+/// Connections at the same time; more wait in the kernel's backlog.
+const CONNECTIONS_MAX: usize = 64;
 
 /// A shard that lives publishes within microseconds of being woken, on a busy host within a turn.
 const FRESH_WITHIN: Duration = Duration::from_millis(250);
@@ -105,6 +102,8 @@ pub struct OperatorView {
     pub certificates: Arc<TlsStatus>,
     /// What the kernel says of the network.
     pub kernel: Arc<KernelStatus>,
+    /// What players asked over HTTP.
+    pub players: Arc<PlayerCounts>,
     /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.
@@ -132,42 +131,8 @@ impl OperatorView {
     }
 }
 
-/// Why the server does not start.
-#[derive(Debug, Error)]
-pub enum HttpError {
-    /// The address cannot be listened on.
-    #[error("operator.listen {address}: {source}; {remedy}")]
-    Bind {
-        /// The address of the configuration.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// The listener cannot be handed to the runtime, or its address cannot be read.
-    #[error("operator.listen {address}: the listener cannot be set up: {source}")]
-    Listener {
-        /// The address of the configuration.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// No runtime or no thread.
-    #[error("the thread of the operator's HTTP cannot be started: {source}")]
-    Thread {
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
 /// The running server. Dropped without [`OperatorHttp::stop`], it stops too, but nobody waits.
-pub struct OperatorHttp {
-    address: SocketAddr,
-    /// Dropped to stop.
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-}
+pub struct OperatorHttp(HttpServer);
 
 impl OperatorHttp {
     /// Listens on `address` and answers until it is stopped. Port 0 takes a free one.
@@ -175,80 +140,27 @@ impl OperatorHttp {
     /// # Errors
     /// If the address or the thread cannot be had.
     pub fn start(address: SocketAddr, view: OperatorView) -> Result<OperatorHttp, HttpError> {
-        let listener = std::net::TcpListener::bind(address).map_err(|source| HttpError::Bind {
+        let place = HttpPlace {
+            key: "operator.listen",
             address,
-            remedy: bind_remedy(&source),
-            source,
-        })?;
-        let bound = listener
-            .set_nonblocking(true)
-            .and_then(|()| listener.local_addr())
-            .map_err(|source| HttpError::Listener { address, source })?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| HttpError::Thread { source })?;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)
-                .map_err(|source| HttpError::Listener { address, source })?
+            thread: "operator",
+            connections_max: CONNECTIONS_MAX,
         };
-        let (stop, stopped) = oneshot::channel();
-        let router = api::router(view);
-        let thread = thread::Builder::new()
-            .name("operator".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, router, stopped)))
-            .map_err(|source| HttpError::Thread { source })?;
-        tracing::info!(address = %bound, "operator HTTP is listening");
-        Ok(OperatorHttp { address: bound, stop, thread })
+        let server = HttpServer::start(&place, api::router(view))?;
+        tracing::info!(address = %server.local_address(), "operator HTTP is listening");
+        Ok(OperatorHttp(server))
     }
 
     /// Where it listens.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.address
+        self.0.local_address()
     }
 
     /// Takes no more connections, lets requests that are under way end (for three seconds at most),
     /// and waits for the thread.
     pub fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the operator's HTTP thread had panicked");
-        }
-    }
-}
-
-async fn serve(listener: tokio::net::TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
-    let (tell, told) = oneshot::channel::<()>();
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    let server = axum::serve(BoundedListener::new(listener), service)
-        .with_graceful_shutdown(async move {
-            // Sent or dropped, both mean stop.
-            let _ = stopped.await;
-            drop(tell);
-        })
-        .into_future();
-    let deadline = async {
-        let _ = told.await;
-        tokio::time::sleep(STOP_GRACE).await;
-    };
-    tokio::select! {
-        outcome = server => if let Err(error) = outcome {
-            tracing::error!(%error, "the operator's HTTP ended");
-        },
-        () = deadline => tracing::warn!("operator requests were cut off by the stop"),
-    }
-}
-
-fn bind_remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or set operator.listen to another",
-        io::ErrorKind::AddrNotAvailable => {
-            "set operator.listen to an address of this host, or to 127.0.0.1"
-        }
-        io::ErrorKind::PermissionDenied => "take a port from 1024, or allow CAP_NET_BIND_SERVICE",
-        _ => "set operator.listen to another address",
+        self.0.stop();
     }
 }
 

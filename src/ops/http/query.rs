@@ -8,13 +8,13 @@ use crate::ops::http::api::ApiError;
 use crate::ops::nearest::suggestion;
 
 /// Names and values.
-pub(super) struct Query<'a> {
+pub(crate) struct Query<'a> {
     pairs: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Query<'a> {
     /// The query of `uri`, which may have these names.
-    pub(super) fn of(uri: &'a Uri, known: &[&'static str]) -> Result<Query<'a>, ApiError> {
+    pub(crate) fn of(uri: &'a Uri, known: &[&'static str]) -> Result<Query<'a>, ApiError> {
         let mut pairs: Vec<(&str, &str)> = Vec::new();
         for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -33,12 +33,12 @@ impl<'a> Query<'a> {
     }
 
     /// The word behind a name.
-    pub(super) fn word(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn word(&self, name: &str) -> Option<&'a str> {
         self.pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// The number behind a name.
-    pub(super) fn number(
+    pub(crate) fn number(
         &self,
         name: &str,
         within: RangeInclusive<u64>,
@@ -57,6 +57,6 @@ impl<'a> Query<'a> {
     }
 }
 
-pub(super) fn bad_query(message: String) -> ApiError {
+pub(crate) fn bad_query(message: String) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "bad_query", message)
 }

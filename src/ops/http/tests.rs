@@ -121,6 +121,7 @@ fn server(token: Option<&str>) -> Server {
         keys: Arc::new(KeyStatus::default()),
         certificates: Arc::default(),
         kernel: Arc::default(),
+        players: Arc::default(),
         port: Arc::new(Echo::default()),
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
@@ -367,6 +368,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         keys: Arc::new(KeyStatus::default()),
         certificates: Arc::default(),
         kernel: Arc::default(),
+        players: Arc::default(),
         port: Arc::new(Echo::default()),
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),

@@ -30,7 +30,8 @@ impl Deployment {
     }
 }
 
-const NAME: &str = "deployment.json";
+/// The name of its file.
+pub(super) const NAME: &str = "deployment.json";
 
 impl DataFolder {
     /// The deployment of this folder, if one began here.

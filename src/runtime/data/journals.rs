@@ -13,6 +13,8 @@ use super::{
 use crate::base::ids::{EventNumber, ShardId, ShowId};
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
+use crate::store::format::RECORD_HEADER_BYTES;
+use crate::store::record;
 pub use crate::store::scan::Tail;
 use crate::store::scan::{Damage, Found, Scan};
 use crate::store::state::StateError;
@@ -71,6 +73,14 @@ pub struct Cut {
     pub show: ShowId,
     /// The event that is on no journal.
     pub number: EventNumber,
+}
+
+/// Bytes of a record as a journal has it, without its part of a group.
+#[must_use]
+pub fn stored_bytes(record: &Record) -> u64 {
+    let mut payload = Vec::new();
+    record::encode(record, &mut payload);
+    (RECORD_HEADER_BYTES + payload.len()) as u64
 }
 
 /// All journals of a deployment, runs and shards ascending.

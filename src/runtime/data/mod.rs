@@ -13,9 +13,11 @@
 //! then on the runs before it are history. So whatever moment the process dies at, there is one
 //! newest run, and the state is what its shards began with plus their records.
 
+pub mod backup;
 mod deployment;
 pub mod journals;
 mod recover;
+pub mod retention;
 pub mod show;
 
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -43,7 +43,7 @@ pub(super) struct Run {
     #[serde(default)]
     stamps_zero_unix_ms: Option<i64>,
     /// When it began.
-    began_unix_ms: i64,
+    pub(super) began_unix_ms: i64,
 }
 
 /// What a shard of the next run begins with.

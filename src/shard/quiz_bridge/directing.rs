@@ -144,6 +144,8 @@ impl Directed {
         ShowStatus {
             show: definition.id,
             title: definition.title.clone(),
+            room: definition.room,
+            starts_at_unix_ms: definition.starts_at_unix_ms,
             prize_pool: definition.prize_pool,
             question_count: definition.questions.len(),
             early_push_max: definition.timing.early_push_max,
@@ -212,6 +214,7 @@ impl Shard {
             OperatorRequest::Once { order, request } => {
                 return self.order_once(ticket, order, *request);
             }
+            OperatorRequest::Player(request) => return self.player_asks(ticket, request),
             OperatorRequest::NoteBrokenWords => {
                 self.counters.words_broken += 1;
                 Ok(OperatorAnswer::Done)

@@ -33,9 +33,16 @@ impl Shard {
     pub(crate) fn money_mail(&mut self, from: ShardId, mail: MoneyMail) {
         match mail {
             MoneyMail::Ask { user, ask, reply_to } => self.money_asked(user, ask, reply_to),
-            MoneyMail::Reply { reply_to, said } => match *said {
-                Ok(payload) => self.respond(reply_to.conn, &reply_to.sequence, payload),
-                Err(failure) => self.refuse(reply_to.conn, &reply_to.sequence, failure),
+            MoneyMail::Reply { reply_to, said } => match (reply_to, *said) {
+                (ReplyTo::Client { conn, sequence, .. }, Ok(payload)) => {
+                    self.respond(conn, &sequence, payload);
+                }
+                (ReplyTo::Client { conn, sequence, .. }, Err(failure)) => {
+                    self.refuse(conn, &sequence, failure);
+                }
+                (ReplyTo::Caller { ticket, .. }, said) => {
+                    self.answer_player(ticket, said.map(Some));
+                }
             },
             MoneyMail::PacketsWanted { show, rain } => self.packets_wanted(from, show, rain),
             MoneyMail::AskInviter { invitee, inviter } => self.inviter_asked(invitee, inviter),
@@ -98,12 +105,14 @@ impl Shard {
     /// Puts a request to the home of the connection's user.
     pub(super) fn ask_for_money(&mut self, conn: ConnId, sequence: String, ask: MoneyAsk) {
         let Some(user) = self.conns.get(conn).map(|conn| conn.user) else { return };
-        let reply_to = ReplyTo { shard: self.config.me, conn, sequence: sequence.into_boxed_str() };
+        let (shard, sequence) = (self.config.me, sequence.into_boxed_str());
+        let reply_to = ReplyTo::Client { shard, conn, sequence };
         let home = self.placement.user_home(user);
         self.post(home, Mail::Money(MoneyMail::Ask { user, ask, reply_to }));
     }
 
-    fn money_asked(&mut self, user: UserId, ask: MoneyAsk, reply_to: ReplyTo) {
+    /// At the user's home.
+    pub(crate) fn money_asked(&mut self, user: UserId, ask: MoneyAsk, reply_to: ReplyTo) {
         let said = match ask {
             MoneyAsk::Grab { show, rain, slot, applied } => {
                 return self.judge_tap(user, (show, rain, slot), applied, reply_to);
@@ -284,7 +293,7 @@ impl Shard {
         reply_to: ReplyTo,
         said: Result<Response, proto::Failure>,
     ) {
-        let shard = reply_to.shard;
+        let shard = reply_to.shard();
         let mail = MoneyMail::Reply { reply_to, said: Box::new(said) };
         self.post_when_durable(Post::Mail(shard, Mail::Money(mail)));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::ids::{QuestionIndex, ShowId};
+use crate::base::ids::{QuestionIndex, RoomId, ShowId};
 use crate::base::time::Time;
 use crate::quiz::director::{CommandKind, LiveFigures, Notice};
 use crate::quiz::event::Settlement;
@@ -17,6 +17,10 @@ pub struct ShowStatus {
     pub show: ShowId,
     /// For people.
     pub title: String,
+    /// Where its audience is.
+    pub room: RoomId,
+    /// When it is announced to start, Unix milliseconds; 0 if that is not said.
+    pub starts_at_unix_ms: i64,
     /// What the winners share.
     pub prize_pool: Cents,
     /// Number of questions of the show.

@@ -264,3 +264,43 @@ proptest! {
         prop_assert!(count >= acknowledged, "{count} of {acknowledged}");
     }
 }
+
+#[test]
+fn a_cut_has_what_was_written_until_then_and_can_be_read_by_itself() {
+    let mut disk = Disk::default();
+    let mut writer = writer(1, Continuation::default());
+    for record in 0..60_u64 {
+        writer.append(bucket(1), &[1; 40_000]);
+        while let Some(step) = writer.next(1_000 + i64::try_from(record).expect("few")) {
+            disk.carry_out(&step, &|_| true);
+            writer.done();
+        }
+    }
+    let files: Vec<SegmentFile<'_>> = disk
+        .files
+        .iter()
+        .map(|(segment, bytes)| SegmentFile { segment: *segment, bytes })
+        .collect();
+    assert!(files.len() > 1, "over several segments");
+    assert_eq!(cut(&files, 999), Ok(None));
+    for until in 1_000..1_063 {
+        let found = cut(&files, until).expect("sound").expect("something");
+        let records = u64::try_from(until - 999).expect("positive").min(60);
+        assert_eq!(found.records, records, "until {until}");
+        let part = Disk {
+            files: disk
+                .files
+                .iter()
+                .filter(|(segment, _)| **segment <= found.segment)
+                .map(|(segment, bytes)| {
+                    let end = if *segment == found.segment { found.end } else { u64::MAX };
+                    let end = usize::try_from(end).expect("64 bits").min(bytes.len());
+                    (*segment, bytes[..end].to_vec())
+                })
+                .collect(),
+        };
+        let (scan, _) = part.scan().expect("a part is a journal");
+        assert_eq!((scan.records, scan.tail), (records, Tail::Clean));
+        assert_eq!(scan.newest_unix_ms, until.min(1_059));
+    }
+}
