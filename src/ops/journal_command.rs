@@ -10,9 +10,7 @@ use clap::{Args, Subcommand};
 use crate::base::ids::ShardId;
 use crate::ops::cli::ExitStatus;
 use crate::ops::config::JournalConfig;
-use crate::runtime::data::journals::{
-    Cut, Dependent, ShardJournal, Tail, journals, stored_bytes,
-};
+use crate::runtime::data::journals::{Cut, Dependent, ShardJournal, Tail, journals, stored_bytes};
 use crate::runtime::data::retention::{self, Keep, Kept, OldRun};
 use crate::runtime::data::{DataError, DataFolder};
 use crate::shard::record::Record;

@@ -27,7 +27,7 @@ use crate::auth::token::TokenVerifier;
 use crate::base::addresses::Network;
 use crate::ledger::reader::BookReader;
 use crate::ops::config::Config;
-use crate::ops::config::keys::comma_separated;
+use crate::ops::config::checks::comma_separated;
 use crate::ops::http::{HttpError, HttpPlace, HttpServer};
 use crate::ops::players::share::Templates;
 pub(crate) use crate::ops::players::share::check_template;

@@ -15,7 +15,7 @@ use super::{
 use crate::base::ids::ShardId;
 use crate::ledger::book::Book;
 use crate::ledger::error::LedgerError;
-use crate::runtime::feed::source::RUNS_FEED;
+pub use crate::runtime::feed::source::RUNS_FEED;
 use crate::store::state;
 
 const DAY_MS: i64 = 86_400_000;

@@ -164,10 +164,8 @@ impl RunRead {
             let path = shard_folder(&self.folder, shard);
             let histories = &self.histories;
             let local = state.image.restore(shard, placement, histories);
-            let mut replay = Replay::new(
-                local.map_err(failing_replay(&path, 0))?,
-                state.image.standing.clone(),
-            );
+            let mut replay =
+                Replay::new(local.map_err(failing_replay(&path, 0))?, state.image.standing.clone());
             let scan = for_each_record(&path, 0, &mut |record, said| {
                 if record > *bound {
                     return Ok(());

@@ -48,7 +48,7 @@ impl Stage {
 
     /// The answer to a gift of the connection's user.
     fn give(&mut self, conn: ConnId, name: &str, gift: Gift) -> String {
-        let reply_to = ReplyTo { shard: ShardId(0), conn, sequence: name.into() };
+        let reply_to = ReplyTo::Client { shard: ShardId(0), conn, sequence: name.into() };
         let ask = MoneyAsk::Give { key: key(name), gift };
         self.mail(MoneyMail::Ask { user: GIVER, ask, reply_to });
         self.heard(conn).reply(name)
@@ -93,7 +93,7 @@ fn a_gift_whose_room_ends_on_its_way_goes_back_with_the_reason_on_record() {
         MoneyRecord::GiftReturned { key: key("a"), number: 1, cents: Cents(40), why, balance };
     assert_eq!(stage.money_records().last(), Some(&&returned));
     // Who repeats the request is told what became of it.
-    let reply_to = ReplyTo { shard: ShardId(0), conn, sequence: "again".into() };
+    let reply_to = ReplyTo::Client { shard: ShardId(0), conn, sequence: "again".into() };
     let ask = MoneyAsk::Give { key: key("a"), gift: gift(31, 40) };
     stage.mail(MoneyMail::Ask { user: GIVER, ask, reply_to });
     assert_eq!(stage.heard(conn).reply("again"), "NoSuchRoom");
