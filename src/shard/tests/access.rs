@@ -176,7 +176,12 @@ fn a_revoked_user_is_closed_and_stays_out_until_there_is_a_newer_token() {
 fn a_session_whose_token_is_newer_than_a_revocation_goes_on() {
     let mut stage = Stage::new();
     stage.now = Time::from_millis(10_000);
-    let conn = stage.enter_with(&plain(9));
+    let dated = |user: u64, second: i64| {
+        let issued_unix_s = CLOCK.zero_unix_ms / 1_000 + second;
+        let new = NewToken { user: UserId(user), issued_unix_s, lifetime_s: 60, audience: None };
+        mint_with(SECRET, new, &MoreClaims::default())
+    };
+    let conn = stage.enter_with(&dated(1, 9));
     let until = |second: i64| Some(CLOCK.zero_unix_ms / 1_000 + second);
     let revocation = |issued, refused| Revocation::User {
         user: UserId(1),
@@ -188,7 +193,7 @@ fn a_session_whose_token_is_newer_than_a_revocation_goes_on() {
     stage.revoke(revocation(8, until(60)));
     let heard = stage.heard(conn);
     assert_eq!(heard.closed, Some(CloseReason::TokenRevoked.code()), "newer ones, too, until then");
-    let other = stage.enter_with(&token_of(2, 9, &MoreClaims::default()));
+    let other = stage.enter_with(&dated(2, 9));
     let of_other = |issued| Revocation::User {
         user: UserId(2),
         issued_until_unix_s: until(issued),
@@ -198,10 +203,7 @@ fn a_session_whose_token_is_newer_than_a_revocation_goes_on() {
     assert_eq!(stage.heard(other).closed, None);
     // A newer token makes the session newer, and an equal moment is not newer.
     stage.live_until(12, other);
-    assert_eq!(
-        stage.hear(other, authenticate(&token_of(2, 11, &MoreClaims::default()))).closed,
-        None
-    );
+    assert_eq!(stage.hear(other, authenticate(&dated(2, 11))).closed, None);
     stage.revoke(of_other(10));
     assert_eq!(stage.heard(other).closed, None);
     stage.revoke(of_other(11));
