@@ -14,15 +14,15 @@ use super::{
 use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
 use crate::base::time::Time;
-use crate::quiz::event::NumberedEvent;
-use crate::quiz::local::LocalQuiz;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
-use crate::shard::recovery::{Beginning, Histories, Replay, ReplayError, ShardImage, redistribute};
+use crate::shard::recovery::{Beginning, ReplayError};
 use crate::store::format::Key;
-use crate::store::record;
-use crate::store::scan::{Scan, SegmentFile, Tail, scan};
+use crate::store::recovery::{
+    self, JournalError, NextShard, RunEnd, ShardBefore, StoredRun, Visit,
+};
+use crate::store::scan::{Scan, SegmentFile, Tail};
 use crate::store::state::{self, ShardState, StateError};
 
 /// The moment at which a process knows itself to be later than the one before.
@@ -107,87 +107,47 @@ impl DataFolder {
     /// as it is.
     pub fn begin_run(&self, placement: Placement) -> Result<Recovered, DataError> {
         let newest = runs(self.root())?.last().copied();
-        let before = match newest {
+        let (end, Found { zero_unix_ms, mut report }) = match newest {
             Some(run) => self.read_run(run, placement)?,
-            None => RunBefore::default(),
+            None => (RunEnd::default(), Found::default()),
         };
         let run = newest.unwrap_or(0) + 1;
-        let RunBefore { locals, histories, sequences, latest, zero_unix_ms, mut report } = before;
+        let latest = end.latest;
         let clock = Clock::resume(latest + LATER, zero_unix_ms);
-        report.outage = clock.now().since(latest);
-        let locals =
-            redistribute(&locals, &histories, placement).map_err(failing_replay(self.root(), 0))?;
+        let at = clock.now();
+        report.outage = at.since(latest);
+        let next = end.hand_over(placement, at).map_err(failing_replay(self.root(), 0))?;
         report.run = run;
-        report.users = locals.iter().map(|local| local.users().count()).sum();
-        report.shows = locals.first().map_or(0, |local| local.shows().count());
-        let shards = self.write_run(run, placement, clock, locals, &histories, &sequences)?;
+        report.users = next.iter().map(|next| next.beginning.local.users().count()).sum();
+        report.shows = next.first().map_or(0, |next| next.beginning.local.shows().count());
+        let shards = self.write_run(run, placement, clock, next)?;
         Ok(Recovered { clock, shards, report })
     }
 
-    fn read_run(&self, run: u64, placement: Placement) -> Result<RunBefore, DataError> {
+    fn read_run(&self, run: u64, placement: Placement) -> Result<(RunEnd, Found), DataError> {
         let folder = run_folder(self.root(), run);
         let about = read_about(&folder)?;
-        let placement = placement.with_shards(about.shards);
-        let mut shards = Vec::with_capacity(usize::from(about.shards));
-        let mut before = RunBefore { zero_unix_ms: Some(about.zero_unix_ms), ..Default::default() };
-        before.report.shards_before = about.shards;
-        before.report.ended_in_order = true;
-        for shard in ShardId::all(about.shards) {
-            let path = shard_folder(&folder, shard);
-            let state = newest_state(&path)?;
-            for event in &state.image.events {
-                before.note(event.clone(), &path, state.record)?;
-            }
-            shards.push((shard, path, state));
-        }
-        // What directors decided must be known before any shard can do again what it made of it.
-        for (_, path, state) in &shards {
-            for_each_record(path, state.record, &mut |number, record| match record {
-                Record::Event(event) => before.note(*event, path, number),
-                _ => Ok(()),
-            })?;
-        }
-        let mut replays = Vec::with_capacity(shards.len());
-        for (shard, path, state) in &shards {
-            replays.push((path, self.redo_shard(*shard, path, state, placement, &mut before)?));
-        }
-        let latest = before.latest;
-        for (path, replay) in replays {
-            let finished = replay.finish(&before.histories, latest);
-            before.locals.push(finished.map_err(failing_replay(path, 0))?);
-        }
-        Ok(before)
-    }
-
-    fn redo_shard(
-        &self,
-        shard: ShardId,
-        path: &Path,
-        state: &ShardState,
-        placement: Placement,
-        before: &mut RunBefore,
-    ) -> Result<Replay, DataError> {
-        let histories = std::mem::take(&mut before.histories);
-        let local = state.image.restore(shard, placement, &histories);
-        let mut replay = Replay::new(local.map_err(failing_replay(path, state.record))?);
-        let scan = for_each_record(path, state.record, &mut |number, record| {
-            replay.redo(&record, &histories).map_err(failing_replay(path, number))
-        })?;
-        before.histories = histories;
-        before.latest = before.latest.max(state.at).max(replay.latest());
-        for (key, last) in state.sequences.iter().chain(&scan.continuation.sequences) {
-            if !matches!(key, Key::Shard(_)) {
-                let known = before.sequences.entry(*key).or_default();
-                *known = (*known).max(*last);
+        let states =
+            ShardId::all(about.shards).map(|shard| newest_state(&shard_folder(&folder, shard)));
+        let states = states.collect::<Result<Vec<_>, _>>()?;
+        let source = RunFolder { folder };
+        let before = recovery::redo(&source, &states, placement.with_shards(about.shards))?;
+        let mut report = RecoveryReport {
+            shards_before: about.shards,
+            ended_in_order: true,
+            ..RecoveryReport::default()
+        };
+        for (shard, ShardBefore { replay, scan }) in ShardId::all(about.shards).zip(&before.shards)
+        {
+            report.records += scan.records;
+            report.redone += replay.redone();
+            report.ended_in_order &= scan.tail == Tail::Closed;
+            if let Tail::Torn { segment, offset, until } = scan.tail {
+                report.torn.push(TornTail { shard, segment, offset, until });
             }
         }
-        before.report.records += scan.records;
-        before.report.redone += replay.redone();
-        before.report.ended_in_order &= scan.tail == Tail::Closed;
-        if let Tail::Torn { segment, offset, until } = scan.tail {
-            before.report.torn.push(TornTail { shard, segment, offset, until });
-        }
-        Ok(replay)
+        let end = before.finish(&source)?;
+        Ok((end, Found { zero_unix_ms: Some(about.zero_unix_ms), report }))
     }
 
     fn write_run(
@@ -195,9 +155,7 @@ impl DataFolder {
         run: u64,
         placement: Placement,
         clock: Clock,
-        locals: Vec<LocalQuiz>,
-        histories: &Histories,
-        sequences: &BTreeMap<Key, u64>,
+        next: Vec<NextShard>,
     ) -> Result<Vec<ShardStart>, DataError> {
         let folder = run_folder(self.root(), run);
         let aside = folder.with_extension("new");
@@ -206,35 +164,15 @@ impl DataFolder {
             fs::remove_dir_all(&aside).map_err(failing("removing", &aside))?;
         }
         make_folder(&aside)?;
-        let at = clock.now();
-        let mut shards = Vec::with_capacity(locals.len());
-        for local in locals {
-            let shard = local.users().shard();
-            let lives_here = |key: &Key| match key {
-                Key::Bucket(bucket) => bucket.home(placement.shard_count()) == shard,
-                Key::Show(show) => placement.show_home(*show) == shard,
-                Key::Shard(_) => false,
-            };
-            let sequences: BTreeMap<Key, u64> = sequences
-                .iter()
-                .filter(|(key, _)| lives_here(key))
-                .map(|(key, last)| (*key, *last))
-                .collect();
-            let path = shard_folder(&aside, shard);
+        let mut shards = Vec::with_capacity(next.len());
+        let mut at = Time::ZERO;
+        for NextShard { state, beginning } in next {
+            at = state.at;
+            let path = shard_folder(&aside, state.shard);
             make_folder(&path)?;
-            let state = ShardState {
-                shard,
-                shard_count: placement.shard_count(),
-                bucket_count: placement.bucket_count(),
-                record: 0,
-                at,
-                sequences: sequences.clone(),
-                image: ShardImage::of(&local, histories.iter()),
-            };
             write_whole(&path.join(state_name(0)), &state::encode(&state))?;
-            let folder = shard_folder(&folder, shard);
-            let beginning = Beginning { local, histories: histories.clone() };
-            shards.push(ShardStart { beginning, folder, run, sequences });
+            let folder = shard_folder(&folder, state.shard);
+            shards.push(ShardStart { beginning, folder, run, sequences: state.sequences });
         }
         let about = Run {
             layout: LAYOUT_VERSION,
@@ -252,21 +190,32 @@ impl DataFolder {
 
 const ABOUT: &str = "run.json";
 
-/// All that there is of the run before.
+/// What is known of the run before, beside what its shards were.
 #[derive(Default)]
-struct RunBefore {
-    locals: Vec<LocalQuiz>,
-    histories: Histories,
-    sequences: BTreeMap<Key, u64>,
-    latest: Time,
+struct Found {
     zero_unix_ms: Option<i64>,
     report: RecoveryReport,
 }
 
-impl RunBefore {
-    fn note(&mut self, event: NumberedEvent, path: &Path, record: u64) -> Result<(), DataError> {
-        self.latest = self.latest.max(event.decided_at);
-        self.histories.note(event).map_err(failing_replay(path, record))
+/// A run's files.
+struct RunFolder {
+    folder: PathBuf,
+}
+
+impl StoredRun for RunFolder {
+    type Error = DataError;
+
+    fn records(
+        &self,
+        shard: ShardId,
+        after: u64,
+        visit: Visit<'_, DataError>,
+    ) -> Result<Scan, DataError> {
+        for_each_record(&shard_folder(&self.folder, shard), after, visit)
+    }
+
+    fn failed(&self, shard: ShardId, record: u64, error: ReplayError) -> DataError {
+        failing_replay(&shard_folder(&self.folder, shard), record)(error)
     }
 }
 
@@ -320,23 +269,31 @@ pub(super) fn for_each_record(
         .zip(&contents)
         .map(|(segment, bytes)| SegmentFile { segment: *segment, bytes })
         .collect();
-    let mut number = 0;
-    let mut outcome = Ok(());
-    let scan = scan(&files, &mut |_, stored| {
-        number += 1;
-        if number <= after || outcome.is_err() {
-            return;
-        }
-        outcome = match record::decode(stored.payload) {
-            Ok(record) => visit(number, record),
-            Err(error) => {
-                Err(DataError::Record { path: folder.to_path_buf(), record: number, error })
+    recovery::for_each_record::<Unreadable>(&files, after, &mut |number, record| {
+        visit(number, record).map_err(Unreadable::Visit)
+    })
+    .map_err(|error| {
+        let path = folder.to_path_buf();
+        match error {
+            Unreadable::Journal(JournalError::Damage(damage)) => DataError::Damage { path, damage },
+            Unreadable::Journal(JournalError::Record { record, error }) => {
+                DataError::Record { path, record, error }
             }
-        };
-    });
-    let damaged = |damage| DataError::Damage { path: folder.to_path_buf(), damage };
-    let scan = scan.map_err(damaged)?;
-    outcome.map(|()| scan)
+            Unreadable::Visit(error) => error,
+        }
+    })
+}
+
+/// Why a journal's records could not all be handed over.
+enum Unreadable {
+    Journal(JournalError),
+    Visit(DataError),
+}
+
+impl From<JournalError> for Unreadable {
+    fn from(error: JournalError) -> Unreadable {
+        Unreadable::Journal(error)
+    }
 }
 
 fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {
