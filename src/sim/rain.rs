@@ -19,9 +19,11 @@ use crate::wire::proto;
 struct Won {
     user: UserId,
     cents: i64,
-    /// On which host, and in which of its records.
-    record: (usize, u64),
+    record: Place,
 }
+
+/// On which host, and in which of its records.
+type Place = (usize, u64);
 
 /// What is known of all rains.
 #[derive(Default)]
@@ -30,9 +32,30 @@ pub(crate) struct Rains {
     won: BTreeMap<(ShowId, RainIndex, u32), Won>,
     /// By show, rain, user and slot: what a client was told.
     told: BTreeMap<(u64, u32, UserId, u32), i64>,
-    /// Gifts on record that are not known to be shown.
-    gifts: BTreeSet<(UserId, String)>,
+    /// Gifts on record: where, and where it is on record that they were shown.
+    gifts: BTreeMap<(UserId, String), (Place, Option<Place>)>,
+    /// Withdrawals on record.
+    withdrawn: BTreeMap<(UserId, String), Place>,
+    /// Requests of which a client was told that they are done: by whom, by which key, and whether
+    /// it was a withdrawal.
+    done: BTreeSet<(UserId, String, bool)>,
     pools: BTreeMap<(ShowId, RainIndex), RainSettings>,
+}
+
+impl Rains {
+    /// The process ended: so many records of each host were found, and the rest never was.
+    pub(crate) fn roll_back(&mut self, found: &[u64]) {
+        let is_found = |(host, number): Place| number <= found[host];
+        self.won.retain(|_, won| is_found(won.record));
+        self.won.values_mut().for_each(|won| won.record = (0, 0));
+        self.withdrawn.retain(|_, place| is_found(*place));
+        self.withdrawn.values_mut().for_each(|place| *place = (0, 0));
+        self.gifts.retain(|_, (given, _)| is_found(*given));
+        for (given, shown) in self.gifts.values_mut() {
+            *given = (0, 0);
+            *shown = shown.filter(|shown| is_found(*shown)).map(|_| (0, 0));
+        }
+    }
 }
 
 impl World {
@@ -105,22 +128,30 @@ impl World {
                     format!("user {user} has {own} packets, and packet {packet} for {what:?}")
                 });
             }
-            MoneyRecord::Withdrawn { cents, balance, .. } => {
+            MoneyRecord::Withdrawn { key, cents, balance } => {
                 *wallet -= cents.0;
                 self.races.withdrawn += 1;
-                self.findings.check(balance.0 >= 0, Promise::Money, || format!("{user}: {what:?}"));
+                let of_user = (user, key.as_str().to_owned());
+                let is_new = self.rains.withdrawn.insert(of_user, (host, number)).is_none();
+                self.findings.check(is_new && balance.0 >= 0, Promise::Money, || {
+                    format!("{user}: {what:?}")
+                });
             }
             MoneyRecord::Gifted { key, gift, balance } => {
                 *wallet -= gift.cents.0;
                 self.races.gifts += 1;
-                let is_new = self.rains.gifts.insert((user, key.as_str().to_owned()));
+                let given = ((host, number), None);
+                let is_new =
+                    self.rains.gifts.insert((user, key.as_str().to_owned()), given).is_none();
                 self.findings.check(is_new && balance.0 >= 0, Promise::Money, || {
                     format!("{user}: {what:?}")
                 });
             }
             MoneyRecord::GiftShown { key } => {
-                let was_given = self.rains.gifts.remove(&(user, key.as_str().to_owned()));
-                self.findings.check(was_given, Promise::Money, || format!("{user}: {what:?}"));
+                let gift = self.rains.gifts.get_mut(&(user, key.as_str().to_owned()));
+                let is_first =
+                    gift.is_some_and(|(_, shown)| shown.replace((host, number)).is_none());
+                self.findings.check(is_first, Promise::Money, || format!("{user}: {what:?}"));
             }
             MoneyRecord::WithdrawalClosed { .. }
             | MoneyRecord::InvitationAsked { .. }
@@ -196,9 +227,48 @@ impl World {
         }
     }
 
+    /// A client is told that a withdrawal or a gift is done: it is on record for good.
+    pub(crate) fn hear_request_done(&mut self, link: usize, key: &str, is_withdrawal: bool) {
+        let user = self.players[self.links[link].player].user;
+        self.rains.done.insert((user, key.to_owned(), is_withdrawal));
+        self.check_request_done(user, key, is_withdrawal);
+    }
+
+    fn check_request_done(&mut self, user: UserId, key: &str, is_withdrawal: bool) {
+        let of_user = (user, key.to_owned());
+        let is_on_record = if is_withdrawal {
+            self.rains.withdrawn.contains_key(&of_user)
+        } else {
+            self.rains.gifts.contains_key(&of_user)
+        };
+        self.findings.check(is_on_record, Promise::Durability, || {
+            format!("user {user} was told that {key} is done, and it is not on record")
+        });
+    }
+
+    /// After the power failed: everything about money that somebody was told is on record.
+    pub(crate) fn check_told_money(&mut self) {
+        for (user, key, is_withdrawal) in self.rains.done.clone() {
+            self.check_request_done(user, &key, is_withdrawal);
+        }
+        let told = self.rains.told.iter().filter(|(_, cents)| **cents > 0);
+        let mut lost = Vec::new();
+        for ((show, rain, user, slot), cents) in told {
+            let rain = RainIndex(u16::try_from(*rain).unwrap_or(u16::MAX));
+            let of_rain = (ShowId(*show), rain, 0)..=(ShowId(*show), rain, u32::MAX);
+            let mut won = self.rains.won.range(of_rain).map(|(_, won)| won);
+            if !won.any(|won| won.user == *user && won.cents == *cents) {
+                lost.push(format!("user {user} was told of {cents} cents for tap {slot}"));
+            }
+        }
+        for lost in lost {
+            self.findings.broken(Promise::Durability, || format!("{lost}; they are gone"));
+        }
+    }
+
     /// When all is quiet, every gift has been shown.
     pub(crate) fn check_gifts(&mut self) {
-        let lost = self.rains.gifts.len();
+        let lost = self.rains.gifts.values().filter(|(_, shown)| shown.is_none()).count();
         self.findings.check(lost == 0, Promise::Money, || format!("{lost} gifts never came"));
     }
 }

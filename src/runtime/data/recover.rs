@@ -24,6 +24,7 @@ use crate::store::recovery::{
 };
 use crate::store::scan::{Scan, SegmentFile, Tail};
 use crate::store::state::{self, ShardState, StateError};
+use crate::store::writer::SEGMENT_BYTES_DEFAULT;
 
 /// The moment at which a process knows itself to be later than the one before.
 const LATER: Duration = Duration::from_millis(1);
@@ -47,6 +48,8 @@ pub struct ShardStart {
     pub folder: PathBuf,
     /// The number of the run, for its segments.
     pub run: u64,
+    /// Bytes of its journal's segments.
+    pub segment_bytes: u64,
     /// Where buckets and shows are in their sequences.
     pub sequences: BTreeMap<Key, u64>,
 }
@@ -172,7 +175,8 @@ impl DataFolder {
             make_folder(&path)?;
             write_whole(&path.join(state_name(0)), &state::encode(&state))?;
             let folder = shard_folder(&folder, state.shard);
-            shards.push(ShardStart { beginning, folder, run, sequences: state.sequences });
+            let (sequences, segment_bytes) = (state.sequences, SEGMENT_BYTES_DEFAULT);
+            shards.push(ShardStart { beginning, folder, run, segment_bytes, sequences });
         }
         let about = Run {
             layout: LAYOUT_VERSION,
