@@ -98,9 +98,7 @@ async fn on_a_small_disk() {
         player.until("question").await;
     }
     for player in &mut players[..4] {
-        answer(player, "a", "").await;
-        let reply = player.until_response("a").await;
-        assert!(reply["answerReceived"]["result"].is_object(), "{reply}");
+        is_acknowledged(player).await;
     }
     let ballast = disk.join("ballast");
     fill(&ballast);
@@ -119,8 +117,7 @@ async fn on_a_small_disk() {
     // Longer than the question had: it is still open, and everybody is still there.
     tokio::time::sleep(COUNTDOWN + Duration::from_secs(2)).await;
     assert_eq!(status(&gateway).live.phase, Phase::Open);
-    let connections = gateway.snapshots().iter().map(|it| it.get(Metric::Connections));
-    assert_eq!(connections.sum::<u64>(), PLAYERS);
+    assert_eq!(connections(&gateway), PLAYERS);
 
     std::fs::remove_file(&ballast).unwrap();
     until("the journals go on", || status(&gateway).journals_standing.is_empty());
@@ -128,9 +125,7 @@ async fn on_a_small_disk() {
         player.until("questionExtended").await;
     }
     for player in &mut players[8..10] {
-        answer(player, "a", "").await;
-        let reply = player.until_response("a").await;
-        assert!(reply["answerReceived"]["result"].is_object(), "{reply}");
+        is_acknowledged(player).await;
     }
     let closed = until_closed(&gateway).await;
     let counts = closed.questions[0].counts.unwrap();
@@ -182,6 +177,17 @@ async fn stands_still_and_says_so(gateway: &Gateway) -> Vec<JoinHandle<()>> {
         }
     }
     floods
+}
+
+fn connections(gateway: &Gateway) -> u64 {
+    gateway.snapshots().iter().map(|it| it.get(Metric::Connections)).sum()
+}
+
+/// Answers, and is told that it is on record.
+async fn is_acknowledged(player: &mut Client) {
+    answer(player, "a", "").await;
+    let reply = player.until_response("a").await;
+    assert!(reply["answerReceived"]["result"].is_object(), "{reply}");
 }
 
 /// Leaves no byte free.

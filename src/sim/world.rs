@@ -259,6 +259,10 @@ impl World {
             }
             self.happen(scheduled.event);
         }
+        if self.quiet_since.is_some() {
+            // Everybody had left when the last show ended.
+            return self.finish();
+        }
         self.findings.broken(Promise::Progress, || "nothing is left to happen".into());
     }
 
