@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["base", "wire", "room", "chat", "quiz", "auth", "shard", "net", "tls", "store", "ledger"],
     ),
     ("player", &["base", "wire", "quiz", "net", "runtime"]),
-    ("sim", &["base", "wire", "room", "chat", "quiz", "auth", "shard"]),
+    ("sim", &["base", "wire", "room", "chat", "quiz", "auth", "shard", "store"]),
     (
         "ops",
         &[

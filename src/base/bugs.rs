@@ -35,11 +35,19 @@ pub enum Bug {
     MissedSealForgotten,
     /// A red packet is handed out, and handed out again.
     PacketTwice,
+    /// A reply that promises something leaves before its record is durable.
+    AcknowledgeEarly,
+    /// An answer on record is done again twice after a restart.
+    AnswerReplayedTwice,
+    /// The whole records at the beginning of a torn group are taken for durable.
+    TornTailAccepted,
+    /// A group whose sync failed is taken for durable.
+    FailedSyncTrusted,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 14] = [
+    pub const ALL: [Bug; 18] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -54,6 +62,10 @@ impl Bug {
         Bug::EarlyPushUnsealed,
         Bug::MissedSealForgotten,
         Bug::PacketTwice,
+        Bug::AcknowledgeEarly,
+        Bug::AnswerReplayedTwice,
+        Bug::TornTailAccepted,
+        Bug::FailedSyncTrusted,
     ];
 }
 

@@ -192,7 +192,8 @@ pub const INVITATIONS_MAX: usize = 1 << 22;
 /// Players that one inviter is rewarded for.
 pub const INVITEES_REWARDED_MAX: u16 = 100;
 
-/// Records that may wait for durability on one shard before sockets are left unread.
+/// Records, and posts behind them, that may wait for durability on one shard before sockets are left
+/// unread.
 pub const HELD_EFFECTS_MAX: usize = 1 << 20;
 
 // A full question must fit into a lane several times over, or a reconnect could never resume.

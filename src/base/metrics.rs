@@ -310,6 +310,13 @@ metrics! {
     Counter Count "tidegate_tickets_redeemed_total" "Retry tickets taken." { TicketsRedeemed }
     Counter Count "tidegate_show_events_total" "Show events applied." { ShowEvents }
     Counter Count "tidegate_records_total" "Records given to the journal." { Records }
+    Gauge Count "tidegate_journal_waiting" "Records that are not durable yet." { JournalWaiting }
+    Gauge Nanoseconds "tidegate_journal_stands_seconds" "For how long records have waited and nothing became durable: a disk that is full, fails or is far too slow." {
+        JournalStands,
+    }
+    Counter Count "tidegate_journal_failures_total" "Writes and syncs of the journal that failed; each was done again in another file." {
+        JournalFailures,
+    }
     Counter Count "tidegate_mail_batches_total" "Batches of mail received from other shards." {
         MailBatches,
     }

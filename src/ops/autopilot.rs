@@ -278,6 +278,7 @@ mod tests {
             questions: Vec::new(),
             settlement: None,
             is_paid_out: false,
+            journals_standing: Vec::new(),
             notices: Vec::new(),
             rains: Vec::new(),
             rain_fund: Cents(0),

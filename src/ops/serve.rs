@@ -438,25 +438,7 @@ fn operate(
     watches: &Watches,
     ledger: Option<&LedgerHandle>,
 ) -> Result<Operations, ServeError> {
-    for ShowFile { definition, pace, rains } in shows {
-        let show = definition.id;
-        match gateway.call(OperatorRequest::Announce(Arc::new(definition.clone()))) {
-            Ok(_) => {}
-            Err(CallError::Refused(OperatorError::ShowExists(_))) if config.data_dir.is_some() => {
-                tracing::info!(%show, "the show goes on as it was announced before");
-                plan_rains(gateway, show, |status| match status.live.phase {
-                    // Nobody has commanded it: what is missing of its file a crash left out.
-                    Phase::Announced => rains::missing(rains, status.rains.len(), status.rain_fund),
-                    _ => Vec::new(),
-                })?;
-                continue;
-            }
-            Err(error) => return Err(ServeError::Announce { show, error }),
-        }
-        plan_rains(gateway, show, |_| rains::orders(rains))?;
-        let questions = definition.questions.len();
-        tracing::info!(%show, questions, runs_by_itself = pace.is_some(), "show announced");
-    }
+    announce(config, gateway, shows)?;
     let (caller, clock) = (gateway.caller(), gateway.clock());
     let readiness = Arc::new(Readiness::new());
     let words = watches.has_words.then(|| watches.files.handle(WORDS));
@@ -522,6 +504,30 @@ fn operate(
     }
     operations.readiness.set(ReadyState::Accepting);
     Ok(Operations { payouts, ..operations })
+}
+
+/// Announces the shows of the files, and plans their rains; those that went on are left alone.
+fn announce(config: &Config, gateway: &Gateway, shows: &[ShowFile]) -> Result<(), ServeError> {
+    for ShowFile { definition, pace, rains } in shows {
+        let show = definition.id;
+        match gateway.call(OperatorRequest::Announce(Arc::new(definition.clone()))) {
+            Ok(_) => {}
+            Err(CallError::Refused(OperatorError::ShowExists(_))) if config.data_dir.is_some() => {
+                tracing::info!(%show, "the show goes on as it was announced before");
+                plan_rains(gateway, show, |status| match status.live.phase {
+                    // Nobody has commanded it: what is missing of its file a crash left out.
+                    Phase::Announced => rains::missing(rains, status.rains.len(), status.rain_fund),
+                    _ => Vec::new(),
+                })?;
+                continue;
+            }
+            Err(error) => return Err(ServeError::Announce { show, error }),
+        }
+        plan_rains(gateway, show, |_| rains::orders(rains))?;
+        let questions = definition.questions.len();
+        tracing::info!(%show, questions, runs_by_itself = pace.is_some(), "show announced");
+    }
+    Ok(())
 }
 
 /// Gives a show the orders about its rains that its status calls for.

@@ -54,6 +54,7 @@ pub fn summary(status: &ShowStatus) -> Value {
 /// | `allowed` | the commands that are possible now, as they are written in a path |
 /// | `rain_fund_cents` | money for red-packet rains that is not planned |
 /// | `rains` | in the order in which they were planned: see the function `rain` |
+/// | `journals_standing` | shards whose journals stand still: nothing of theirs is acknowledged |
 /// | `notices` | `{kind, text}`, oldest first: what the operator should know |
 #[must_use]
 pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
@@ -70,6 +71,7 @@ pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
         "allowed": status.allowed.iter().map(|kind| kind.word()).collect::<Vec<_>>(),
         "rain_fund_cents": status.rain_fund.0,
         "rains": status.rains.iter().map(rain).collect::<Vec<_>>(),
+        "journals_standing": status.journals_standing.iter().map(|shard| shard.0).collect::<Vec<_>>(),
         "notices": status.notices.iter().map(notice).collect::<Vec<_>>(),
     });
     if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {
@@ -203,6 +205,8 @@ fn notice(notice: &Notice) -> Value {
         Notice::QuestionExtended { .. } => "question_extended",
         Notice::VoidNeeded { .. } => "void_needed",
         Notice::OfferedAfterAll { .. } => "offered_after_all",
+        Notice::JournalsStand { .. } => "journals_stand",
+        Notice::JournalsGoOn { .. } => "journals_go_on",
         Notice::PushExpired { .. } => "push_expired",
         Notice::ResumedAfterRestart { .. } => "resumed_after_restart",
         Notice::PaidOut { .. } => "paid_out",
@@ -289,10 +293,11 @@ mod tests {
             is_paid_out: true,
             rains: Vec::new(),
             rain_fund: Cents(5),
+            journals_standing: vec![crate::base::ids::ShardId(3)],
             notices: vec![Notice::PaidOut { paid: Cents(996), remainder: Cents(4) }],
         };
         let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });
-        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"rain_fund_cents":5,"rains":[],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
+        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"journals_standing":[3],"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"rain_fund_cents":5,"rains":[],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
             .assert_eq(&shown.to_string());
     }
 

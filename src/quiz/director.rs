@@ -13,6 +13,8 @@
 //!   of us is ever out.
 //! - A question may be pushed early, sealed ([`Command::PushEarly`]): for `early_push_max` at most,
 //!   then it is taken back.
+//! - While a journal stands still ([`Director::journals_stand`]) no question closes: it gets more time
+//!   when all go on, or is offered for voiding.
 //! - After `answer_by` + ticket life + stream delay the question closes; when every shard has
 //!   settled all its buckets, it is closed, and only then can it be revealed.
 //!
@@ -27,6 +29,7 @@ mod question;
 mod rains;
 mod restore;
 mod settlement;
+mod standing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,6 +74,19 @@ pub enum Notice {
         /// Which question.
         question: QuestionIndex,
     },
+    /// The journals of these shards stand still: nothing of theirs is acknowledged, and the question
+    /// does not close before they go on.
+    JournalsStand {
+        /// Which question.
+        question: QuestionIndex,
+        /// The shards.
+        shards: Vec<ShardId>,
+    },
+    /// All journals go on.
+    JournalsGoOn {
+        /// Which question.
+        question: QuestionIndex,
+    },
     /// The question lay with the clients, sealed, for as long as it may: it was taken back, and the
     /// next publish sends it whole.
     PushExpired {
@@ -107,6 +123,14 @@ impl fmt::Display for Notice {
             ),
             Notice::OfferedAfterAll { question } => {
                 write!(formatter, "question {question} was offered everywhere in time after all")
+            }
+            Notice::JournalsStand { question, shards } => write!(
+                formatter,
+                "question {question} stays open: the journals of shards {shards:?} stand still, and \
+                 nothing of theirs is acknowledged; look at the disk"
+            ),
+            Notice::JournalsGoOn { question } => {
+                write!(formatter, "question {question}: all journals go on")
             }
             Notice::PushExpired { question } => write!(
                 formatter,

@@ -43,7 +43,7 @@ use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
 use crate::shard::{Secrets, Shard};
-use crate::store::writer::{Continuation, SEGMENT_BYTES_DEFAULT, Writer};
+use crate::store::writer::{Continuation, Writer};
 use crate::tls::TlsConfig;
 use crate::wire::message::{Decoder, Role};
 
@@ -477,10 +477,10 @@ async fn live(beginning: Beginning) {
     let (mut journal, mut images, mut writing) =
         (Journal::Memory(MemoryJournal::default()), None, None);
     if let Some(start) = beginning.start {
-        let ShardStart { beginning, folder, run, sequences, durable } = start;
+        let ShardStart { beginning, folder, run, segment_bytes, sequences, durable } = start;
         shard.begin_with(beginning);
         let from = Continuation { sequences, ..Continuation::default() };
-        let disk = DiskJournal::new(Writer::new(me.0, run, SEGMENT_BYTES_DEFAULT, from));
+        let disk = DiskJournal::new(Writer::new(me.0, run, segment_bytes, from));
         let task = disk_journal::run(disk.clone(), folder.clone(), clock, plane.waker());
         writing = Some((disk.clone(), glommio::spawn_local(task)));
         journal = Journal::Disk(StoredJournal::new(disk, placement, me, durable));

@@ -47,6 +47,14 @@ impl Journal {
         }
     }
 
+    /// Steps that failed since the start.
+    pub(crate) fn failures_total(&self) -> u64 {
+        match self {
+            Journal::Memory(_) => 0,
+            Journal::Disk(journal) => journal.disk.failures_total(),
+        }
+    }
+
     /// The journal on disk, if it is.
     pub(crate) fn stored(&self) -> Option<&StoredJournal> {
         match self {

@@ -79,11 +79,17 @@ impl Meter {
         mailbox_depth: usize,
     ) {
         self.take_shard(shard);
+        self.counters.set(Metric::JournalStands, nanos(shard.journal_stands_for(now)));
         self.take_plane(plane);
         self.counters.set(Metric::MailboxDepth, mailbox_depth as u64);
         self.counters.set(Metric::TurnLongest, nanos(self.turn.get(now)));
         self.counters.set(Metric::MailAgeLongest, nanos(self.mail_age.get(now)));
         self.snapshot.publish(&self.counters, now);
+    }
+
+    /// So many steps of the journal have failed.
+    pub(crate) fn take_journal_failures(&mut self, failures: u64) {
+        self.counters.set(Metric::JournalFailures, failures);
     }
 
     /// Takes the numbers of the edge.
@@ -156,6 +162,7 @@ impl Meter {
             (Metric::TicketsRedeemed, counts.tickets_redeemed),
             (Metric::ShowEvents, counts.show_events),
             (Metric::Records, counts.records),
+            (Metric::JournalWaiting, gauges.journal_waiting),
             (Metric::MailBatches, counts.mail_batches),
             (Metric::Mail, counts.mail),
             (Metric::MailWaited, counts.mail_waited),

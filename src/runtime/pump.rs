@@ -408,7 +408,7 @@ impl Running {
     }
 
     fn publish_status(&mut self, now: Time) {
-        let Pump { me, meter, clock, shard, plane, mailbox, edge, .. } = &mut self.pump;
+        let Pump { me, meter, clock, shard, plane, mailbox, edge, journal, .. } = &mut self.pump;
         // Time that decides something is monotonic: a step is worth knowing, and moves nothing.
         if let (Some(moved_ms), ShardId(0)) =
             (meter.note_wall_clock(clock.wall_clock_step_ms()), *me)
@@ -416,6 +416,7 @@ impl Running {
             tracing::warn!(moved_ms, "the wall clock was stepped");
         }
         meter.take_edge(&edge.counters());
+        meter.take_journal_failures(journal.failures_total());
         meter.publish(now, shard, &plane.counters(), mailbox.len());
         self.status_due = now + STATUS_INTERVAL;
     }

@@ -54,6 +54,7 @@ pub mod witness;
 mod tests;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::auth::ticket::TicketKey;
 use crate::auth::token::TokenVerifier;
@@ -243,6 +244,12 @@ impl Shard {
         self.held.is_full()
     }
 
+    /// For how long something has waited for the journal and nothing became durable.
+    #[must_use]
+    pub fn journal_stands_for(&self, now: Time) -> Duration {
+        self.held.stands_for(now)
+    }
+
     /// While an answer's arrival decides something, the caller does not sleep longer than this,
     /// so that "last seen empty" is never long ago.
     #[must_use]
@@ -271,6 +278,7 @@ impl Shard {
             rooms: self.rooms.local_count() as u64,
             revocations: self.access.revocation_count() as u64,
             bans: self.access.bans.count() as u64,
+            journal_waiting: self.held.waiting(),
             words: self.chat.word_count() as u64,
         }
     }
@@ -298,7 +306,7 @@ impl Shard {
     }
 
     fn durable(&mut self, record: RecordNumber) {
-        self.held.durable(record);
+        self.held.durable(record, self.now);
         while let Some(post) = self.held.release() {
             self.post_now(post);
         }
@@ -370,7 +378,7 @@ impl Shard {
         if let Some(order) = self.pending_order.take() {
             self.journal_standing(StandingRecord::Ordered { order, at: self.now });
         }
-        let number = self.held.next_record();
+        let number = self.held.next_record(self.now);
         self.counters.records += 1;
         self.effects.push(Effect::Journal { number, record });
         for (to, mail) in mail {
@@ -418,6 +426,8 @@ pub struct Gauges {
     pub revocations: u64,
     /// Bans that the shard knows of.
     pub bans: u64,
+    /// Records that are not durable yet.
+    pub journal_waiting: u64,
     /// Sensitive words in force.
     pub words: u64,
 }

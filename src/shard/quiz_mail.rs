@@ -120,6 +120,11 @@ pub enum QuizMail {
         /// Which piece.
         report: Box<Report>,
     },
+    /// A shard whose journal stands still → every shard, again and again, and once when it goes on.
+    JournalStands {
+        /// Otherwise it goes on.
+        stands: bool,
+    },
     /// Every shard → director, now and then: live figures.
     Tally {
         /// Which show.

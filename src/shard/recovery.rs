@@ -320,20 +320,7 @@ impl Replay {
                     return Err(ReplayError::Money { user: *user, recorded });
                 }
             }
-            Record::Reported { show, report } => {
-                let redone = match &**report {
-                    Report::Rain(rain) => {
-                        self.local.rain_summary(*show, rain.rain).map(Report::Rain)
-                    }
-                    Report::Closed(_) | Report::Frozen(_) | Report::Paid(_) => {
-                        self.local.redo_report(*show)
-                    }
-                };
-                if redone.as_ref() != Some(&**report) {
-                    let (recorded, redone) = (report.clone(), redone.map(Box::new));
-                    return Err(ReplayError::Report { show: *show, recorded, redone });
-                }
-            }
+            Record::Reported { show, report } => self.report_again(*show, report)?,
             Record::CardGranted { user, at, .. } => self.grant_again(*user, *at)?,
             // They follow from what was done, and are compared in its report.
             Record::Prizes { prizes, .. } => self.note_time(prizes.at),
@@ -379,6 +366,18 @@ impl Replay {
             pending.extend(later.map(|event| (show, event.number)));
         }
         pending
+    }
+
+    fn report_again(&mut self, show: ShowId, recorded: &Report) -> Result<(), ReplayError> {
+        let redone = match recorded {
+            Report::Rain(rain) => self.local.rain_summary(show, rain.rain).map(Report::Rain),
+            Report::Closed(_) | Report::Frozen(_) | Report::Paid(_) => self.local.redo_report(show),
+        };
+        if redone.as_ref() == Some(recorded) {
+            return Ok(());
+        }
+        let (recorded, redone) = (Box::new(recorded.clone()), redone.map(Box::new));
+        Err(ReplayError::Report { show, recorded, redone })
     }
 
     fn redo_standing(&mut self, what: &StandingRecord) {

@@ -1,6 +1,7 @@
 //! The promises, one checker each, and what was broken.
 
 pub(crate) mod chats;
+pub(crate) mod durability;
 pub(crate) mod lanes;
 pub(crate) mod model;
 pub(crate) mod offers;
@@ -45,6 +46,8 @@ pub enum Promise {
     Verdicts,
     /// A token counts until it ends or is revoked, and not longer.
     Tokens,
+    /// Nothing acknowledged is lost when the power fails, and what is read back is what was there.
+    Durability,
     /// An acknowledged chat stands under its version, the same for everybody; likes add up.
     Chat,
 }

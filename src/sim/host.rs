@@ -106,6 +106,9 @@ impl Host {
 impl World {
     /// Makes sure that a host has a turn at `at`, or when its pause is over.
     pub(crate) fn wake(&mut self, host: usize, at: Time) {
+        if self.is_down() {
+            return;
+        }
         let it = &mut self.hosts[host];
         let at = at.max(it.paused_until).max(self.now);
         if at < it.turn_at {
@@ -141,6 +144,8 @@ impl World {
             }
         }
         self.post(host);
+        self.take_image(host);
+        self.write_journal(host);
         self.after_turn(host, more);
     }
 
@@ -246,7 +251,9 @@ impl World {
             let after = self.hosts[host].shard.connection_state(conn);
             let state = state.filter(|_| state == after);
             for (answer, applied) in answers.into_iter().zip(applied) {
-                let taken = Taken { at: self.now, stamp: ready.stamp, state, applied, deferred };
+                let run = self.run_number();
+                let stamp = ready.stamp;
+                let taken = Taken { at: self.now, stamp, state, applied, deferred, run };
                 self.answer_taken(answer, taken);
             }
             if self.links[link].unread() > 0 {
@@ -360,6 +367,7 @@ impl World {
                 }
                 Effect::Post { to, mail } => self.hosts[host].posts[to.index()].push(mail),
                 Effect::Journal { number, record } => {
+                    self.append(host, number, &record);
                     self.see_record(host, number, record);
                     self.make_durable(host, number.0);
                 }
@@ -371,6 +379,9 @@ impl World {
     }
 
     fn make_durable(&mut self, host: usize, number: u64) {
+        if self.crashes.is_some() {
+            return;
+        }
         let max = self.setup.faults.journal_delay_max_us;
         if max == 0 {
             self.hosts[host].durable.push_back(number);

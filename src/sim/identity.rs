@@ -32,6 +32,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// Nobody is revoked: that ends with the process.
+    pub(crate) fn steady() -> Identity {
+        Identity { short_lived_percent: 0, revoked_percent: 0 }
+    }
+
     pub(crate) fn new(seed: u64) -> Identity {
         let mut dice = Dice::new(seed, 11);
         Identity {

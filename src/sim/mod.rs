@@ -11,15 +11,22 @@
 //! a run never did it did not check, so it counts its faults and races (`races`).
 //!
 //! Pure: no clock, no threads, no I/O. Deliberately absent: the socket plane and the runtime (their
-//! tests have a kernel), loss of what is not durable (the journal's simulator).
+//! tests have a kernel).
+//!
+//! In worlds of their own ([`simulate_crashes`]) the journals are the real ones on disks that keep
+//! only what was synced (`disk`, `journal`), the power fails (`crash`), and the real recovery reads
+//! what is left.
 #![forbid(unsafe_code)]
 
 mod chatter;
 mod checkers;
+mod crash;
 mod dice;
+mod disk;
 mod early;
 mod host;
 mod identity;
+mod journal;
 mod network;
 mod operator;
 mod player;
@@ -70,6 +77,18 @@ pub fn simulate(seed: u64) -> Outcome {
             one.compare(two, &mut world.findings);
         }
     }
+    let World { races, findings, now, .. } = world;
+    Outcome { seed, races, violations: findings.violations, lasted: now }
+}
+
+/// Runs a seed in a world in which the power fails, once or several times.
+///
+/// # Panics
+/// If an assertion of the shard core fails: that is a finding too.
+#[must_use]
+pub fn simulate_crashes(seed: u64) -> Outcome {
+    let mut world = World::with_crashes(journal::setup(seed));
+    world.run();
     let World { races, findings, now, .. } = world;
     Outcome { seed, races, violations: findings.violations, lasted: now }
 }

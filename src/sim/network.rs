@@ -88,6 +88,10 @@ pub(crate) struct Link {
     pub(crate) ended_at: Time,
     /// Read all the time, without a stall.
     pub(crate) reads_well: bool,
+    /// The power failed, and what was on its way to the client is lost.
+    pub(crate) lost: bool,
+    /// The start of the process that took it; 0 before that.
+    pub(crate) run: u64,
     /// The wish that was part of the upgrade.
     pub(crate) first_wish: Option<(u64, Option<[Option<u64>; 3]>)>,
 }
@@ -132,6 +136,8 @@ impl Link {
             in_show: None,
             ended_at: Time::NEVER,
             reads_well: true,
+            lost: false,
+            run: 0,
             first_wish: None,
         }
     }

@@ -7,6 +7,7 @@ use crate::base::ids::{OptionIndex, UserId};
 use crate::base::time::Time;
 use crate::quiz::director::{Command, CommandError, Notice};
 use crate::quiz::phase::Phase;
+use crate::quiz::rain::RainPhase;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest, ShowStatus};
 use crate::sim::checkers::Promise;
 use crate::sim::world::{Event, World};
@@ -35,7 +36,30 @@ pub(crate) struct Operator {
     whim: Option<(usize, Phase)>,
     rejudged: Option<usize>,
     is_cancelled: bool,
+    /// A rain falls, as far as the robot has seen.
+    pub(crate) rains: bool,
     pub(crate) is_over: bool,
+}
+
+impl Operator {
+    /// The phase that was seen last.
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        self.phase
+    }
+
+    pub(crate) fn is_announced(&self) -> bool {
+        self.is_announced
+    }
+
+    /// The announcement is on no record: it is to be made again.
+    pub(crate) fn forget_announcement(&mut self) {
+        self.is_announced = false;
+    }
+
+    /// The gateway began again: its notices are new.
+    pub(crate) fn begin_again(&mut self) {
+        (self.notices, self.void_needed) = (0, false);
+    }
 }
 
 impl World {
@@ -74,7 +98,8 @@ impl World {
     fn grant_card(&mut self, user: UserId) {
         let home = self.home_of(user);
         self.races.cards_granted += 1;
-        self.hosts[home].calls.push_back((GRANT, OperatorRequest::GrantCard { user }));
+        let ticket = user.0 * KINDS + GRANT;
+        self.hosts[home].calls.push_back((ticket, OperatorRequest::GrantCard { user }));
         self.wake(home, self.now);
     }
 
@@ -98,6 +123,8 @@ impl World {
         let show = usize::try_from(ticket / KINDS).unwrap_or(0);
         match answer {
             Ok(OperatorAnswer::Show(status)) => self.operator_decides(show, &status),
+            Ok(OperatorAnswer::Cards(_)) => self.card_was_granted(UserId(ticket / KINDS)),
+            Err(_) if ticket % KINDS == GRANT => {}
             Ok(_) => {}
             // The phase may have changed since the robot looked.
             Err(OperatorError::Command(
@@ -122,6 +149,8 @@ impl World {
         let now = self.now;
         let phase = status.live.phase;
         self.operator_reads(show, status);
+        self.operators[show].rains =
+            status.rains.iter().any(|rain| rain.phase == RainPhase::Falling);
         let operator = &mut self.operators[show];
         if operator.phase != Some(phase) {
             operator.phase = Some(phase);
@@ -210,7 +239,8 @@ impl World {
                 Notice::ResumedAfterRestart { .. } => {
                     self.operators[show].void_needed = false;
                 }
-                Notice::PaidOut { .. } => {}
+                Notice::JournalsStand { .. } => self.races.crash_journals_stood += 1,
+                Notice::JournalsGoOn { .. } | Notice::PaidOut { .. } => {}
             }
         }
         if matches!(status.live.phase, Phase::Voided | Phase::Closed | Phase::Cancelled) {

@@ -92,6 +92,13 @@ pub(crate) struct Knowledge {
     pub(crate) sent: BTreeMap<u16, (usize, usize)>,
 }
 
+impl Knowledge {
+    /// The player means to tap once more at the question that it planned for last.
+    pub(crate) fn forget_plans(&mut self) {
+        self.planned = self.planned.and_then(|planned| planned.checked_sub(1));
+    }
+}
+
 /// A player.
 pub(crate) struct Player {
     pub(crate) user: UserId,

@@ -1,6 +1,6 @@
 //! Red-packet rains, withdrawals and gifts: who orders them, who taps, and what must hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::ids::{RainIndex, ShowId, UserId};
@@ -19,8 +19,18 @@ use crate::wire::proto;
 struct Won {
     user: UserId,
     cents: i64,
-    /// On which host, and in which of its records.
-    record: (usize, u64),
+    record: Place,
+}
+
+/// On which host, and in which of its records.
+type Place = (usize, u64);
+
+/// A gift on record.
+struct Given {
+    cents: i64,
+    record: Place,
+    /// Where it is on record that it was shown, or that its price came back.
+    ended: Option<Place>,
 }
 
 /// What is known of all rains.
@@ -30,9 +40,30 @@ pub(crate) struct Rains {
     won: BTreeMap<(ShowId, RainIndex, u32), Won>,
     /// By show, rain, user and slot: what a client was told.
     told: BTreeMap<(u64, u32, UserId, u32), i64>,
-    /// Gifts on record that are not known to be shown.
-    gifts: BTreeMap<(UserId, String), i64>,
+    /// Gifts on record.
+    gifts: BTreeMap<(UserId, String), Given>,
+    /// Withdrawals on record.
+    withdrawn: BTreeMap<(UserId, String), Place>,
+    /// Requests of which a client was told that they are done: by whom, by which key, and whether
+    /// it was a withdrawal.
+    done: BTreeSet<(UserId, String, bool)>,
     pools: BTreeMap<(ShowId, RainIndex), RainSettings>,
+}
+
+impl Rains {
+    /// The process ended: so many records of each host were found, and the rest never was.
+    pub(crate) fn roll_back(&mut self, found: &[u64]) {
+        let is_found = |(host, number): Place| number <= found[host];
+        self.won.retain(|_, won| is_found(won.record));
+        self.won.values_mut().for_each(|won| won.record = (0, 0));
+        self.withdrawn.retain(|_, place| is_found(*place));
+        self.withdrawn.values_mut().for_each(|place| *place = (0, 0));
+        self.gifts.retain(|_, gift| is_found(gift.record));
+        for gift in self.gifts.values_mut() {
+            gift.record = (0, 0);
+            gift.ended = gift.ended.filter(|ended| is_found(*ended)).map(|_| (0, 0));
+        }
+    }
 }
 
 impl World {
@@ -105,33 +136,50 @@ impl World {
                     format!("user {user} has {own} packets, and packet {packet} for {what:?}")
                 });
             }
-            MoneyRecord::Withdrawn { cents, balance, .. } => {
+            MoneyRecord::Withdrawn { key, cents, balance, .. } => {
                 *wallet -= cents.0;
                 self.races.withdrawn += 1;
-                self.findings.check(balance.0 >= 0, Promise::Money, || format!("{user}: {what:?}"));
+                let of_user = (user, key.as_str().to_owned());
+                let is_new = self.rains.withdrawn.insert(of_user, (host, number)).is_none();
+                self.findings.check(is_new && balance.0 >= 0, Promise::Money, || {
+                    format!("{user}: {what:?}")
+                });
             }
             MoneyRecord::Gifted { key, gift, balance, .. } => {
                 *wallet -= gift.cents.0;
                 self.races.gifts += 1;
-                let place = (user, key.as_str().to_owned());
-                let is_new = self.rains.gifts.insert(place, gift.cents.0).is_none();
+                let given = Given { cents: gift.cents.0, record: (host, number), ended: None };
+                let of_user = (user, key.as_str().to_owned());
+                let is_new = self.rains.gifts.insert(of_user, given).is_none();
                 self.findings.check(is_new && balance.0 >= 0, Promise::Money, || {
                     format!("{user}: {what:?}")
                 });
             }
             MoneyRecord::GiftShown { key } => {
-                let given = self.rains.gifts.remove(&(user, key.as_str().to_owned()));
-                self.findings
-                    .check(given.is_some(), Promise::Money, || format!("{user}: {what:?}"));
+                let gift = self.rains.gifts.get_mut(&(user, key.as_str().to_owned()));
+                let is_first =
+                    gift.is_some_and(|gift| gift.ended.replace((host, number)).is_none());
+                self.findings.check(is_first, Promise::Money, || format!("{user}: {what:?}"));
             }
-            MoneyRecord::GiftReturned { key, .. } => {
-                let given = self.rains.gifts.remove(&(user, key.as_str().to_owned()));
-                *wallet += given.unwrap_or(0);
-                self.findings
-                    .check(given.is_some(), Promise::Money, || format!("{user}: {what:?}"));
+            MoneyRecord::GiftReturned { key, cents, .. } => {
+                *wallet += cents.0;
+                let gift = self.rains.gifts.get_mut(&(user, key.as_str().to_owned()));
+                let is_first = gift.is_some_and(|gift| {
+                    gift.cents == cents.0 && gift.ended.replace((host, number)).is_none()
+                });
+                self.findings.check(is_first, Promise::Money, || format!("{user}: {what:?}"));
+            }
+            MoneyRecord::RequestForgotten { key, is_gift } => {
+                let of_user = (user, key.as_str().to_owned());
+                let was_over = if *is_gift {
+                    self.rains.gifts.remove(&of_user).is_some_and(|gift| gift.ended.is_some())
+                } else {
+                    self.rains.withdrawn.remove(&of_user).is_some()
+                };
+                self.rains.done.remove(&(user, of_user.1, !*is_gift));
+                self.findings.check(was_over, Promise::Money, || format!("{user}: {what:?}"));
             }
             MoneyRecord::WithdrawalClosed { .. }
-            | MoneyRecord::RequestForgotten { .. }
             | MoneyRecord::InvitationAsked { .. }
             | MoneyRecord::InvitationAccepted { .. }
             | MoneyRecord::InvitationAnswered { .. } => {}
@@ -205,9 +253,48 @@ impl World {
         }
     }
 
-    /// When all is quiet, every gift has been shown.
+    /// A client is told that a withdrawal or a gift is done: it is on record for good.
+    pub(crate) fn hear_request_done(&mut self, link: usize, key: &str, is_withdrawal: bool) {
+        let user = self.players[self.links[link].player].user;
+        self.rains.done.insert((user, key.to_owned(), is_withdrawal));
+        self.check_request_done(user, key, is_withdrawal);
+    }
+
+    fn check_request_done(&mut self, user: UserId, key: &str, is_withdrawal: bool) {
+        let of_user = (user, key.to_owned());
+        let is_on_record = if is_withdrawal {
+            self.rains.withdrawn.contains_key(&of_user)
+        } else {
+            self.rains.gifts.contains_key(&of_user)
+        };
+        self.findings.check(is_on_record, Promise::Durability, || {
+            format!("user {user} was told that {key} is done, and it is not on record")
+        });
+    }
+
+    /// After the power failed: everything about money that somebody was told is on record.
+    pub(crate) fn check_told_money(&mut self) {
+        for (user, key, is_withdrawal) in self.rains.done.clone() {
+            self.check_request_done(user, &key, is_withdrawal);
+        }
+        let told = self.rains.told.iter().filter(|(_, cents)| **cents > 0);
+        let mut lost = Vec::new();
+        for ((show, rain, user, slot), cents) in told {
+            let rain = RainIndex(u16::try_from(*rain).unwrap_or(u16::MAX));
+            let of_rain = (ShowId(*show), rain, 0)..=(ShowId(*show), rain, u32::MAX);
+            let mut won = self.rains.won.range(of_rain).map(|(_, won)| won);
+            if !won.any(|won| won.user == *user && won.cents == *cents) {
+                lost.push(format!("user {user} was told of {cents} cents for tap {slot}"));
+            }
+        }
+        for lost in lost {
+            self.findings.broken(Promise::Durability, || format!("{lost}; they are gone"));
+        }
+    }
+
+    /// When all is quiet, every gift has been shown, or its price came back.
     pub(crate) fn check_gifts(&mut self) {
-        let lost = self.rains.gifts.len();
+        let lost = self.rains.gifts.values().filter(|gift| gift.ended.is_none()).count();
         self.findings.check(lost == 0, Promise::Money, || format!("{lost} gifts never came"));
     }
 }

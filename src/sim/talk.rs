@@ -391,12 +391,12 @@ impl World {
             Some(
                 Payload::Published(_)
                 | Payload::Liked(_)
-                | Payload::Withdrawal(_)
-                | Payload::Given(_)
                 | Payload::Redeemed(_)
                 | Payload::Purse(_),
             )
             | None => {}
+            Some(Payload::Withdrawal(told)) => self.hear_request_done(link, &told.key, true),
+            Some(Payload::Given(told)) => self.hear_request_done(link, &told.key, false),
             Some(Payload::Grabbed(grabbed)) => self.hear_grabbed(link, &grabbed),
             Some(Payload::AnswerReceived(received)) => {
                 let Some(answer) = answer_of(sequence) else { return };
@@ -456,7 +456,7 @@ impl World {
             self.races.batches += u64::from(heard.versions > 1);
             self.races.thinned += u64::from(heard.versions - heard.carried);
             self.links[link].lanes.message(stamp, heard, &mut self.findings);
-            if let Some(lane) = lane_index(stamp.lane) {
+            if let Some(lane) = lane_index(stamp.lane).filter(|_| self.is_of_this_run(link)) {
                 self.heard[self.links[link].host].message(Lane::ALL[lane], heard);
             }
             if stamp.lane() == proto::Lane::Low {
@@ -469,7 +469,7 @@ impl World {
                 self.races.gaps += 1;
                 self.races.gaps_high += u64::from(gap.lane() == proto::Lane::High);
                 self.links[link].lanes.gap(&gap, &mut self.findings);
-                if let Some(lane) = lane_index(gap.lane) {
+                if let Some(lane) = lane_index(gap.lane).filter(|_| self.is_of_this_run(link)) {
                     let versions = gap.last_missing + 1 - gap.first_missing;
                     self.heard[self.links[link].host].gap(Lane::ALL[lane], versions);
                 }

@@ -36,6 +36,8 @@ pub(crate) struct Taken {
     pub(crate) applied: EventNumber,
     /// It was asked to come again, with a ticket.
     pub(crate) deferred: bool,
+    /// The start of the process that took it.
+    pub(crate) run: u64,
 }
 
 /// What a player was told about an answer.

@@ -21,6 +21,7 @@ use crate::sim::checkers::seals::Seals;
 use crate::sim::checkers::secrecy::Tape;
 use crate::sim::checkers::sums::HeardSums;
 use crate::sim::checkers::{Findings, Promise};
+use crate::sim::crash::Crashes;
 use crate::sim::dice::Dice;
 use crate::sim::host::Host;
 use crate::sim::network::Link;
@@ -66,6 +67,14 @@ pub(crate) enum Event {
     Mail { to: usize, batch: Batch },
     /// The journal has made a record durable.
     Durable { host: usize, number: u64 },
+    /// The disk under a journal is done with a step.
+    Step { host: usize, number: u64 },
+    /// A journal may begin its next step.
+    NextStep { host: usize },
+    /// The power fails.
+    Crash,
+    /// The process begins again.
+    Restart,
     /// A player does something.
     Player { player: usize, act: Act },
     /// The operator of a show looks.
@@ -136,6 +145,8 @@ pub(crate) struct World {
     pub(crate) inflater: Inflater,
     /// The stamp of the bytes that a shard is taking in.
     pub(crate) answer_in_hand: Option<Time>,
+    /// Only where the power fails.
+    pub(crate) crashes: Option<Box<Crashes>>,
 }
 
 impl World {
@@ -145,7 +156,7 @@ impl World {
         let placement = Placement::new(key, setup.bucket_count, setup.shard_count);
         let shards = usize::from(setup.shard_count);
         let hosts = ShardId::all(setup.shard_count)
-            .map(|me| Host::new(shard(&setup, placement, me), shards))
+            .map(|me| Host::new(make_shard(&setup, placement, me, 0), shards))
             .collect();
         let players = (0..setup.player_count).map(|place| Player::new(&setup, place));
         let mut world = World {
@@ -175,9 +186,17 @@ impl World {
             inflater: Inflater::default(),
             decoder: Decoder { role: Role::Client, message_bytes_max: 1 << 20 },
             answer_in_hand: None,
+            crashes: None,
             setup,
         };
         world.begin();
+        world
+    }
+
+    /// A world in which nothing has happened yet and the power will fail.
+    pub(crate) fn with_crashes(setup: Setup) -> World {
+        let mut world = World::new(setup, false);
+        world.begin_crashes();
         world
     }
 
@@ -200,7 +219,7 @@ impl World {
         self.schedule_revocations();
     }
 
-    fn schedule_pause(&mut self, host: usize) {
+    pub(crate) fn schedule_pause(&mut self, host: usize) {
         let every = self.setup.faults.pause_every_ms;
         if every > 0 && self.quiet_since.is_none() {
             let at = self.now + self.dice.millis(1, 2 * every);
@@ -240,6 +259,10 @@ impl World {
             }
             self.happen(scheduled.event);
         }
+        if self.quiet_since.is_some() {
+            // Everybody had left when the last show ended.
+            return self.finish();
+        }
         self.findings.broken(Promise::Progress, || "nothing is left to happen".into());
     }
 
@@ -251,7 +274,13 @@ impl World {
                 }
             }
             Event::Pause { host } => self.pause(host),
+            Event::Step { host, number } => self.step_ends(host, number),
+            Event::NextStep { host } => self.write_journal(host),
+            Event::Crash => self.crash(),
+            Event::Restart => self.restart(),
+            Event::Accept { link } if self.is_down() => self.refuse_connection(link),
             Event::Accept { link } => {
+                self.links[link].run = self.run_number();
                 let host = self.links[link].host;
                 self.hosts[host].accepts.push(link);
                 self.wake(host, self.now);
@@ -284,6 +313,44 @@ impl World {
         self.schedule_pause(host);
     }
 
+    /// Nobody listens.
+    fn refuse_connection(&mut self, link: usize) {
+        let now = self.now;
+        let it = &mut self.links[link];
+        (it.server_open, it.server_closed_at) = (false, now);
+        self.races.crash_refused += 1;
+        let latency = self.dice.micros(50, self.setup.faults.latency_max_us.max(51));
+        self.schedule(now + latency, Event::EndToClient { link });
+    }
+
+    /// The hosts are gone: what they awaited comes to nobody.
+    pub(crate) fn forget_what_hosts_await(&mut self) {
+        let links = &self.links;
+        self.queue.retain(|Reverse(scheduled)| match &scheduled.event {
+            Event::Turn { .. }
+            | Event::Pause { .. }
+            | Event::Accept { .. }
+            | Event::ToHost { .. }
+            | Event::EndToHost { .. }
+            | Event::Writable { .. }
+            | Event::Mail { .. }
+            | Event::Durable { .. }
+            | Event::Step { .. }
+            | Event::NextStep { .. }
+            | Event::Crash => false,
+            Event::ToClient { link, .. } => !links[*link].lost,
+            Event::EndToClient { .. }
+            | Event::Restart
+            | Event::Player { .. }
+            | Event::Operator { .. } => true,
+        });
+    }
+
+    /// Whether a connection was taken by the process that runs now.
+    pub(crate) fn is_of_this_run(&self, link: usize) -> bool {
+        self.crashes.is_none() || self.links[link].run == self.run_number()
+    }
+
     /// The shard that a show's director lives on.
     pub(crate) fn director_of(&self, show: usize) -> usize {
         self.placement.show_home(self.setup.shows[show].id).index()
@@ -295,7 +362,8 @@ impl World {
     }
 }
 
-fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
+/// A shard of a start of the process.
+pub(crate) fn make_shard(setup: &Setup, placement: Placement, me: ShardId, run: u64) -> Shard {
     let config = ShardConfig {
         me,
         placement,
@@ -316,7 +384,7 @@ fn shard(setup: &Setup, placement: Placement, me: ShardId) -> Shard {
     let secrets = Secrets {
         ticket_key: TicketKey::new([9; 32], CLOCK),
         verifier: TokenVerifier::new(SECRET),
-        entropy: Box::new(SeededEntropy::new(setup.seed, 100 + u64::from(me.0))),
+        entropy: Box::new(SeededEntropy::new(setup.seed, 100 + u64::from(me.0) + run * 100_000)),
     };
     Shard::new(config, secrets)
 }

@@ -8,11 +8,13 @@
 //! of it; the runtime does that with glommio's files, the simulator with a disk that loses, tears
 //! and reorders what was not synced.
 //!
-//! [`mod@format`], [`writer`] and [`scan`] know nothing of what a record says; [`record`] does. Absent:
+//! [`mod@format`], [`writer`] and [`scan`] know nothing of what a record says; [`record`] does, and
+//! [`recovery`] makes the beginning of the next run of what the shards of one have on record. Absent:
 //! every thought of when to write.
 
 pub mod format;
 pub mod record;
+pub mod recovery;
 pub mod scan;
 pub mod state;
 pub mod writer;

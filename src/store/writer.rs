@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::base::bugs::{self, Bug};
 use crate::base::ids::RecordNumber;
 use crate::store::format::{
     BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GroupHeader, GroupPlace, Key, RECORD_HEADER_BYTES,
@@ -236,6 +237,9 @@ impl Writer {
     /// # Panics
     /// If none is in flight.
     pub fn failed(&mut self) {
+        if bugs::active(Bug::FailedSyncTrusted) {
+            return self.done();
+        }
         self.failures = self.failures.saturating_add(1);
         assert!(self.in_flight.take().is_some(), "a step is in flight");
         self.is_open = false;

@@ -410,7 +410,7 @@ fn check_egress(config: &Config, check: &mut impl FnMut(bool, [&'static str; 2],
     let bits = |bytes: u64| wire_bytes(bytes) * 8;
     // As JSON, its longest form.
     let gift_bytes = (egress.gift_bytes_max as u64).div_ceil(3) * 4 + GIFT_FRAME_BYTES;
-    let heartbeats_per_minute = (60_000 / u64::from(config.limits.heartbeat_interval_ms)).max(1);
+    let heartbeats_per_minute = (60_000 / config.limits.heartbeat_interval_ms).max(1);
     let per_minute = egress.questions_per_minute_max
         * (bits(egress.question_bytes_max) + bits(egress.key_bytes_max) + bits(ANSWERED_BYTES))
         + 60 * u64::from(egress.gift_rate_max) * bits(gift_bytes)

@@ -255,6 +255,8 @@ fn judge_money(
         Notice::PaidOut { paid, remainder } => Some((*paid, *remainder)),
         Notice::QuestionExtended { .. }
         | Notice::PushExpired { .. }
+        | Notice::JournalsStand { .. }
+        | Notice::JournalsGoOn { .. }
         | Notice::ResumedAfterRestart { .. }
         | Notice::VoidNeeded { .. }
         | Notice::OfferedAfterAll { .. } => None,

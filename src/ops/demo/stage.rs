@@ -387,6 +387,8 @@ fn void_needed(status: &ShowStatus) -> Result<(), DemoError> {
             Notice::OfferedAfterAll { .. } => needed = None,
             Notice::QuestionExtended { .. }
             | Notice::PushExpired { .. }
+            | Notice::JournalsStand { .. }
+            | Notice::JournalsGoOn { .. }
             | Notice::ResumedAfterRestart { .. }
             | Notice::PaidOut { .. } => {}
         }

@@ -30,8 +30,8 @@ fn host() -> HostCounters {
     host
 }
 
-#[test]
-fn the_text_of_all_that_can_be_seen() {
+/// All that can be seen, as text.
+fn shown() -> String {
     let mut queue = QueueHistogram::default();
     for bytes in [0, 1, 256, 257, 2_000_000] {
         queue.note(bytes);
@@ -53,12 +53,19 @@ fn the_text_of_all_that_can_be_seen() {
     };
     let mut shown = String::new();
     text::render(&mut shown, &figures);
-    let lines = |part: &str| -> String {
-        shown
-            .lines()
-            .filter(|line| !line.starts_with('#') && line.contains(part))
-            .fold(String::new(), |all, line| all + line + "\n")
-    };
+    shown
+}
+
+/// The figures with `part` in their lines.
+fn lines(part: &str) -> String {
+    shown()
+        .lines()
+        .filter(|line| !line.starts_with('#') && line.contains(part))
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
+#[test]
+fn the_text_of_the_host_and_its_interfaces() {
     expect![[r#"
         tidegate_host_tcp_segments_received_total 100
         tidegate_host_tcp_segments_sent_total 200
@@ -86,6 +93,10 @@ fn the_text_of_all_that_can_be_seen() {
         tidegate_interface_speed_bits_per_second{interface="eth0"} 25000000000
     "#]]
     .assert_eq(&lines("eth0"));
+}
+
+#[test]
+fn the_text_of_sockets_and_queues() {
     expect![[r#"
         tidegate_sockets_in_state{state="syn_recv"} 1
         tidegate_sockets_in_state{state="fin_wait1"} 0
@@ -126,7 +137,7 @@ fn what_cannot_be_read_is_left_out() {
     assert!(!shown.contains("_host_") && !shown.contains("_in_state"), "{shown}");
     for broken in ["", "a\nb\neth0: 1 2 3", "a\nb\nno colon"] {
         assert!(
-            HostCounters::parse(GROUPS, broken, SOFTNET, SOCKETS).is_none() == !broken.is_empty(),
+            HostCounters::parse(GROUPS, broken, SOFTNET, SOCKETS).is_some() == broken.is_empty(),
             "{broken}"
         );
     }

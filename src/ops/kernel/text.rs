@@ -79,8 +79,11 @@ fn host_counters(text: &mut String, host: &HostCounters) {
     }
 }
 
+/// One of the figures of an interface in a direction.
+type OfTraffic = fn(&Traffic) -> u64;
+
 fn interfaces(text: &mut String, host: &HostCounters) {
-    let columns: [(&str, &str, fn(&Traffic) -> u64); 4] = [
+    let columns: [(&str, &str, OfTraffic); 4] = [
         ("bytes", "Bytes by interface and direction.", |it| it.bytes),
         ("packets", "Packets by interface and direction.", |it| it.packets),
         ("errors", "Packets with errors by interface and direction.", |it| it.errors),

@@ -28,6 +28,8 @@ pub(super) struct QuestionState {
     pub(super) show_by: Time,
     pub(super) answer_by: Time,
     pub(super) coverage: Coverage,
+    /// While journals stand still: since when, and whose.
+    pub(super) standing: Option<(Time, Vec<ShardId>)>,
     /// By shard: when it had applied the opening.
     applied_at: Vec<Option<Time>>,
     pub(super) result_key: SecretKey,
@@ -97,6 +99,7 @@ impl Director {
             show_by: opening.show_by,
             answer_by: opening.answer_by,
             coverage: Coverage::Awaited,
+            standing: None,
             applied_at: vec![None; shards],
             result_key: opening.result_key.clone(),
             correct: self.definition.questions[index.index()].correct,
@@ -143,6 +146,9 @@ impl Director {
 
     fn question_deadline(&self) -> Option<Time> {
         let state = self.question.as_ref().filter(|_| self.phase == Phase::Open)?;
+        if state.standing.is_some() {
+            return self.standing_deadline();
+        }
         Some(match state.coverage {
             Coverage::Awaited => state.show_by,
             Coverage::Complete | Coverage::Failed => self.close_after(state.answer_by),
@@ -155,19 +161,23 @@ impl Director {
         self.expire_push(now);
         while self.question_deadline().is_some_and(|deadline| deadline <= now) {
             let state = self.question.as_ref().expect("a deadline has a question");
+            if state.standing.is_some() {
+                self.stand_too_long();
+                continue;
+            }
             match state.coverage {
-                Coverage::Awaited => self.extend(now),
+                Coverage::Awaited => self.extend(now, state.late_shards()),
                 Coverage::Complete | Coverage::Failed => self.begin_closing(now),
             }
         }
     }
 
-    /// Gives everybody more time because some shard had the question late, or gives up.
-    fn extend(&mut self, now: Time) {
+    /// Gives everybody more time because of some shards, or gives up.
+    pub(super) fn extend(&mut self, now: Time, late: Vec<ShardId>) {
         let timing = self.definition.timing;
         let show_by = now + timing.lead + timing.display_slack;
         let state = self.question.as_mut().expect("an open question exists");
-        let (question, late) = (state.index, state.late_shards());
+        let question = state.index;
         // Without lead and slack there is nothing to gain by another round at once.
         if show_by <= now || show_by.since(state.first_show_by) > timing.extension_max {
             state.coverage = Coverage::Failed;

@@ -10,13 +10,13 @@ use expect_test::{Expect, expect};
 
 const SHARDS: u16 = 2;
 
-fn millis(millis: u64) -> Time {
+pub(super) fn millis(millis: u64) -> Time {
     Time::from_millis(millis)
 }
 
 /// A director whose question opened at 0: shown by 500 ms, answered by 2,500 ms, closing at
 /// 3,100 ms, extended by 2,000 ms at most.
-fn opened() -> Director {
+pub(super) fn opened() -> Director {
     let definition = Arc::new(Setup::new(1, SHARDS).definition());
     let mut director = Director::new(definition, SHARDS, 24, Time::ZERO);
     for command in [Command::OpenLobby, Command::Publish] {
@@ -34,7 +34,7 @@ fn order(
     director.command(millis(at), command, &mut SeededEntropy::new(1, 1))
 }
 
-fn acknowledge(director: &mut Director, shard: u16, applied_at: u64) {
+pub(super) fn acknowledge(director: &mut Director, shard: u16, applied_at: u64) {
     let now = millis(applied_at);
     director.acknowledged(now, ShardId(shard), EventNumber(3), now);
 }

@@ -17,16 +17,17 @@ use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
 use crate::base::time::{DisplayClock, Time};
 use crate::quiz::event::NumberedEvent;
-use crate::quiz::local::LocalQuiz;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk_journal::segment_name;
 use crate::shard::record::Record;
-use crate::shard::recovery::{Beginning, Histories, Replay, ReplayError, ShardImage, redistribute};
-use crate::shard::standing::Standing;
+use crate::shard::recovery::{Beginning, ReplayError};
 use crate::store::format::Key;
-use crate::store::record;
-use crate::store::scan::{Found, Scan, SegmentFile, Tail, scan};
+use crate::store::recovery::{
+    self, JournalError, NextShard, RunEnd, ShardBefore, StoredRun, Visit, VisitFound,
+};
+use crate::store::scan::{Found, Scan, SegmentFile, Tail};
 use crate::store::state::{self, ShardState, StateError};
+use crate::store::writer::SEGMENT_BYTES_DEFAULT;
 
 /// The moment at which a process knows itself to be later than the one before.
 const LATER: Duration = Duration::from_millis(1);
@@ -54,6 +55,8 @@ pub struct ShardStart {
     pub folder: PathBuf,
     /// The number of the run, for its segments.
     pub run: u64,
+    /// Bytes of its journal's segments.
+    pub segment_bytes: u64,
     /// Where buckets and shows are in their sequences.
     pub sequences: BTreeMap<Key, u64>,
     /// The newest record that is durable; the shard says it, whoever reads its journal looks.
@@ -116,110 +119,56 @@ impl DataFolder {
     /// as it is.
     pub fn begin_run(&self, placement: Placement) -> Result<Recovered, DataError> {
         let newest = runs(self.root())?.last().copied();
-        let before = match newest {
+        let (end, KnownOfRun { zero_unix_ms, stamps_zero_unix_ms, mut report }) = match newest {
             Some(run) => self.read_run(run, placement)?,
-            None => RunBefore::default(),
+            None => (RunEnd::default(), KnownOfRun::default()),
         };
         let run = newest.unwrap_or(0) + 1;
-        let RunBefore {
-            locals,
-            histories,
-            sequences,
-            latest,
-            zero_unix_ms,
-            stamps_zero_unix_ms,
-            mut standing,
-            mut report,
-        } = before;
+        let latest = end.latest;
         let mut clock = Clock::resume(latest + LATER, zero_unix_ms);
         if let Some(zero_unix_ms) = stamps_zero_unix_ms {
             clock = clock.with_stamps(DisplayClock { zero_unix_ms });
         }
-        report.outage = clock.now().since(latest);
-        standing.forget_over(clock.now(), clock.display().unix_ms(clock.now()) / 1_000);
-        let mut histories = histories;
-        let locals =
-            redistribute(&locals, &histories, placement).map_err(failing_replay(self.root(), 0))?;
-        // All shards have heard of their ends by now, so nothing rests on them but looking back.
-        histories.forget_ended(clock.now());
+        let at = clock.now();
+        report.outage = at.since(latest);
+        let next = end.hand_over(placement, at, clock.display());
+        let next = next.map_err(failing_replay(self.root(), 0))?;
         report.run = run;
-        report.users = locals.iter().map(|local| local.users().count()).sum();
-        report.shows = locals.first().map_or(0, |local| local.shows().count());
-        let begun = Begun { histories: &histories, sequences: &sequences, standing: &standing };
-        let shards = self.write_run(run, placement, clock, locals, &begun)?;
+        report.users = next.iter().map(|next| next.beginning.local.users().count()).sum();
+        report.shows = next.first().map_or(0, |next| next.beginning.local.shows().count());
+        let shards = self.write_run(run, placement, clock, next)?;
         Ok(Recovered { clock, shards, report })
     }
 
-    fn read_run(&self, run: u64, placement: Placement) -> Result<RunBefore, DataError> {
+    fn read_run(&self, run: u64, placement: Placement) -> Result<(RunEnd, KnownOfRun), DataError> {
         let folder = run_folder(self.root(), run);
         let about = read_about(&folder)?;
-        let placement = placement.with_shards(about.shards);
-        let mut shards = Vec::with_capacity(usize::from(about.shards));
-        let mut before = RunBefore {
+        let states =
+            ShardId::all(about.shards).map(|shard| newest_state(&shard_folder(&folder, shard)));
+        let states = states.collect::<Result<Vec<_>, _>>()?;
+        let source = RunFolder { folder };
+        let before = recovery::redo(&source, &states, placement.with_shards(about.shards))?;
+        let mut report = RecoveryReport {
+            shards_before: about.shards,
+            ended_in_order: true,
+            ..RecoveryReport::default()
+        };
+        for (shard, ShardBefore { replay, scan }) in ShardId::all(about.shards).zip(&before.shards)
+        {
+            report.records += scan.records;
+            report.redone += replay.redone();
+            report.ended_in_order &= scan.tail == Tail::Closed;
+            if let Tail::Torn { segment, offset, until } = scan.tail {
+                report.torn.push(TornTail { shard, segment, offset, until });
+            }
+        }
+        let end = before.finish(&source)?;
+        let known = KnownOfRun {
             zero_unix_ms: Some(about.zero_unix_ms),
             stamps_zero_unix_ms: about.stamps_zero_unix_ms.or(Some(about.zero_unix_ms)),
-            ..Default::default()
+            report,
         };
-        before.report.shards_before = about.shards;
-        before.report.ended_in_order = true;
-        for shard in ShardId::all(about.shards) {
-            let path = shard_folder(&folder, shard);
-            let state = newest_state(&path)?;
-            for event in &state.image.events {
-                before.note(event.clone(), &path, state.record)?;
-            }
-            shards.push((shard, path, state));
-        }
-        // What directors decided must be known before any shard can do again what it made of it.
-        for (_, path, state) in &shards {
-            for_each_record(path, state.record, &mut |number, record| match record {
-                Record::Event(event) => before.note(*event, path, number),
-                _ => Ok(()),
-            })?;
-        }
-        let mut replays = Vec::with_capacity(shards.len());
-        for (shard, path, state) in &shards {
-            replays.push((path, self.redo_shard(*shard, path, state, placement, &mut before)?));
-        }
-        let latest = before.latest;
-        for (path, replay) in replays {
-            let finished = replay.finish(&before.histories, latest);
-            before.locals.push(finished.map_err(failing_replay(path, 0))?);
-        }
-        Ok(before)
-    }
-
-    fn redo_shard(
-        &self,
-        shard: ShardId,
-        path: &Path,
-        state: &ShardState,
-        placement: Placement,
-        before: &mut RunBefore,
-    ) -> Result<Replay, DataError> {
-        let histories = std::mem::take(&mut before.histories);
-        let local = state.image.restore(shard, placement, &histories);
-        let local = local.map_err(failing_replay(path, state.record))?;
-        let mut replay = Replay::new(local, state.image.standing.clone());
-        let scan = for_each_record(path, state.record, &mut |number, record| {
-            replay.redo(&record, &histories).map_err(failing_replay(path, number))
-        })?;
-        before.histories = histories;
-        before.latest = before.latest.max(state.at).max(replay.latest());
-        before.standing.merge(replay.standing());
-        for (key, last) in state.sequences.iter().chain(&scan.continuation.sequences) {
-            if !matches!(key, Key::Shard(_)) {
-                let known = before.sequences.entry(*key).or_default();
-                *known = (*known).max(*last);
-            }
-        }
-        before.report.records += scan.records;
-        before.report.redone += replay.redone();
-        before.report.ended_in_order &= scan.tail == Tail::Closed;
-        if let Tail::Torn { segment, offset, until } = scan.tail {
-            before.report.torn.push(TornTail { shard, segment, offset, until });
-        }
-        Ok(replay)
+        Ok((end, known))
     }
 
     fn write_run(
@@ -227,10 +176,8 @@ impl DataFolder {
         run: u64,
         placement: Placement,
         clock: Clock,
-        locals: Vec<LocalQuiz>,
-        begun: &Begun<'_>,
+        next: Vec<NextShard>,
     ) -> Result<Vec<ShardStart>, DataError> {
-        let Begun { histories, sequences, standing } = *begun;
         let folder = run_folder(self.root(), run);
         let aside = folder.with_extension("new");
         if aside.exists() {
@@ -238,41 +185,17 @@ impl DataFolder {
             fs::remove_dir_all(&aside).map_err(failing("removing", &aside))?;
         }
         make_folder(&aside)?;
-        let at = clock.now();
-        let mut shards = Vec::with_capacity(locals.len());
-        for local in locals {
-            let shard = local.users().shard();
-            let lives_here = |key: &Key| match key {
-                Key::Bucket(bucket) => bucket.home(placement.shard_count()) == shard,
-                Key::Show(show) => placement.show_home(*show) == shard,
-                Key::Shard(_) => false,
-            };
-            let sequences: BTreeMap<Key, u64> = sequences
-                .iter()
-                .filter(|(key, _)| lives_here(key))
-                .map(|(key, last)| (*key, *last))
-                .collect();
-            let path = shard_folder(&aside, shard);
+        let mut shards = Vec::with_capacity(next.len());
+        let mut at = Time::ZERO;
+        for NextShard { state, beginning } in next {
+            at = state.at;
+            let path = shard_folder(&aside, state.shard);
             make_folder(&path)?;
-            let state = ShardState {
-                shard,
-                shard_count: placement.shard_count(),
-                bucket_count: placement.bucket_count(),
-                record: 0,
-                at,
-                sequences: sequences.clone(),
-                image: ShardImage::of(
-                    &local,
-                    histories.iter(),
-                    standing.of_shard(shard, &placement),
-                ),
-            };
             write_whole(&path.join(state_name(0)), &state::encode(&state))?;
-            let folder = shard_folder(&folder, shard);
-            let (histories, standing) = (histories.clone(), standing.clone());
-            let beginning = Beginning { local, histories, standing };
+            let folder = shard_folder(&folder, state.shard);
+            let (sequences, segment_bytes) = (state.sequences, SEGMENT_BYTES_DEFAULT);
             let durable = Arc::default();
-            shards.push(ShardStart { beginning, folder, run, sequences, durable });
+            shards.push(ShardStart { beginning, folder, run, segment_bytes, sequences, durable });
         }
         let about = Run {
             layout: LAYOUT_VERSION,
@@ -291,30 +214,33 @@ impl DataFolder {
 
 const ABOUT: &str = "run.json";
 
-/// What the shards of a run begin with, apart from their users.
-struct Begun<'a> {
-    histories: &'a Histories,
-    sequences: &'a BTreeMap<Key, u64>,
-    standing: &'a Standing,
-}
-
-/// All that there is of the run before.
+/// What is known of the run before, beside what its shards were.
 #[derive(Default)]
-struct RunBefore {
-    locals: Vec<LocalQuiz>,
-    histories: Histories,
-    sequences: BTreeMap<Key, u64>,
-    latest: Time,
+struct KnownOfRun {
     zero_unix_ms: Option<i64>,
     stamps_zero_unix_ms: Option<i64>,
-    standing: Standing,
     report: RecoveryReport,
 }
 
-impl RunBefore {
-    fn note(&mut self, event: NumberedEvent, path: &Path, record: u64) -> Result<(), DataError> {
-        self.latest = self.latest.max(event.decided_at);
-        self.histories.note(event).map_err(failing_replay(path, record))
+/// A run's files.
+struct RunFolder {
+    folder: PathBuf,
+}
+
+impl StoredRun for RunFolder {
+    type Error = DataError;
+
+    fn records(
+        &self,
+        shard: ShardId,
+        after: u64,
+        visit: Visit<'_, DataError>,
+    ) -> Result<Scan, DataError> {
+        for_each_record(&shard_folder(&self.folder, shard), after, visit)
+    }
+
+    fn failed(&self, shard: ShardId, record: u64, error: ReplayError) -> DataError {
+        failing_replay(&shard_folder(&self.folder, shard), record)(error)
     }
 }
 
@@ -408,7 +334,7 @@ pub(super) fn for_each_record(
 fn scan_records(
     folder: &Path,
     after: u64,
-    visit: &mut dyn FnMut(u64, Found, Record) -> Result<(), DataError>,
+    visit: VisitFound<'_, DataError>,
 ) -> Result<Scan, DataError> {
     let segments = segments(folder)?;
     let mut contents = Vec::with_capacity(segments.len());
@@ -420,23 +346,31 @@ fn scan_records(
         .zip(&contents)
         .map(|(segment, bytes)| SegmentFile { segment: *segment, bytes })
         .collect();
-    let mut number = 0;
-    let mut outcome = Ok(());
-    let scan = scan(&files, &mut |found, stored| {
-        number += 1;
-        if number <= after || outcome.is_err() {
-            return;
-        }
-        outcome = match record::decode(stored.payload) {
-            Ok(record) => visit(number, found, record),
-            Err(error) => {
-                Err(DataError::Record { path: folder.to_path_buf(), record: number, error })
+    recovery::for_each_record::<Unreadable>(&files, after, &mut |number, found, record| {
+        visit(number, found, record).map_err(Unreadable::Visit)
+    })
+    .map_err(|error| {
+        let path = folder.to_path_buf();
+        match error {
+            Unreadable::Journal(JournalError::Damage(damage)) => DataError::Damage { path, damage },
+            Unreadable::Journal(JournalError::Record { record, error }) => {
+                DataError::Record { path, record, error }
             }
-        };
-    });
-    let damaged = |damage| DataError::Damage { path: folder.to_path_buf(), damage };
-    let scan = scan.map_err(damaged)?;
-    outcome.map(|()| scan)
+            Unreadable::Visit(error) => error,
+        }
+    })
+}
+
+/// Why a journal's records could not all be handed over.
+enum Unreadable {
+    Journal(JournalError),
+    Visit(DataError),
+}
+
+impl From<JournalError> for Unreadable {
+    fn from(error: JournalError) -> Unreadable {
+        Unreadable::Journal(error)
+    }
 }
 
 pub(super) fn failing_replay(path: &Path, record: u64) -> impl FnOnce(ReplayError) -> DataError {

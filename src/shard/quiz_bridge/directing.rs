@@ -139,7 +139,7 @@ impl Directed {
         }
     }
 
-    fn status(&self) -> ShowStatus {
+    fn status(&self, journals_standing: Vec<ShardId>) -> ShowStatus {
         let definition = self.director.definition();
         ShowStatus {
             show: definition.id,
@@ -156,6 +156,7 @@ impl Directed {
             settlement: self.director.settlement().copied(),
             is_paid_out: self.is_paid_out,
             notices: self.notices.clone(),
+            journals_standing,
             rains: self.director.rains(),
             rain_fund: self.director.rain_fund(),
         }
@@ -197,7 +198,9 @@ impl Shard {
                 })
             }
             OperatorRequest::Shows => {
-                let shows = self.quiz.directors.values().map(Directed::status);
+                let standing = self.quiz.standing.shards(self.now);
+                let directors = self.quiz.directors.values();
+                let shows = directors.map(|directed| directed.status(standing.clone()));
                 Ok(OperatorAnswer::Shows(shows.collect()))
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user),
@@ -310,7 +313,8 @@ impl Shard {
 
     fn status(&mut self, show: ShowId) -> Result<OperatorAnswer, OperatorError> {
         let directed = self.quiz.directors.get(&show).ok_or(OperatorError::NoSuchShow(show))?;
-        Ok(OperatorAnswer::Show(Box::new(directed.status())))
+        let standing = self.quiz.standing.shards(self.now);
+        Ok(OperatorAnswer::Show(Box::new(directed.status(standing))))
     }
 
     fn grant_card(&mut self, user: UserId) -> Result<OperatorAnswer, OperatorError> {

@@ -14,6 +14,7 @@ mod money;
 mod offering;
 mod rain;
 mod resuming;
+mod standing;
 mod status;
 mod telling;
 mod told;
@@ -41,6 +42,7 @@ use crate::shard::money_mail::ReplyTo;
 use crate::shard::quiz_bridge::directing::Directed;
 use crate::shard::quiz_bridge::early::Early;
 use crate::shard::quiz_bridge::gifts::GiftDesk;
+use crate::shard::quiz_bridge::standing::Standing;
 use crate::shard::quiz_mail::{QuizMail, RetryReply};
 use crate::shard::record::Record;
 use crate::wire::proto::response::Payload as Response;
@@ -83,6 +85,8 @@ pub(crate) struct QuizBridge {
     /// How far behind each shard was with its mail when it last said so, and when that was.
     lags: Vec<(Duration, Time)>,
     turn: Duration,
+    /// Which journals stand still.
+    standing: Standing,
     tally_due: Option<Time>,
     has_work: bool,
     /// When the bucket of taps at each rain that falls is full again.
@@ -116,6 +120,7 @@ impl QuizBridge {
             early: Early::default(),
             lags: vec![(Duration::ZERO, Time::ZERO); shard_count],
             turn: Duration::ZERO,
+            standing: Standing::new(shard_count),
             tally_due: None,
             has_work: false,
             tap_gates: BTreeMap::new(),
@@ -157,13 +162,14 @@ impl QuizBridge {
         self.local.show(show).map_or(EventNumber(0), |show| show.last_event())
     }
 
-    /// True if a shard is so far behind with its mail that answers should come again later.
+    /// True if a shard is so far behind with its mail, or its journal stands still, that answers
+    /// should come again later.
     fn is_overloaded(&self, shard: ShardId, now: Time, config: &ShardConfig) -> bool {
         let age_max = Duration::from_millis(u64::from(config.admission.mailbox_age_ms));
         let turn_max = Duration::from_millis(u64::from(config.admission.turn_ms));
         let (lag, said_at) = self.lags[shard.index()];
         let lags = lag > age_max && now.since(said_at) < LOAD_VALID;
-        lags || self.turn > turn_max
+        lags || self.turn > turn_max || self.standing.stands(shard, now)
     }
 }
 
@@ -228,6 +234,7 @@ impl Shard {
                 self.journal(Record::Drained { show, question, from, applied }, Vec::new());
             }
             QuizMail::Reported { show, report } => self.reported(show, *report),
+            QuizMail::JournalStands { stands } => self.journal_was_told(from, stands),
             QuizMail::Tally { show, tally } => self.tallied(show, *tally),
         }
     }
@@ -249,6 +256,7 @@ impl Shard {
             | QuizMail::TicketBinds(_)
             | QuizMail::Results { .. }
             | QuizMail::Reported { .. }
+            | QuizMail::JournalStands { .. }
             | QuizMail::Tally { .. } => return false,
         };
         self.quiz.local.is_behind(show, applied)
@@ -296,6 +304,7 @@ impl Shard {
 
     /// What is due: directors' deadlines, slices of work, tallies.
     pub(crate) fn quiz_tick(&mut self) {
+        self.watch_journals();
         self.direct_due();
         self.hand_out_slice();
         self.work_slice();

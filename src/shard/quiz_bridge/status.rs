@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::ids::{QuestionIndex, RoomId, ShowId};
+use crate::base::ids::{QuestionIndex, RoomId, ShardId, ShowId};
 use crate::base::time::Time;
 use crate::quiz::director::{CommandKind, LiveFigures, Notice};
 use crate::quiz::event::Settlement;
@@ -41,6 +41,8 @@ pub struct ShowStatus {
     pub is_paid_out: bool,
     /// What the operator should know, oldest first.
     pub notices: Vec<Notice>,
+    /// Shards whose journals stand still: nothing of theirs is acknowledged.
+    pub journals_standing: Vec<ShardId>,
     /// The red-packet rains, in the order in which they were planned.
     pub rains: Vec<RainStatus>,
     /// Money for rains that is not planned.

@@ -5,8 +5,12 @@
 //! every count, cards, winners, payouts and the hash of the game. That the facts themselves are
 //! those of the players is the other checkers' business.
 
+mod again;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub(crate) use again::HomeThen;
 
 use crate::base::hash::Placement;
 use crate::base::ids::{BucketId, OptionIndex, QuestionIndex, UserId};
@@ -30,6 +34,8 @@ pub(crate) type Said = (Verdict, Option<OptionIndex>, u8);
 pub(crate) struct Wallet {
     pub(crate) cards: u8,
     pub(crate) balance: i64,
+    /// How many cards the user was ever given by an operator.
+    pub(crate) granted: u64,
 }
 
 /// What a player brought at the current question.
@@ -64,7 +70,7 @@ struct Current {
 }
 
 /// A show at one home.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Home {
     phase: Phase,
     voided: Vec<bool>,
@@ -185,7 +191,9 @@ impl Model {
 
     /// A user got a card.
     pub(crate) fn granted(&mut self, user: UserId) {
-        self.wallets.entry(user).or_default().cards += 1;
+        let wallet = self.wallets.entry(user).or_default();
+        wallet.cards += 1;
+        wallet.granted += 1;
     }
 
     /// A home put an answer on record.

@@ -49,6 +49,9 @@ pub(crate) struct Watch {
     pub(crate) revoked: BTreeMap<usize, Vec<Option<Applied>>>,
     /// By show, question and player: on which connections its key was heard.
     pub(crate) keyed: BTreeSet<(usize, u32, usize, usize)>,
+    /// Questions, by show, that were closing when the process began again: marks of the run before
+    /// are not known.
+    exempt: BTreeSet<(usize, u16)>,
     /// Replies that came to an older connection than the one that asked.
     stale: Vec<(usize, usize, Time)>,
 }
@@ -67,6 +70,37 @@ impl Watch {
     pub(crate) fn new(hosts: usize, shows: usize) -> Watch {
         let none = vec![vec![0; shows]; hosts];
         Watch { applied: none.clone(), queued: none, ..Watch::default() }
+    }
+
+    /// By show: the last event that a host has applied.
+    pub(crate) fn applied_at(&self, host: usize) -> &[u64] {
+        self.applied.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// The process ended: what is on record counts from now on as durable, the rest never was. The
+    /// last record that was found tells for a user which is which.
+    pub(crate) fn roll_back(&mut self, found: impl Fn(UserId) -> u64) {
+        self.records.retain(|(_, _, user), number| *number <= found(*user));
+        self.records.values_mut().for_each(|number| *number = 0);
+    }
+
+    /// Another run begins with so many hosts, all of which stand at these events.
+    pub(crate) fn begin_again(&mut self, hosts: usize, ends: Vec<u64>) {
+        self.applied = vec![ends.clone(); hosts];
+        self.queued = vec![ends; hosts];
+        self.drained.clear();
+        self.revoked.clear();
+    }
+
+    /// A question is open when the process begins again: every host has it.
+    pub(crate) fn offered_by_all(&mut self, place: (usize, u16), hosts: usize, at: Time) {
+        self.opened_at.insert(place, vec![Some(at); hosts]);
+        self.queued_at.insert(place, vec![Some(at); hosts]);
+    }
+
+    /// What was settled before the process began again is not seen once more.
+    pub(crate) fn exempt_from_barrier(&mut self, place: (usize, u16)) {
+        self.exempt.insert(place);
     }
 
     fn ticketed(&mut self, place: (usize, u16, UserId), stamp: Time) {
@@ -338,6 +372,10 @@ impl World {
         self.races.answers_acknowledged += 1;
         let it = &self.answers[answer];
         let (show, question, user) = (it.show, it.question, it.user);
+        if self.crashes.is_some() {
+            // What is acknowledged too early is lost sooner or later.
+            return self.remember_acknowledged(show, question, user);
+        }
         let home = self.home_of(user);
         let durable = self.hosts[home].durable_upto;
         let record = self.watch.records.get(&(show, question.0, user)).copied();
@@ -387,6 +425,9 @@ impl World {
     }
 
     fn check_barrier(&mut self, host: usize, show: usize, question: QuestionIndex) {
+        if self.watch.exempt.contains(&(show, question.0)) {
+            return;
+        }
         let missing = (0..self.hosts.len()).find(|from| {
             *from != host && !self.watch.drained.contains(&(show, question.0, host, *from))
         });
@@ -410,6 +451,7 @@ impl World {
                 let findings = &mut self.findings;
                 self.model.question_closed(show, *question, counts, *in_play, findings);
                 self.check_in_time(show, *question);
+                self.check_acknowledged_count(show, *question);
                 self.check_offered_everywhere(show, *question);
             }
             ShowEvent::Rain(rain) => self.see_rain(event.show, rain),
@@ -439,7 +481,8 @@ impl World {
         for place in 0..self.answers.len() {
             let sent = &self.answers[place];
             let Some(taken) = sent.taken else { continue };
-            let counts = sent.show == show
+            let counts = taken.run == self.run_number()
+                && sent.show == show
                 && sent.question == question
                 && sent.option.index() < option_count
                 && sent.in_room

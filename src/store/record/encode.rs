@@ -5,10 +5,12 @@ use std::time::Duration;
 use prost::Message;
 
 use super::{money, offer, proto, standing};
+use crate::base::ids::{QuestionIndex, ShardId};
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::event::{NumberedEvent, QuestionOpening, Reveal, Settlement, ShowEvent};
-use crate::quiz::replica::TicketStamp;
+use crate::quiz::replica::{AnswerInput, TicketStamp};
 use crate::quiz::report::{QuestionCounts, Report};
+use crate::quiz::verdict::Verdict;
 use crate::shard::record::Record;
 
 use proto::record::Body;
@@ -23,19 +25,12 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
         }
         Record::Answer { show: of, user: by, input, verdict, applied: after } => {
             (show, user, applied) = (of.0, by.0, after.0);
-            Body::Answer(proto::Answer {
-                question: u32::from(input.question.0),
-                option: u32::from(input.option.0),
-                arrived: input.arrived.0,
-                ticket: input.ticket.map(ticket),
-                sender_applied: input.sender_applied.0,
-                verdict: verdict.map_or(0, |verdict| u32::from(verdict.code())),
-            })
+            Body::Answer(answer(input, *verdict))
         }
         Record::Joined { show: of, user: who, shard, since, until, applied: after } => {
             (show, user, applied) = (of.0, who.0, after.0);
-            let until = until.map(|until| until.0);
-            Body::Joined(proto::Joined { shard: u32::from(shard.0), since: since.0, until })
+            let (shard, until) = (u32::from(shard.0), until.map(|until| until.0));
+            Body::Joined(proto::Joined { shard, since: since.0, until })
         }
         Record::Absent { show: of, user: who, at, applied: after } => {
             (show, user, applied) = (of.0, who.0, after.0);
@@ -43,13 +38,11 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
         }
         Record::TicketIssued { show: of, user: who, question, ticket: stamp, applied: after } => {
             (show, user, applied) = (of.0, who.0, after.0);
-            let ticket = Some(ticket(*stamp));
-            Body::TicketIssued(proto::TicketIssued { question: u32::from(question.0), ticket })
+            Body::TicketIssued(ticket_issued(*question, *stamp))
         }
         Record::Drained { show: of, question, from, applied: after } => {
             (show, applied) = (of.0, after.0);
-            let (question, from) = (u32::from(question.0), u32::from(from.0));
-            Body::Drained(proto::Drained { question, from })
+            Body::Drained(drained(*question, *from))
         }
         Record::Reported { show: of, report: of_what } => {
             show = of.0;
@@ -94,6 +87,25 @@ pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
     };
     let stored = proto::Record { applied, show, user, at, body: Some(body) };
     stored.encode_raw(payload);
+}
+
+fn answer(input: &AnswerInput, verdict: Option<Verdict>) -> proto::Answer {
+    proto::Answer {
+        question: u32::from(input.question.0),
+        option: u32::from(input.option.0),
+        arrived: input.arrived.0,
+        ticket: input.ticket.map(ticket),
+        sender_applied: input.sender_applied.0,
+        verdict: verdict.map_or(0, |verdict| u32::from(verdict.code())),
+    }
+}
+
+fn ticket_issued(question: QuestionIndex, stamp: TicketStamp) -> proto::TicketIssued {
+    proto::TicketIssued { question: u32::from(question.0), ticket: Some(ticket(stamp)) }
+}
+
+fn drained(question: QuestionIndex, from: ShardId) -> proto::Drained {
+    proto::Drained { question: u32::from(question.0), from: u32::from(from.0) }
 }
 
 fn ticket(ticket: TicketStamp) -> proto::Ticket {

@@ -203,6 +203,23 @@ fn standing_records() -> Vec<StandingRecord> {
     ]
 }
 
+fn prizes() -> Prizes {
+    Prizes {
+        bucket: BucketId(1_023),
+        per_head: Cents(333),
+        at: Time(78),
+        users: vec![USER, UserId(u64::MAX)],
+    }
+}
+
+fn used_cards() -> UsedCards {
+    UsedCards {
+        bucket: BucketId(0),
+        at: Time(79),
+        uses: vec![(USER, QUESTION), (UserId(1), QuestionIndex(0))],
+    }
+}
+
 fn records() -> Vec<Record> {
     let (show, user, question, applied) = (SHOW, USER, QUESTION, APPLIED);
     let answer = |ticket, verdict| {
@@ -243,23 +260,8 @@ fn records() -> Vec<Record> {
         Record::Applied { show, number: APPLIED },
         Record::Worked { show, step: WorkStep { bucket: BucketId(7), until: 4_000 }, applied },
         Record::CardGranted { user, grant: u64::MAX, at: Time(77) },
-        Record::Prizes {
-            show,
-            prizes: Prizes {
-                bucket: BucketId(1_023),
-                per_head: Cents(333),
-                at: Time(78),
-                users: vec![user, UserId(u64::MAX)],
-            },
-        },
-        Record::CardsUsed {
-            show,
-            cards: UsedCards {
-                bucket: BucketId(0),
-                at: Time(79),
-                uses: vec![(user, question), (UserId(1), QuestionIndex(0))],
-            },
-        },
+        Record::Prizes { show, prizes: prizes() },
+        Record::CardsUsed { show, cards: used_cards() },
         Record::Offered { show, question, at: Time(6), connections: 1 << 40 },
     ];
     let slots = vec![(5, 6), (1 << 40, 7)];

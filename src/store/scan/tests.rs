@@ -211,6 +211,54 @@ fn no_flipped_bit_changes_what_is_read() {
     assert_eq!((damages, tails), (15 * BLOCK_BYTES * 8, BLOCK_BYTES * 8));
 }
 
+/// Whichever step fails, and whatever of it reached the disk: the segment is left for good, what was
+/// pending is written elsewhere, and all is there once; also if the process ends right behind it.
+#[test]
+fn whichever_step_fails_nothing_is_lost_and_nothing_is_twice() {
+    type Blocks = fn(usize) -> bool;
+    let fates: [Blocks; 4] = [|_| false, |block| block == 0, |block| block % 2 == 1, |_| true];
+    for fate in fates {
+        let mut failing = 0;
+        loop {
+            let mut disk = Disk::default();
+            let mut writer = writer(1, Continuation::default());
+            let (mut steps, mut left_segment) = (0, None);
+            let mut expected = Contents::new();
+            for record in 0..8_u8 {
+                let payload = vec![record; 300_000];
+                writer.append(bucket(u16::from(record % 2)), &payload);
+                expected.entry(bucket(u16::from(record % 2))).or_default().push(payload);
+                while let Some(step) = writer.next(7) {
+                    let (Step::Open { segment, .. } | Step::Write { segment, .. }) = &step;
+                    assert_ne!(Some(*segment), left_segment, "step {steps} goes where one failed");
+                    if steps == failing {
+                        left_segment = Some(*segment);
+                        disk.carry_out(&step, &fate);
+                        writer.failed();
+                        // The process ends here: all that was told to be durable is there.
+                        let (scan, _) = disk.scan().expect("a failed step is no damage");
+                        assert!(scan.records >= writer.durable().0, "step {steps}");
+                    } else {
+                        disk.carry_out(&step, &|_| true);
+                        writer.done();
+                    }
+                    steps += 1;
+                }
+            }
+            writer.close();
+            write_all(&mut writer, &mut disk);
+            let (scan, contents) = disk.scan().expect("sound");
+            assert!(contents == expected, "step {failing}: {} records", scan.records);
+            assert_eq!((scan.tail, scan.records), (Tail::Closed, 8), "step {failing}");
+            if left_segment.is_none() {
+                assert!(failing >= 10, "{failing} steps");
+                break;
+            }
+            failing += 1;
+        }
+    }
+}
+
 proptest! {
     /// At any step the process or the power may fail, with any blocks of the write in flight on
     /// the disk, or the disk may refuse; what was acknowledged is there, in order, once.
