@@ -63,17 +63,20 @@ fn main() -> ExitCode {
     let over = AtomicBool::new(false);
     let seed_at = |place| if place < arguments.seeds { base + place } else { drawn };
     let mut all = Vec::new();
+    let mut has_panicked = false;
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..arguments.threads)
             .map(|_| scope.spawn(|| work(&arguments, &next, &over, &seed_at)))
             .collect();
         for worker in workers {
-            if let Ok(outcomes) = worker.join() {
-                all.push(outcomes);
+            match worker.join() {
+                Ok(outcomes) => all.push(outcomes),
+                Err(_) => has_panicked = true,
             }
         }
     });
-    report(&all, &arguments, begun)
+    let outcome = report(&all, &arguments, begun);
+    if has_panicked { ExitCode::FAILURE } else { outcome }
 }
 
 /// What a thread has played.

@@ -15,10 +15,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidegate::base::hash::Placement;
 use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
-use tidegate::ledger::account::Pool;
-use tidegate::ledger::book::{Batch, Book, FeedId, Position};
-use tidegate::ledger::cause::{Cause, CauseKind};
-use tidegate::ledger::name::Name;
+use tidegate::ledger::book::{Batch, Book, Position};
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use tidegate::quiz::director::Command;
 use tidegate::quiz::money::Cents;
@@ -92,32 +89,21 @@ fn phase(gateway: &Gateway) -> Phase {
     }
 }
 
-/// A settled show, so that the book proves something.
-fn fill(path: &Path) {
-    let cause = |kind| Cause { at_unix_ms: 1_800_000_000_000, kind };
-    let (show, amount) = (ShowId(1), Cents(11));
-    let split = CauseKind::Settled {
-        show,
-        pool: amount,
-        winners: 1,
-        per_head: Cents(10),
-        remainder: Cents(1),
-        account: Name::new("house").unwrap(),
-    };
-    let causes = vec![
-        cause(CauseKind::PoolFunded { show, pool: Pool::Prize, amount }),
-        cause(CauseKind::Prize { show, user: UserId(7), amount: Cents(10) }),
-        cause(split),
-    ];
-    let batch = Batch { feed: FeedId(1 << 16), after: Position(0), through: Position(3), causes };
-    Book::open(path).unwrap().apply(&[batch]).unwrap();
-}
-
 /// The book has everything up to and with a run.
 fn pass(path: &Path, after: u64, run: u64) {
     let (after, through) = (Position(after), Position(run));
     let batch = Batch { feed: RUNS_FEED, after, through, causes: vec![] };
     Book::open(path).unwrap().apply(&[batch]).unwrap();
+}
+
+/// How many causes of the journal are in the book; all of them, but nothing was settled here, which
+/// `verify` says as well.
+fn booked(path: &Path) -> usize {
+    let (status, said) = tidegate(&["ledger", "verify", "--data", path.to_str().unwrap()]);
+    let count = said.lines().find_map(|line| line.strip_suffix(" causes of the journal compared"));
+    assert!(!said.contains("not in the"), "{said}");
+    assert!(status == 1 && said.contains("settled"), "{said}");
+    count.unwrap_or_else(|| panic!("{said}")).parse().unwrap()
 }
 
 fn tidegate(arguments: &[&str]) -> (i32, String) {
@@ -164,7 +150,6 @@ async fn a_copy_of_a_live_gateway_has_all_that_was_acknowledged_and_begins() {
     let path = |name: &str| folder.path().join(name);
     let data = path("data");
     let (gateway, _lock, _) = begin(&data, 2);
-    fill(&data);
     order(&gateway, OperatorRequest::Announce(definition()));
     order(&gateway, OperatorRequest::Command { show: SHOW, command: Command::OpenLobby });
     let mut players = Vec::new();
@@ -220,8 +205,9 @@ async fn a_copy_of_a_live_gateway_has_all_that_was_acknowledged_and_begins() {
         assert!(same, "round {round}: {seen} became {found}");
         gateway.stop();
         drop(_lock);
-        let (status, said) = tidegate(&["ledger", "verify", "--data", again.to_str().unwrap()]);
+        let (status, said) = tidegate(&["ledger", "rebuild", "--data", again.to_str().unwrap()]);
         assert_eq!(status, 0, "{said}");
+        assert!(booked(&again) as u64 >= acknowledged, "round {round}");
         let (status, said) = tidegate(&["journal", "verify", "--data", again.to_str().unwrap()]);
         assert_eq!(status, 0, "{said}");
     }
@@ -260,7 +246,6 @@ fn the_commands_copy_and_bring_back_a_folder_that_serves() {
     let folder = tempfile::tempdir().unwrap();
     let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (gateway, lock, _) = begin(&folder.path().join("data"), 1);
-    fill(&folder.path().join("data"));
     for user in 1..=40 {
         order(&gateway, OperatorRequest::GrantCard { user: UserId(user) });
     }
@@ -272,8 +257,16 @@ fn the_commands_copy_and_bring_back_a_folder_that_serves() {
     assert!(status == 0 && said.contains("every checksum agrees"), "{said}");
     let log = serve(&folder.path().join("new"));
     assert!(log.contains("users=40") && log.contains("run=2"), "{log}");
-    let (status, said) = tidegate(&["ledger", "verify", "--data", &text("new")]);
-    assert_eq!(status, 0, "{said}");
+    // The gateway has fed what was copied, and a copy has the book as it is.
+    assert_eq!(booked(&folder.path().join("new")), 40);
+    for (verb, from, place, to) in
+        [("backup", "--data", "--to", "copy-2"), ("restore", "--from", "--data", "new-2")]
+    {
+        let of = if verb == "backup" { text("new") } else { text("copy-2") };
+        let (status, said) = tidegate(&[verb, from, &of, place, &text(to)]);
+        assert_eq!(status, 0, "{said}");
+    }
+    assert_eq!(booked(&folder.path().join("new-2")), 40);
     let (status, said) = tidegate(&["journal", "sizes", "--data", &text("new")]);
     assert!(status == 0 && said.contains("CardGranted: 40 records"), "{said}");
 }
