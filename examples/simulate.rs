@@ -1,6 +1,6 @@
 //! Plays seeds in the simulator and says which promises held and how often each race happened.
 //!
-//! `cargo run --release --features sim-bugs --example simulate -- --seeds 10000`: the seeds 0 to
+//! `cargo run --profile sim --features sim-bugs --example simulate -- --seeds 10000`: the seeds 0 to
 //! 9,999 and one drawn at random, on two threads. `--from N` begins elsewhere, `--random` takes all
 //! seeds at random, `--threads N`, `--bug NAME` plants a bug (to see how it is caught). `--crashes`
 //! plays each seed in the world in which the power fails and the journals' disks keep only what was
@@ -174,7 +174,7 @@ fn must_happen(race: &str, crashes: bool) -> bool {
 fn repeat(seed: u64, crashes: bool) -> String {
     let crashes = if crashes { "--crashes " } else { "" };
     format!(
-        "cargo run --release --features sim-bugs --example simulate -- {crashes}--from {seed} --seeds 1"
+        "cargo run --profile sim --features sim-bugs --example simulate -- {crashes}--from {seed} --seeds 1"
     )
 }
 

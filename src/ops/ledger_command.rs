@@ -15,7 +15,7 @@ use crate::ops::cli::ExitStatus;
 use crate::ops::commands::Surroundings;
 use crate::ops::ledger_outbox::{OutboxArguments, outbox};
 use crate::ops::ledger_rebuild::{RebuildArguments, rebuild};
-use crate::runtime::data::{DataError, RUNS, is_in_use};
+use crate::runtime::data::{DataError, RUNS, has_all_runs, is_in_use};
 use crate::runtime::feed::source::JournalCauses;
 
 /// `tidegate ledger`
@@ -190,7 +190,8 @@ fn proof(directory: &Path) -> Result<Verdict, LedgerError> {
     let unreadable = |error: DataError| LedgerError::Journal { what: error.to_string() };
     let mut causes = JournalCauses::new(directory).map_err(unreadable)?;
     let is_fed = is_in_use(directory);
-    verify(directory, Some(Journal { causes: &mut causes, is_fed }))
+    let is_whole = has_all_runs(directory).map_err(unreadable)?;
+    verify(directory, Some(Journal { causes: &mut causes, is_fed, is_whole }))
 }
 
 fn verdict_json(verdict: &Verdict) -> serde_json::Value {

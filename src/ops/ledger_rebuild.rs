@@ -13,7 +13,7 @@ use crate::ledger::schema::ledger_path;
 use crate::ops::cli::ExitStatus;
 use crate::ops::commands::Surroundings;
 use crate::ops::ledger_command::{DataArgument, done, failed};
-use crate::runtime::data::{DataError, DataFolder, RUNS};
+use crate::runtime::data::{DataError, DataFolder, RUNS, has_all_runs};
 use crate::runtime::feed::{FeedError, feed_all};
 
 /// `tidegate ledger rebuild`
@@ -34,6 +34,11 @@ pub struct RebuildArguments {
 enum RebuildError {
     #[error("{0}: there is no journal; --data names the directory that `tidegate serve` was given")]
     NoJournal(String),
+    #[error(
+        "{0}: the journals of old runs are gone, so what they said of money is in the book only; \
+         nothing was changed. Restore the book from a backup (`tidegate restore`)"
+    )]
+    RunsGone(String),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
@@ -80,6 +85,9 @@ pub(super) fn rebuild(
 fn write_anew(directory: &Path) -> Result<Rebuilt, RebuildError> {
     if !directory.join(RUNS).is_dir() {
         return Err(RebuildError::NoJournal(directory.display().to_string()));
+    }
+    if !has_all_runs(directory)? {
+        return Err(RebuildError::RunsGone(directory.display().to_string()));
     }
     let folder = DataFolder::open(directory)?;
     // Nobody may send from the book that is replaced.

@@ -134,7 +134,7 @@ impl Histories {
         self.0.iter().map(|(show, history)| (*show, history.as_slice()))
     }
 
-    /// Forgets shows that ended long ago, and of many the older ones: see [`ended_to_forget`].
+    /// Forgets shows that ended long ago, and of many the older ones.
     pub fn forget_ended(&mut self, now: Time) {
         for show in ended_to_forget(self.iter(), now) {
             self.0.remove(&show);

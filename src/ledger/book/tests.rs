@@ -50,8 +50,11 @@ fn one_of_everything_is_booked_and_proved() {
         assert_eq!(format!("{account} {has}"), expected);
     }
     let mut journal = causes.into_iter().map(|cause| Ok(Told::from(cause)));
-    let verdict = verify(directory.path(), Some(Journal { causes: &mut journal, is_fed: false }))
-        .expect("read");
+    let verdict = verify(
+        directory.path(),
+        Some(Journal { causes: &mut journal, is_fed: false, is_whole: true }),
+    )
+    .expect("read");
     assert_eq!(verdict.findings, Vec::<String>::new());
     assert!(verdict.holds());
     assert_eq!(verdict.hash, book.hash().expect("hashed"));
@@ -192,9 +195,11 @@ fn whatever_is_tampered_with_is_found() {
         book.connection.pragma_update(None, "foreign_keys", false).expect("set");
         book.connection.execute_batch(change).expect("changed");
         let mut journal = everything().into_iter().map(|cause| Ok(Told::from(cause)));
-        let verdict =
-            verify(directory.path(), Some(Journal { causes: &mut journal, is_fed: false }))
-                .expect("read");
+        let verdict = verify(
+            directory.path(),
+            Some(Journal { causes: &mut journal, is_fed: false, is_whole: true }),
+        )
+        .expect("read");
         assert!(!verdict.holds());
         assert!(verdict.findings.iter().any(|it| it.contains(says)), "{change}: {verdict:#?}");
     }
@@ -295,7 +300,7 @@ proptest! {
         }
         prop_assert_eq!(state(&book), state(&expected));
         let mut journal = feeds.iter().flatten().cloned().map(|cause| Ok(Told::from(cause)));
-        let verdict = verify(book.path().parent().expect("a directory"), Some(Journal { causes: &mut journal, is_fed: false }));
+        let verdict = verify(book.path().parent().expect("a directory"), Some(Journal { causes: &mut journal, is_fed: false, is_whole: true }));
         prop_assert_eq!(verdict.expect("read").findings, Vec::<String>::new());
     }
 }

@@ -162,8 +162,11 @@ fn a_service_that_fails_delays_and_forgets_gets_everything_once_and_in_order() {
     assert_eq!(states(directory.path()), [("paid".to_owned(), 120)].into());
     assert_eq!(book.balance(&Account::PaidOut, Unit::Cent).expect("asked"), 12_000);
     let mut told = causes.into_iter().chain(ends).map(|cause| Ok(Told::from(cause)));
-    let verdict =
-        verify(directory.path(), Some(Journal { causes: &mut told, is_fed: false })).expect("read");
+    let verdict = verify(
+        directory.path(),
+        Some(Journal { causes: &mut told, is_fed: false, is_whole: true }),
+    )
+    .expect("read");
     assert!(verdict.holds(), "{verdict:#?}");
     let sum = reconcile(directory.path(), &store, Format::JsonLines, &mut |it| panic!("{it}"));
     let clean = Reconciliation { matched: 120, matched_cents: 12_000, ..Default::default() };

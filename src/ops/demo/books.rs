@@ -56,6 +56,6 @@ pub(super) fn prove(
 
 fn proof(folder: &DataFolder) -> Result<Verdict, String> {
     let mut causes = JournalCauses::new(folder.root()).map_err(|error| error.to_string())?;
-    let journal = Journal { causes: &mut causes, is_fed: false };
+    let journal = Journal { causes: &mut causes, is_fed: false, is_whole: true };
     verify(folder.root(), Some(journal)).map_err(|error| error.to_string())
 }

@@ -125,7 +125,7 @@ pub struct Traffic {
 pub struct HostCounters {
     /// In the order of [`HOST_METRICS`]; nothing for what this kernel does not count.
     pub(super) counters: Vec<Option<u64>>,
-    /// The first [`INTERFACES_MAX`] by name.
+    /// The first 32 by name.
     pub interfaces: Vec<Interface>,
     /// Packets dropped because a core's queue of received packets was full
     /// (`net.core.netdev_max_backlog`), all cores.

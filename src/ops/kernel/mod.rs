@@ -1,6 +1,6 @@
 //! What the kernel says of the host's network and of the gateway's sockets, for `/metrics`.
 //!
-//! A thread looks every [`LOOK_INTERVAL`], off the shard cores, and a scrape reads what it saw last,
+//! A thread looks every five seconds, off the shard cores, and a scrape reads what it saw last,
 //! so that scrapes cost the kernel nothing. Sockets in the ring's tables are the kernel's all the
 //! same: it lists them for whoever asks (sock_diag(7)), and lists of a million are cut short: states
 //! that are few in health are counted, open connections are sampled.

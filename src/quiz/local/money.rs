@@ -366,7 +366,7 @@ impl LocalQuiz {
         self.money.invitations.ask(invitee, inviter, is_new)
     }
 
-    /// To be called when all records were read back: see [`Invitations::ask_again`].
+    /// To be called when all records were read back: see `Invitations::ask_again`.
     #[must_use]
     pub fn invitations_to_ask_again(&mut self) -> Vec<(UserId, UserId)> {
         self.money.invitations.ask_again()

@@ -211,6 +211,15 @@ pub fn runs(root: &Path) -> Result<Vec<u64>, DataError> {
     numbered(&root.join(RUNS), |name| name.parse().ok())
 }
 
+/// Whether the journals of a folder go back to the deployment's beginning: no run was removed because
+/// it was old, or left out of a copy because the book had passed it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn has_all_runs(root: &Path) -> Result<bool, DataError> {
+    Ok(runs(root)?.first().is_none_or(|first| *first == 1))
+}
+
 /// The numbers of the segments in a shard's folder, ascending.
 pub(in crate::runtime) fn segments(folder: &Path) -> Result<Vec<u64>, DataError> {
     numbered(folder, |name| name.strip_suffix(".journal")?.parse().ok())
