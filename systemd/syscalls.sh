@@ -55,16 +55,25 @@ secret=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
 export TIDEGATE_AUTH__HS256_SECRET=$secret TIDEGATE_OPERATOR__LISTEN=127.0.0.1:0 TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS=500
 # Nobody listens there: asking is what counts.
 export NOTIFY_SOCKET=$folder/notify WATCHDOG_USEC=1000000
-strace -f -qq -o "$folder/trace" "$binary" serve --shards 2 --listen 127.0.0.1:0 --data "$folder/data" 2>"$folder/log" &
+# As the unit does it, not as root: SQLite, for one, gives files to others only if it is root.
+as_user=()
+if [ "$(id -u)" -eq 0 ]; then
+    as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    cp "$binary" "$folder/tidegate"
+    binary=$folder/tidegate
+    chown 65534:65534 "$folder"
+    cd "$folder"
+fi
+"${as_user[@]}" strace -f -qq -o "$folder/trace" "$binary" serve --shards 2 --listen 127.0.0.1:0 --data "$folder/data" 2>"$folder/log" &
 tracer=$!
 address=
 for _ in $(seq 300); do
-    address=$(sed -n 's/.*listening for clients.*address=\(127[0-9.:]*\).*/\1/p' "$folder/log" | head -n 1)
+    address=$(sed -n 's/.*listening for clients.*address=\(127[0-9.:]*\).*/\1/p;T;q' "$folder/log")
     [ -z "$address" ] || break
     sleep 0.1
 done
 [ -n "$address" ] || fail "the gateway does not serve: $(cat "$folder/log")"
-pid=$(cut -d ' ' -f 1 "$folder/trace" | head -n 1)
+read -r pid _ <"$folder/trace"
 echo 'say hello' | "$binary" connect "ws://$address" --user 42 --room 7 >/dev/null || fail "no client came in"
 kill -HUP "$pid"
 sleep 1
