@@ -182,8 +182,10 @@ impl Stage {
                 (javascript, format!("const GATEWAYS = {gateways};\n{}", page("test.js")))
             }
             "/token" => {
-                let user = query.strip_prefix("user=").map_or(3, |user| user.parse().unwrap());
-                ("text/plain", client::token(user))
+                let field = |name| query.split('&').find_map(|it| it.strip_prefix(name));
+                let user = field("user=").map_or(3, |user| user.parse().unwrap());
+                let room = field("rooms=").map(|room| [room.parse().unwrap()]);
+                ("text/plain", client::token_for(user, room.as_ref().map(|rooms| &rooms[..])))
             }
             "/vectors" => ("application/json", vectors().to_string()),
             _ => match path.strip_prefix("/operator/") {

@@ -337,7 +337,7 @@ fn a_show_is_announced_and_commanded_over_http() {
 #[test]
 fn a_show_with_a_pace_runs_by_itself() {
     let directory = tempfile::tempdir().expect("a directory");
-    let pace = "pace = { lobby_ms = 0, reveal_pause_ms = 0, next_pause_ms = 0 }";
+    let pace = "pace = { lobby_ms = 0, reveal_pause_ms = 0, next_pause_ms = 0, end_pause_ms = 0 }";
     let show = file(&directory, "show.toml", &format!("{pace}\n{SHOW}"));
     let serving = Serving::start(&["--show", &show]);
     serving.wait_until("/v1/shows/7", |show| show.contains("\"phase\":\"ended\""));

@@ -24,7 +24,8 @@ fn demo(shards: u16, force_retry: u8, data: Option<PathBuf>) -> DemoOutcome {
     };
     let short = Duration::from_millis(100);
     let mut show = bundled();
-    show.pace = Some(Pace { lobby: short, reveal_pause: short, next_pause: short });
+    show.pace =
+        Some(Pace { lobby: short, reveal_pause: short, next_pause: short, end_pause: short });
     play(&arguments, show).unwrap()
 }
 

@@ -172,6 +172,18 @@ fn first_questions(count: usize) -> String {
     parts.take(count).fold(head, |text, question| text + mark + question)
 }
 
+/// The same with a pace at which whoever loses its connection is back before the next step.
+fn slower(show: &str) -> String {
+    let paces = [
+        ("next_pause_ms = 1_000", "next_pause_ms = 3_000"),
+        ("end_pause_ms = 2_000", "end_pause_ms = 5_000"),
+    ];
+    paces.iter().fold(show.to_owned(), |text, (bundled, slower)| {
+        assert!(text.contains(bundled), "the bundled show has no `{bundled}`");
+        text.replace(bundled, slower)
+    })
+}
+
 /// The settings and the show.
 fn write_files(place: &Place, arguments: &Arguments) -> Result<(), String> {
     let config = format!(
@@ -185,7 +197,7 @@ fn write_files(place: &Place, arguments: &Arguments) -> Result<(), String> {
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
     };
     write("tidegate.toml", &config)?;
-    write("show.toml", &first_questions(arguments.questions))
+    write("show.toml", &slower(&first_questions(arguments.questions)))
 }
 
 fn swarm(

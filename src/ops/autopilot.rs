@@ -90,7 +90,9 @@ pub fn next(status: &ShowStatus, course: &Course, now: Time) -> Action {
             let due = course.phase_since + course.pace.next_pause;
             if now < due { until_published(due) } else { Action::Command(command) }
         }
-        Phase::Settled | Phase::Cancelled => Action::Command(Command::End),
+        Phase::Settled | Phase::Cancelled => {
+            after(course.pace.end_pause).unwrap_or(Action::Command(Command::End))
+        }
         Phase::Open | Phase::Closing | Phase::Rejudging | Phase::Settling => {
             Action::Wait(LOOK_SOON)
         }
@@ -248,6 +250,7 @@ mod tests {
         lobby: Duration::from_millis(500),
         reveal_pause: Duration::from_millis(200),
         next_pause: Duration::from_millis(300),
+        end_pause: Duration::from_millis(400),
     };
 
     fn status(phase: Phase, allowed: &[CommandKind]) -> ShowStatus {
@@ -350,8 +353,9 @@ mod tests {
             (Phase::PausedInVoided, publish, 0, 99_000, wait(1_000)),
             (Phase::Rejudging, &[], 0, 99_000, wait(50)),
             (Phase::Settling, &[], 0, 99_000, wait(50)),
-            (Phase::Settled, &[], 0, 10_000, command(Command::End)),
-            (Phase::Cancelled, &[], 0, 10_000, command(Command::End)),
+            (Phase::Settled, &[], 0, 10_399, wait(1)),
+            (Phase::Settled, &[], 0, 10_400, command(Command::End)),
+            (Phase::Cancelled, &[], 0, 10_400, command(Command::End)),
             (Phase::Ended, &[], 0, 10_000, Action::Finished),
         ] {
             let (status, now_time) = (status(phase, allowed), Time::from_millis(now));

@@ -50,6 +50,9 @@ pub struct Pace {
     pub reveal_pause: Duration,
     /// From a reveal to the next question, or to the settlement.
     pub next_pause: Duration,
+    /// From the settlement, or the cancellation, to the end: whoever comes back within it still
+    /// finds the show in its room, with its prize.
+    pub end_pause: Duration,
 }
 
 impl Default for Pace {
@@ -58,6 +61,7 @@ impl Default for Pace {
             lobby: Duration::from_secs(5),
             reveal_pause: Duration::from_secs(1),
             next_pause: Duration::from_secs(2),
+            end_pause: Duration::from_secs(10),
         }
     }
 }
@@ -233,7 +237,7 @@ const TIMING_KEYS: &[&str] = &[
     "extension_max_ms",
     "early_push_max_ms",
 ];
-const PACE_KEYS: &[&str] = &["lobby_ms", "reveal_pause_ms", "next_pause_ms"];
+const PACE_KEYS: &[&str] = &["lobby_ms", "reveal_pause_ms", "next_pause_ms", "end_pause_ms"];
 
 fn read_timing(root: &mut Table<'_, '_>, problems: &mut Problems) -> Timing {
     let mut table = root.table("timing", problems);
@@ -258,7 +262,8 @@ fn read_timing(root: &mut Table<'_, '_>, problems: &mut Problems) -> Timing {
 fn read_pace(root: &mut Table<'_, '_>, problems: &mut Problems) -> Pace {
     let mut table = root.table("pace", problems);
     let mut pace = Pace::default();
-    let places = [&mut pace.lobby, &mut pace.reveal_pause, &mut pace.next_pause];
+    let places =
+        [&mut pace.lobby, &mut pace.reveal_pause, &mut pace.next_pause, &mut pace.end_pause];
     for (name, place) in PACE_KEYS.iter().zip(places) {
         read_duration(&mut table, name, 0..=DURATION_MS_MAX, place, problems);
     }

@@ -256,10 +256,14 @@ impl Record {
     }
 
     /// What the player is told on its way into the room.
-    pub fn snapshot(&mut self, snapshot: &proto::Snapshot, checks: &mut Checks) {
+    pub fn snapshot(&mut self, snapshot: &proto::Snapshot, server_ms: i64, checks: &mut Checks) {
         let user = self.user;
         let phase = snapshot.show.as_ref().map(proto::ShowState::phase);
         let is_settled = matches!(phase, Some(proto::Phase::Settled | proto::Phase::Ended));
+        if checks.gateway_may_die {
+            self.catch_up(snapshot, server_ms, checks);
+            self.settled |= is_settled;
+        }
         let last_revealed = snapshot.last_revealed.and_then(|question| checks.index(question));
         // A reveal that waits in the lanes is in the snapshot already.
         if last_revealed == self.last_revealed {
@@ -297,6 +301,17 @@ impl Record {
             });
         }
         self.recorded(snapshot, checks);
+    }
+
+    /// What went out while a gateway died may have reached nobody. Its lanes begin anew, and what
+    /// they had said is in the snapshot only.
+    fn catch_up(&mut self, snapshot: &proto::Snapshot, server_ms: i64, checks: &mut Checks) {
+        let Some(reveal) = &snapshot.last_reveal else { return };
+        let last_revealed = self.last_revealed.map(|index| u32::from(index.0));
+        if last_revealed < Some(reveal.question) {
+            self.recorded(snapshot, checks);
+            self.reveal(reveal, server_ms, checks);
+        }
     }
 
     /// The prize is split.

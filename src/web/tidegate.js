@@ -444,8 +444,17 @@ const WHOLE_PATIENCE_MS = 1_000;
 /** Sealed results and keys of so many questions are kept. */
 const QUESTIONS_KEPT = 16;
 
+const ID_MAX = 0xffff_ffff_ffff_ffffn;
+
 const sleep = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 const clockMs = () => Math.round(performance.timeOrigin + performance.now());
+
+/** A room's id of what a caller gave: what no gateway takes is told at once. */
+function roomIdOf(room) {
+  const id = BigInt(room);
+  if (id < 1n || id > ID_MAX) throw new RangeError(`room: ${room} is none; ids are 1 to 2^64 - 1`);
+  return id;
+}
 
 /** What went wrong; `reason` is the schema's word, or `connection` where there was no reply. */
 export class TidegateError extends Error {
@@ -499,7 +508,7 @@ export class Tidegate extends EventTarget {
     this.#token = options.token;
     this.#authenticateBy = options.authenticateBy ?? 'subprotocol';
     this.#uplink = options.uplink;
-    if (options.room !== undefined) this.#room = BigInt(options.room);
+    if (options.room !== undefined) this.#room = roomIdOf(options.room);
   }
 
   /** `idle`, `connecting`, `open`, `waiting` (to reconnect) or `closed`. */
@@ -552,7 +561,7 @@ export class Tidegate extends EventTarget {
 
   /** Enters a room, leaving the one before; after a reconnect too. */
   async join(room) {
-    const roomId = BigInt(room);
+    const roomId = roomIdOf(room);
     if (roomId !== this.#room) this.#position = undefined;
     this.#room = roomId;
     this.#roomWishes += 1;

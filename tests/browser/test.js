@@ -196,16 +196,28 @@ async function aJoinTakesThePlaceOfAnother() {
   window.WebSocket = real;
 }
 
+/** What no gateway would take, in a URL not even as a refusal, is told where it is given. */
+async function aRoomThatIsNoneIsToldAtOnce() {
+  for (const room of [0, -1, 2n ** 64n, '']) {
+    let thrown;
+    try { player(8, { room }); } catch (error) { thrown = error; }
+    check(thrown instanceof RangeError, `room ${room} is refused: ${thrown}`);
+    thrown = await new Tidegate({ url: GATEWAYS[0], token: '' }).join(room).catch((error) => error);
+    check(thrown instanceof RangeError, `join(${room}) is refused: ${thrown}`);
+  }
+}
+
 /** What the gateway will never allow is not asked for again with every connection. */
 async function aRoomThatIsRefusedIsForgotten() {
   for (const authenticateBy of ['frame', 'subprotocol']) {
     const errors = [];
-    const options = { url: GATEWAYS[0], token: () => token(8), room: 0, authenticateBy };
+    // Its token is good for another room only.
+    const options = { url: GATEWAYS[0], token: () => token('8&rooms=77'), room: ROOM, authenticateBy };
     const lost = new Tidegate(options);
     lost.addEventListener('error', ({ detail }) => errors.push(detail.reason));
     await lost.connect();
     await until('the refusal', () => errors.length > 0);
-    check(String(errors) === 'no_such_room' && lost.room === undefined, `${authenticateBy}: ${errors}`);
+    check(String(errors) === 'room_forbidden' && lost.room === undefined, `${authenticateBy}: ${errors}`);
     lost.close();
   }
 }
@@ -406,7 +418,10 @@ export async function run(log) {
   await batchesAreTakenApart();
   await log('a newer join');
   await aJoinTakesThePlaceOfAnother();
+  await log('rooms that are none, or refused');
+  await aRoomThatIsNoneIsToldAtOnce();
   await aRoomThatIsRefusedIsForgotten();
+  await log('closing while a token is fetched');
   await closingWhileATokenIsFetched();
   await log('a question is played, by the example of the documents too');
   const examplePlays = await theExampleOfTheDocuments();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tidegate::auth::keys::KeySet;
-use tidegate::auth::token::{NewToken, TokenPolicy, mint};
+use tidegate::auth::token::{MoreClaims, NewToken, TokenPolicy, mint_with};
 use tidegate::base::hash::PlacementKey;
 use tidegate::base::ids::UserId;
 use tidegate::chat::settings::ChatSettings;
@@ -86,10 +86,15 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 pub(crate) fn token(user: u64) -> String {
+    token_for(user, None)
+}
+
+/// A token that is good for these rooms only, or for all.
+pub(crate) fn token_for(user: u64, rooms: Option<&[u64]>) -> String {
     let issued_unix_s = Clock::start().display().zero_unix_ms / 1_000;
     let (user, lifetime_s) = (UserId(user), 86_400);
     let new = NewToken { user, issued_unix_s, lifetime_s, audience: None };
-    mint(SECRET, new)
+    mint_with(SECRET, new, &MoreClaims { rooms, ..MoreClaims::default() })
 }
 
 pub(crate) struct Client {

@@ -49,6 +49,7 @@ early_push_max_ms = 7_000
 lobby_ms = 7
 reveal_pause_ms = 8
 next_pause_ms = 9
+end_pause_ms = 10
 [[questions]]
 text = "Which?"
 options = ["1", "2", "3", "4", "5", "6"]
@@ -56,7 +57,7 @@ correct = 5
 "#,
     )
     .expect("a show");
-    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms, early_push_max: 7s }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms }), rains: [] }"#]].assert_eq(&format!("{show:?}"));
+    expect![[r#"ShowFile { definition: ShowDefinition { id: ShowId(7), room: RoomId(8), title: "A show", starts_at_unix_ms: 1896116400000, prize_pool: Cents(10000000000000), remainder_account: "charity", revive: ReviveCoverage { wrong: false, late: true, unreachable: true }, timing: Timing { lead: 1ms, display_slack: 2ms, countdown: 300ms, ticket_life: 4ms, stream_delay: 5ms, extension_max: 6ms, early_push_max: 7s }, questions: [QuestionDefinition { text: "Which?", options: ["1", "2", "3", "4", "5", "6"], correct: OptionIndex(5) }] }, pace: Some(Pace { lobby: 7ms, reveal_pause: 8ms, next_pause: 9ms, end_pause: 10ms }), rains: [] }"#]].assert_eq(&format!("{show:?}"));
 }
 
 #[test]

@@ -91,7 +91,10 @@ impl Client {
             return;
         };
         if self.stage != Stage::InRoom && step.act != Act::Return {
-            self.postponed.push(number);
+            // Who is away need not leave: done later, nothing would bring it back.
+            if !matches!(step.act, Act::Leave { .. }) {
+                self.postponed.push(number);
+            }
             return;
         }
         match step.act {

@@ -198,10 +198,10 @@ impl Client {
             }
             // One tap too many for this second; it is asked for again when the rain is over.
             Some(Request::Tap { .. }) if failure.reason() == proto::Reason::RateLimited => {}
-            Some(Request::Tap { .. }) => context
-                .checks
-                .violations
-                .note(|| format!("user {user}: a tap was refused: {failure:?}")),
+            Some(Request::Tap { rain, slot, is_last }) => context.checks.violations.note(|| {
+                let when = if is_last { "behind" } else { "during" };
+                format!("user {user}: tap {slot} {when} rain {rain} was refused: {failure:?}")
+            }),
             Some(Request::Join) => context
                 .checks
                 .violations
@@ -237,7 +237,7 @@ impl Client {
                 self.record.reveal(&reveal, server_time_ms, context.checks);
             }
             Some(Notice::Snapshot(snapshot)) => {
-                self.record.snapshot(&snapshot, context.checks);
+                self.record.snapshot(&snapshot, server_time_ms, context.checks);
                 if !std::mem::replace(&mut self.has_joined, true) {
                     context.deeds.joined += 1;
                 }

@@ -264,6 +264,10 @@ impl Record {
                 });
             }
         }
+        if checks.gateway_may_die && self.last_revealed == Some(index) {
+            // It was in the snapshot, and now comes by the lane.
+            return;
+        }
         self.last_revealed = Some(index);
         let Some(current) = self.current.clone().filter(|current| current.index == index) else {
             return checks
@@ -308,7 +312,15 @@ impl Record {
             // The question was extended by the gateway's absence.
             answer = Some((option, Answered::InTime));
         }
-        let verdict = own_verdict(answer, correct, card, checks.coverage);
+        let mut verdict = own_verdict(answer, correct, card, checks.coverage);
+        if let (true, Some(Ok(record)), None) = (checks.gateway_may_die, &opened, answer)
+            && record.verdict.failing() == Some(Failing::Unreachable)
+        {
+            // Not back yet when the question was to be shown, and it would not have answered.
+            let is_covered = card && checks.coverage.unreachable;
+            verdict =
+                if is_covered { Verdict::Revived } else { Verdict::Out }(Failing::Unreachable);
+        }
         let passed = self.verdicts.iter().filter(|verdict| verdict.passes()).count()
             + usize::from(verdict.passes());
         match opened {

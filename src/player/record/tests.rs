@@ -347,7 +347,7 @@ fn a_snapshot_agrees_with_the_record() {
         table
     };
     let mut table = answered();
-    table.record.snapshot(&snapshot(&table), &mut table.checks);
+    table.record.snapshot(&snapshot(&table), 0, &mut table.checks);
     table.expect("");
 
     let cases: [(fn(&mut proto::Snapshot), &str); 5] = [
@@ -364,7 +364,54 @@ fn a_snapshot_agrees_with_the_record() {
         let mut table = answered();
         let mut spoilt = snapshot(&table);
         spoil(&mut spoilt);
-        table.record.snapshot(&spoilt, &mut table.checks);
+        table.record.snapshot(&spoilt, 0, &mut table.checks);
+        table.expect(expected);
+    }
+}
+
+/// Only a snapshot still says it: the gateway died while the reveal was on its way.
+#[test]
+fn a_reveal_that_died_with_the_gateway_is_learnt_from_the_snapshot() {
+    let snapshot = |table: &Table, verdict| proto::Snapshot {
+        show: Some(proto::ShowState { phase: proto::Phase::Settled.into(), ..Default::default() }),
+        standing: proto::Standing::Out.into(),
+        last_revealed: Some(0),
+        last_reveal: Some(reveal()),
+        recorded_option: Some(0),
+        recorded_question: Some(0),
+        recorded_result: Some(table.seal(KEY, verdict, Some(0))),
+        ..Default::default()
+    };
+    let verdict = Verdict::Out(Failing::Wrong);
+    let mut table = Table::answered(false, 0, Answered::InTime);
+    table.checks.gateway_may_die = true;
+    table.record.snapshot(&snapshot(&table, verdict), 20_000, &mut table.checks);
+    // It may come by the lane all the same.
+    table.reveal(&reveal());
+    table.expect("");
+    assert_eq!(table.record.verdicts(), [verdict]);
+    assert!(!table.record.is_in_play() && table.record.is_settled());
+
+    let mut table = Table::answered(false, 0, Answered::InTime);
+    table.checks.gateway_may_die = true;
+    table.record.snapshot(&snapshot(&table, Verdict::Passed), 20_000, &mut table.checks);
+    table.expect("the gateway says");
+}
+
+#[test]
+fn who_was_not_back_in_time_and_silent_is_unreachable_where_the_gateway_died() {
+    for (may_die, answer, expected) in
+        [(true, None, ""), (true, Some(1), "says"), (false, None, "says")]
+    {
+        let mut table = Table::new(false);
+        table.checks.gateway_may_die = may_die;
+        assert!(table.show(&question(0)));
+        if let Some(option) = answer {
+            let (option, checks) = (OptionIndex(option), &mut table.checks);
+            table.record.answers(QuestionIndex(0), option, Answered::InTime, checks);
+        }
+        table.result(KEY, Verdict::Out(Failing::Unreachable), None);
+        table.reveal(&reveal());
         table.expect(expected);
     }
 }
@@ -387,7 +434,7 @@ fn the_prize_is_what_was_announced() {
     for (prize, expected) in [(33, ""), (34, "won 33, was told 34")] {
         let mut table = Table::new(false);
         table.record.settled(&settled, &mut table.checks);
-        table.record.snapshot(&snapshot(prize), &mut table.checks);
+        table.record.snapshot(&snapshot(prize), 0, &mut table.checks);
         table.expect(expected);
     }
     let mut table = Table::new(false);
