@@ -8,11 +8,17 @@
 //! turns on the same core; the floor's turn has as many messages. An acknowledgement's time is
 //! counted from the moment at which the answer was due, so a client that is late hides nothing.
 //!
-//! At the end the gateway alone is asked once more while broadcasts to everybody are under way. Its
-//! own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
+//! At the end the gateway alone is asked once more while broadcasts to everybody are under way.
+//!
+//! With a journal, as many plain writers as the gateway has shards take turns with it on the same disk:
+//! they commit groups of as many records of the same size at the same rate, and how long theirs take
+//! to be durable is the floor of what an acknowledgement can take.
+//!
+//! Its own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
 //! report, for both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
@@ -25,7 +31,8 @@ use crate::common::gateway::{Gateway, GatewaySettings};
 use crate::common::machine::Machine;
 use crate::common::memory;
 use crate::common::options::Options;
-use crate::common::problem::Problem;
+use crate::common::pinned;
+use crate::common::problem::{Doing as _, Problem};
 use crate::common::progress::Progress;
 use crate::common::report::{self, Table};
 use crate::common::show::{SHOW, show_file};
@@ -69,6 +76,9 @@ pub(crate) struct AnswersArguments {
     options: Options,
 }
 
+/// Of an answer in the journal, its header included.
+const RECORD_BYTES: usize = 48;
+
 /// Times from the moment at which an answer was due to its acknowledgement.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct AckTimes {
@@ -101,10 +111,85 @@ struct AnswersReport {
     /// if it was more than its histogram tells apart.
     server_ack_p99_ms: Option<f64>,
     busy_server_ack_p99_ms: Option<f64>,
+    /// Of plain writers of the same disk; nothing without a journal.
+    writers: Option<BesideWriters>,
     achieved_rate: f64,
     client_cpu_us_per_answer: f64,
     request_bytes: usize,
     reply_bytes: usize,
+}
+
+/// Acknowledgements of a gateway with a journal beside as many plain writers as it has shards.
+#[derive(Debug, Serialize)]
+struct BesideWriters {
+    writers: usize,
+    ack_ms: AckTimes,
+    /// The gateway's 99th percentile, divided by that of the writers.
+    p99_ratio: f64,
+    p99_ratio_min: f64,
+    p99_ratio_max: f64,
+}
+
+/// The writers' turns beside the gateway's.
+#[derive(Default)]
+struct Writers {
+    times_ns: Vec<u64>,
+    p99_ratios: Vec<f64>,
+}
+
+impl Writers {
+    /// As many records as the gateway just acknowledged, in `folder`.
+    fn turn(
+        &mut self,
+        folder: &Path,
+        ours_ns: &[u64],
+        arguments: &AnswersArguments,
+    ) -> Result<(), Problem> {
+        let options = &arguments.options;
+        let own = std::env::current_exe().doing("finding this program's own file")?;
+        let mut command = Command::new(own);
+        let writers = options.server_core.len();
+        let numbers = [writers, arguments.rate as usize, ours_ns.len(), RECORD_BYTES];
+        command.arg("floor-writers").arg(folder).args(numbers.map(|number| number.to_string()));
+        command.stdout(Stdio::piped());
+        let child = pinned::spawn(&mut command, &options.server_core, options.client_core)?;
+        let output = child.wait_with_output().doing("waiting for the writers")?;
+        if !output.status.success() {
+            return Err(Problem::new(
+                "the writers failed; what they wrote above says why".to_owned(),
+            ));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let times_ns: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        self.p99_ratios.push(p99(ours_ns) / p99(&times_ns));
+        self.times_ns.extend(times_ns);
+        Ok(())
+    }
+
+    fn report(mut self, writers: usize) -> Option<BesideWriters> {
+        let ratios = figures(&self.p99_ratios);
+        (!self.times_ns.is_empty()).then(|| BesideWriters {
+            writers,
+            ack_ms: AckTimes::of(&mut self.times_ns),
+            p99_ratio: ratios.median(),
+            p99_ratio_min: ratios.min(),
+            p99_ratio_max: ratios.max(),
+        })
+    }
+}
+
+fn p99(times_ns: &[u64]) -> f64 {
+    let mut sorted = times_ns.to_vec();
+    sorted.sort_unstable();
+    as_f64_ns(percentile(&sorted, 0.99))
+}
+
+impl AckTimes {
+    fn of(times_ns: &mut [u64]) -> AckTimes {
+        times_ns.sort_unstable();
+        let at = |share| as_f64_ns(percentile(times_ns, share)) / 1e6;
+        AckTimes { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
+    }
 }
 
 /// What one server showed.
@@ -133,9 +218,7 @@ impl Showing {
     }
 
     fn times(&mut self) -> AckTimes {
-        self.times_ns.sort_unstable();
-        let at = |share| as_f64_ns(percentile(&self.times_ns, share)) / 1e6;
-        AckTimes { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
+        AckTimes::of(&mut self.times_ns)
     }
 }
 
@@ -167,6 +250,7 @@ pub(crate) fn run(arguments: &AnswersArguments, machine: &Machine) -> Result<(),
     floor.fill(*connections)?;
     floor.answer(1, *rate, None)?;
     let (mut ours, mut theirs) = (Showing::default(), Showing::default());
+    let mut writers = Writers::default();
     progress.stage("measuring", u64::from(repetitions));
     let before = gateway_times(&mut gateway)?;
     for repetition in 0..repetitions {
@@ -175,13 +259,17 @@ pub(crate) fn run(arguments: &AnswersArguments, machine: &Machine) -> Result<(),
             theirs.note(&floor_turn(&mut floor, per_turn, *rate)?);
         }
         ours.note(&gateway_turn(&mut gateway, per_turn, *rate, None)?);
+        let ours_ns = gateway.audience.take_times_ns();
+        if let Some(folder) = &arguments.journal {
+            writers.turn(folder, &ours_ns, arguments)?;
+        }
+        ours.times_ns.extend(ours_ns);
         if !floor_first {
             theirs.note(&floor_turn(&mut floor, per_turn, *rate)?);
         }
         progress.at(u64::from(repetition) + 1);
     }
     let after = gateway_times(&mut gateway)?;
-    ours.times_ns = gateway.audience.take_times_ns();
     theirs.times_ns = floor.audience.take_times_ns();
     progress.stage("with broadcasts under way", 1);
     let mut busy = Showing::default();
@@ -212,6 +300,7 @@ pub(crate) fn run(arguments: &AnswersArguments, machine: &Machine) -> Result<(),
         busy_ack_ms: busy.times(),
         server_ack_p99_ms: p99_ms(&before, &after),
         busy_server_ack_p99_ms: p99_ms(&after, &last),
+        writers: writers.report(options.server_core.len()),
         achieved_rate: ours.rate.median(),
         client_cpu_us_per_answer: ours.client_us.median(),
         request_bytes: gateway.audience.request_bytes(),
@@ -338,6 +427,17 @@ fn table(report: &AnswersReport) -> Table {
         };
         let others = format!("99 % {:.2}, 99.9 % {:.2}{inside}", times.p99, times.p999);
         table.row(&format!("{who}, acknowledged"), format!("{:.2} ms", times.p50), others);
+    }
+    if let Some(beside) = &report.writers {
+        let times = beside.ack_ms;
+        let others = format!("99 % {:.2}, 99.9 % {:.2}", times.p99, times.p999);
+        let who = format!("{} plain writers, durable", beside.writers);
+        table.row(&who, format!("{:.2} ms", times.p50), others);
+        let spread = format!(
+            "median of {}; {:.3} to {:.3}",
+            report.repetitions, beside.p99_ratio_min, beside.p99_ratio_max
+        );
+        table.row("ratio of the 99 %", format!("{:.3}", beside.p99_ratio), spread);
     }
     table.row("client, CPU per answer", us(report.client_cpu_us_per_answer), "");
     table

@@ -33,6 +33,7 @@ use common::problem::{Doing as _, Problem};
 use connect::ConnectArguments;
 use fanout::FanoutArguments;
 use flood::FloodArguments;
+use floors::writers::WritersArguments;
 use idle::IdleArguments;
 use ledger::LedgerArguments;
 use million::MillionArguments;
@@ -101,6 +102,9 @@ enum Subject {
         #[arg(default_value_t = 0)]
         port: u16,
     },
+    /// The floor of durable acknowledgements
+    #[command(hide = true)]
+    FloorWriters(WritersArguments),
 }
 
 /// What floors of fan-out are told.
@@ -149,6 +153,9 @@ fn run(subject: Subject) -> Result<(), Problem> {
         }
         Subject::FloorConnect { connections, port } => {
             floors::connect::run(connections, port).doing("the floor of connects")
+        }
+        Subject::FloorWriters(arguments) => {
+            floors::writers::run(&arguments).doing("the floor of durable acknowledgements")
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidegate::base::hash::Placement;
 use tidegate::base::ids::{OptionIndex, RainIndex, RoomId, ShowId, UserId};
+use tidegate::ledger::outbox::queue::Queue;
 use tidegate::ledger::standin::{Faults, StandIn, StandInSettings};
 use tidegate::ops::config::PayoutsConfig;
 use tidegate::ops::payouts::Payouts;
@@ -270,6 +271,8 @@ async fn second_life(path: &Path) {
     call_off(&deployed).await;
     // While the gateway goes on.
     deployed.until("the end in the book", |_| export(path).contains("reversal:fund:4")).await;
+    deployed.until("the last records", |_| boards.status().behind_records == 0).await;
+    assert!(boards.status().booked > 10, "{:?}", boards.status());
     proved_hash(path);
     deployed.end();
 }
@@ -412,6 +415,7 @@ async fn withdrawals_are_paid_through_the_balance_system_or_given_back() {
         taken_by(&standin),
         [("withdrawal:1:1".to_owned(), 7), ("withdrawal:1:2".to_owned(), 9)]
     );
+    assert_eq!(Queue::open(path).unwrap().look().unwrap(), (0, 1, 0));
     let (code, text) = tidegate(&["ledger", "outbox", "give-back", "withdrawal:1:3"], path);
     assert_eq!(code, 0, "{text}");
     let is_back = |_: &Deployed| listed().contains("withdrawal:1:3  20 cents  refused");
@@ -430,4 +434,11 @@ async fn withdrawals_are_paid_through_the_balance_system_or_given_back() {
     // Nothing is wrong with the book; but no show was settled.
     let (code, text) = tidegate(&["ledger", "verify", "--json"], path);
     assert!(code == 1 && text.contains("\"findings_count\":0"), "{text}");
+    // A cent that nobody booked.
+    let file = rusqlite::Connection::open(path.join("ledger.sqlite")).unwrap();
+    let one = "(SELECT min(account) FROM balance WHERE unit = 'cent')";
+    let more =
+        format!("UPDATE balance SET amount = amount + 1 WHERE unit = 'cent' AND account = {one}");
+    assert_eq!(file.execute(&more, []).unwrap(), 1);
+    assert_eq!(Queue::open(path).unwrap().look().unwrap(), (0, 0, 1));
 }

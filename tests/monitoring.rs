@@ -12,8 +12,9 @@ use tidegate::base::metrics::ShardSnapshot;
 use tidegate::base::time::Time;
 use tidegate::ops::kernel::{KernelStatus, KernelWatch};
 use tidegate::ops::key_watch::KeyCounts;
-use tidegate::ops::metrics_text::{render, render_certificates};
+use tidegate::ops::metrics_text::{render, render_certificates, render_ledger};
 use tidegate::runtime::clock::Clock;
+use tidegate::runtime::feed::LedgerStatus;
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
@@ -24,6 +25,7 @@ fn shown() -> BTreeSet<String> {
     let shards = [Arc::new(ShardSnapshot::new(Time::ZERO))];
     let mut text = render(&shards, true, KeyCounts::default(), Time::ZERO);
     render_certificates(&mut text, 0, 0);
+    render_ledger(&mut text, &LedgerStatus::default());
     let kernel = Arc::<KernelStatus>::default();
     let watch = KernelWatch::start(9, Clock::start(), Arc::clone(&kernel)).unwrap();
     until(|| kernel.latest().looks > 0);

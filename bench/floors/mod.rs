@@ -5,3 +5,4 @@ pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod fanout;
 pub(crate) mod fanout_ring;
+pub(crate) mod writers;

@@ -6,6 +6,7 @@ use crate::base::metrics::{Metric, MetricKind, MetricUnit, ShardSnapshot};
 use crate::base::time::Time;
 use crate::ops::key_watch::KeyCounts;
 use crate::ops::players::PlayerCounts;
+use crate::runtime::feed::LedgerStatus;
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -89,6 +90,59 @@ pub fn render_certificates(text: &mut String, reloads: u64, errors: u64) {
 pub fn render_players(text: &mut String, counts: &PlayerCounts) {
     for (name, help, value) in counts.series() {
         header(text, name, "counter", help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+}
+
+/// Appends how the book of money goes.
+pub fn render_ledger(text: &mut String, status: &LedgerStatus) {
+    let LedgerStatus { booked, repeated, waits_for, stopped, behind_records, looked } = status;
+    for (name, kind, help, value) in [
+        ("tidegate_ledger_causes_total", "counter", "Causes that were new to the book.", *booked),
+        (
+            "tidegate_ledger_repeats_total",
+            "counter",
+            "Causes that the book had already: told again after a restart.",
+            *repeated,
+        ),
+        (
+            "tidegate_ledger_behind_records",
+            "gauge",
+            "Durable records of the journals that are not in the book yet.",
+            *behind_records,
+        ),
+        (
+            "tidegate_ledger_waits",
+            "gauge",
+            "1 while the book cannot be written and is tried again.",
+            u64::from(waits_for.is_some()),
+        ),
+        (
+            "tidegate_ledger_stopped",
+            "gauge",
+            "1 when the book is fed no longer; the journal goes on.",
+            u64::from(stopped.is_some()),
+        ),
+        (
+            "tidegate_ledger_imbalance",
+            "gauge",
+            "By how much all balances do not sum to zero, as of the last half minute; never but 0.",
+            looked.imbalance,
+        ),
+        (
+            "tidegate_payouts_waiting",
+            "gauge",
+            "Payouts that are to be sent, as of the last half minute.",
+            looked.payouts_waiting,
+        ),
+        (
+            "tidegate_payouts_dead",
+            "gauge",
+            "Payouts that a person has to decide on, as of the last half minute.",
+            looked.payouts_dead,
+        ),
+    ] {
+        header(text, name, kind, help);
         let _ = writeln!(text, "{name} {value}");
     }
 }

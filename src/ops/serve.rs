@@ -453,6 +453,7 @@ fn operate(
         certificates: Arc::clone(&watches.certificates),
         kernel: Arc::clone(&watches.kernel_status),
         players: Arc::clone(&player_counts),
+        ledger: ledger.cloned(),
         port: Arc::new(port),
         wake: Box::new({
             let caller = caller.clone();

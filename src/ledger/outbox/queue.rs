@@ -128,6 +128,26 @@ impl Queue {
         Ok((next, u64::try_from(count).unwrap_or(0)))
     }
 
+    /// How many wait, how many are dead letters, and by how much the balances of all accounts do not sum
+    /// to zero (the units' amounts added): reads every balance.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn look(&self) -> Result<(u64, u64, u64), LedgerError> {
+        let count = |question| -> rusqlite::Result<u64> {
+            let count: i64 = self.connection.query_row(question, [], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        };
+        Ok((
+            count("SELECT count(*) FROM payout WHERE state = 'waiting'")?,
+            count("SELECT count(*) FROM payout WHERE state = 'dead'")?,
+            count(
+                "SELECT coalesce(sum(abs(off)), 0)
+                 FROM (SELECT sum(amount) AS off FROM balance GROUP BY unit)",
+            )?,
+        ))
+    }
+
     /// Records what became of tries, all in one transaction.
     ///
     /// # Errors

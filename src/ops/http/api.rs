@@ -163,6 +163,9 @@ async fn metrics(State(view): Shared) -> impl IntoResponse {
     metrics_text::render_certificates(&mut text, certificates.reloads(), certificates.errors());
     view.kernel.render(&mut text);
     metrics_text::render_players(&mut text, &view.players);
+    if let Some(ledger) = &view.ledger {
+        metrics_text::render_ledger(&mut text, &ledger.status());
+    }
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }
 

@@ -40,6 +40,7 @@ use crate::ops::key_watch::KeyStatus;
 use crate::ops::players::PlayerCounts;
 use crate::ops::secret::Secret;
 use crate::ops::watch::tls_files::TlsStatus;
+use crate::runtime::feed::LedgerHandle;
 
 /// Connections at the same time; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 64;
@@ -104,6 +105,8 @@ pub struct OperatorView {
     pub kernel: Arc<KernelStatus>,
     /// What players asked over HTTP.
     pub players: Arc<PlayerCounts>,
+    /// The book of money, where there is one.
+    pub ledger: Option<LedgerHandle>,
     /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.

@@ -1,6 +1,7 @@
 //! What others ask of the book while it is fed: leaderboards, a player's page, how it goes.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use crate::base::ids::UserId;
@@ -23,6 +24,29 @@ pub struct LedgerStatus {
     pub waits_for: Option<String>,
     /// Why nothing is written any more.
     pub stopped: Option<String>,
+    /// Records of this run that are durable and not in the book yet, of all shards.
+    pub behind_records: u64,
+    /// What the look at the book once in a while found.
+    pub looked: BookLook,
+}
+
+/// What a look at the book finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BookLook {
+    /// Payouts that are to be sent.
+    pub payouts_waiting: u64,
+    /// Payouts that were tried in vain for too long: a person decides.
+    pub payouts_dead: u64,
+    /// By how much all balances of a unit do not sum to zero, the units' amounts added. Never anything
+    /// but 0 in a book that is sound.
+    pub imbalance: u64,
+}
+
+/// How far the book is with the journal of one shard.
+struct Fed {
+    feed: FeedId,
+    durable: Arc<AtomicU64>,
+    booked: AtomicU64,
 }
 
 #[derive(Default)]
@@ -30,6 +54,8 @@ struct Shared {
     directory: PathBuf,
     boards: RwLock<Leaderboards>,
     status: RwLock<LedgerStatus>,
+    /// By shard; nothing before the feed has begun.
+    fed: RwLock<Vec<Fed>>,
     /// Called when there are new withdrawals.
     withdrawals: RwLock<Option<Box<dyn Fn() + Send + Sync>>>,
 }
@@ -72,7 +98,28 @@ impl LedgerHandle {
     /// How the book goes.
     #[must_use]
     pub fn status(&self) -> LedgerStatus {
-        self.0.status.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let status = self.0.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let fed = self.0.fed.read().unwrap_or_else(PoisonError::into_inner);
+        let behind = |fed: &Fed| {
+            // In this order: what is booked was durable before.
+            let booked = fed.booked.load(Ordering::Acquire);
+            fed.durable.load(Ordering::Acquire).saturating_sub(booked)
+        };
+        LedgerStatus { behind_records: fed.iter().map(behind).sum(), ..status }
+    }
+
+    /// What a look at the book found.
+    pub fn note_look(&self, looked: BookLook) {
+        self.change(|status| status.looked = looked);
+    }
+
+    /// Which journals are fed, how far each is durable, and how far the book is.
+    pub(super) fn feeds(&self, feeds: impl Iterator<Item = (FeedId, Arc<AtomicU64>, Position)>) {
+        let fed = feeds.map(|(feed, durable, Position(booked))| {
+            let booked = AtomicU64::new(booked);
+            Fed { feed, durable, booked }
+        });
+        *self.0.fed.write().unwrap_or_else(PoisonError::into_inner) = fed.collect();
     }
 
     /// What is to be done when there are new withdrawals in the book; in place of what was set before.
@@ -99,8 +146,14 @@ impl LedgerHandle {
 pub(super) struct Listener(LedgerHandle);
 
 impl LedgerListener for Listener {
-    fn written(&mut self, _: &[(FeedId, Position)], applied: &Applied) {
+    fn written(&mut self, positions: &[(FeedId, Position)], applied: &Applied) {
         let LedgerHandle(shared) = &self.0;
+        for fed in shared.fed.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            let position = positions.iter().rev().find(|(feed, _)| *feed == fed.feed);
+            if let Some((_, Position(booked))) = position {
+                fed.booked.store(*booked, Ordering::Release);
+            }
+        }
         if !applied.winnings.is_empty() {
             let mut boards = shared.boards.write().unwrap_or_else(PoisonError::into_inner);
             boards.take(&applied.winnings);

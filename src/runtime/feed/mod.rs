@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
-pub use self::handle::{LedgerHandle, LedgerStatus};
+pub use self::handle::{BookLook, LedgerHandle, LedgerStatus};
 use self::reader::Until;
 use self::source::{JournalBatches, ShardFeed, axis_until, feed_id, join};
 use crate::base::ids::ShardId;
@@ -98,6 +98,10 @@ impl LedgerFeed {
     pub fn start(start: FeedStart) -> Result<LedgerFeed, FeedError> {
         let positions = Book::open(&start.root)?.positions()?;
         let handle = LedgerHandle::open(&start.root)?;
+        handle.feeds((0..).map(ShardId).zip(&start.durable).map(|(shard, durable)| {
+            let feed = feed_id(start.run, shard);
+            (feed, Arc::clone(durable), positions.get(&feed).copied().unwrap_or_default())
+        }));
         let ledger = LedgerThread::start(&start.root, Box::new(handle.listener()))?;
         let (stop, stopped) = flume::bounded(1);
         let said = handle.clone();
