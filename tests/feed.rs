@@ -358,6 +358,15 @@ fn taken_by(standin: &StandIn) -> Vec<(String, i64)> {
     taken.into_iter().map(|it| (it.idempotency_key, it.amount_cents)).collect()
 }
 
+fn a_cent_that_nobody_booked_is_seen(path: &Path) {
+    let file = rusqlite::Connection::open(path.join("ledger.sqlite")).unwrap();
+    let one = "(SELECT min(account) FROM balance WHERE unit = 'cent')";
+    let more =
+        format!("UPDATE balance SET amount = amount + 1 WHERE unit = 'cent' AND account = {one}");
+    assert_eq!(file.execute(&more, []).unwrap(), 1);
+    assert_eq!(Queue::open(path).unwrap().look().unwrap(), (0, 0, 1));
+}
+
 /// Withdrawals of a running gateway are sent, journaled as paid, and given back where the balance system
 /// will not have them.
 #[tokio::test]
@@ -434,11 +443,5 @@ async fn withdrawals_are_paid_through_the_balance_system_or_given_back() {
     // Nothing is wrong with the book; but no show was settled.
     let (code, text) = tidegate(&["ledger", "verify", "--json"], path);
     assert!(code == 1 && text.contains("\"findings_count\":0"), "{text}");
-    // A cent that nobody booked.
-    let file = rusqlite::Connection::open(path.join("ledger.sqlite")).unwrap();
-    let one = "(SELECT min(account) FROM balance WHERE unit = 'cent')";
-    let more =
-        format!("UPDATE balance SET amount = amount + 1 WHERE unit = 'cent' AND account = {one}");
-    assert_eq!(file.execute(&more, []).unwrap(), 1);
-    assert_eq!(Queue::open(path).unwrap().look().unwrap(), (0, 0, 1));
+    a_cent_that_nobody_booked_is_seen(path);
 }
