@@ -117,17 +117,15 @@ impl Document {
         }
         match self.body(operation) {
             None if !body.is_empty() && body != "{}" => wrong.push("takes no body".to_owned()),
-            Some(said) if body.is_empty() => {
-                if said["required"] == true {
-                    wrong.push("a body is required".to_owned());
-                }
+            Some(said) if body.is_empty() && said["required"] == true => {
+                wrong.push("a body is required".to_owned());
             }
-            Some(said) => {
+            Some(said) if !body.is_empty() => {
                 let schema = &said["content"]["application/json"]["schema"];
                 let body = serde_json::from_str(body).unwrap();
                 self.problems(schema, &body, "request", &mut wrong);
             }
-            None => {}
+            None | Some(_) => {}
         }
         wrong
     }
