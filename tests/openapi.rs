@@ -105,6 +105,7 @@ async fn every_operation_answers_as_the_documents_say() {
     let played = play(&served).await;
     shows(&served).await;
     rooms(&served).await;
+    protobuf(&served).await;
     users(&served).await;
     players(&served, &played).await;
     guarded(&served).await;
@@ -262,6 +263,25 @@ async fn once(served: &Served) {
     with("idempotency-key: a b\r\n", 1, 400).await;
     let long = format!(r#"{{"lane":"{}"}}"#, "x".repeat(3 << 20));
     served.ask(At::Operator, "POST", path, &long, 413).await;
+}
+
+/// Whoever accepts Protobuf gets it where the document says so, errors too; shows speak JSON.
+async fn protobuf(served: &Served) {
+    let accept = "accept: application/x-protobuf\r\n";
+    for (path, status) in [
+        ("/v1/rooms", 200),
+        ("/v1/rooms/7", 200),
+        ("/v1/rooms/77", 404),
+        ("/v1/rooms/7/online", 200),
+        ("/v1/rooms/7/history?lane=high", 200),
+        ("/v1/online", 200),
+        ("/v1/bans", 200),
+    ] {
+        let json = served.ask_with(At::Operator, "GET", path, accept, "", status).await;
+        assert_eq!(json, Value::Null, "{path}");
+    }
+    let show = served.ask_with(At::Operator, "GET", "/v1/shows/3", accept, "", 200).await;
+    assert_eq!(show["id"], 3);
 }
 
 async fn users(served: &Served) {

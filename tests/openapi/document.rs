@@ -161,6 +161,7 @@ impl Document {
                     self.problems(schema, &value, "line", &mut wrong);
                 }
             }
+            "application/x-protobuf" => assert!(form["x-message"].is_string(), "{form}"),
             _ => self.problems(schema, &Value::from(body), "answer", &mut wrong),
         }
         wrong

@@ -362,7 +362,8 @@ async fn exchange(
         let _ = stream.write_all(request.as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        String::from_utf8(answer).unwrap()
+        // Protobuf is no text; nobody looks into it here.
+        String::from_utf8_lossy(&answer).into_owned()
     });
     let answer = asked.await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
