@@ -1,6 +1,15 @@
-//! What the documents list is what the code has.
+//! What the documents list is what the code has, what they show is what comes, and they are a book.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "documents/blocks.rs"]
+mod blocks;
+#[path = "documents/book.rs"]
+mod book;
+#[path = "documents/commands.rs"]
+mod commands;
+#[path = "documents/session.rs"]
+mod session;
 
 use std::fs;
 use std::path::{Path, PathBuf};
