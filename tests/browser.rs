@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "browser/chromium.rs"]
+mod chromium;
 mod client;
 
 use std::fmt::Write as _;
@@ -10,13 +12,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use chromium::Browser;
 use serde_json::{Value, json};
 use tidegate::base::ids::{OptionIndex, RoomId, ShowId};
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
@@ -32,49 +34,6 @@ const SHOW: ShowId = ShowId(3);
 const ROOM: RoomId = RoomId(30);
 /// The page ends by itself; a browser that hangs does not.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A browser that ends with the test.
-struct Browser {
-    process: Child,
-    _profile: tempfile::TempDir,
-}
-
-impl Browser {
-    fn open(url: &str) -> Browser {
-        let profile = tempfile::tempdir().unwrap();
-        let process = Process::new(chromium())
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-extensions"])
-            .args(["--remote-debugging-port=0"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(url)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Chromium starts");
-        Browser { process, _profile: profile }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn chromium() -> PathBuf {
-    if let Some(path) = std::env::var_os("TIDEGATE_CHROMIUM") {
-        return path.into();
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let names = ["chromium", "chromium-headless-shell"];
-    let places =
-        std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
-    places.into_iter().find(|place| place.exists()).expect(
-        "there is no Chromium: run tests/browser/install.sh, or set TIDEGATE_CHROMIUM to its path",
-    )
-}
 
 fn show() -> Arc<ShowDefinition> {
     let question = |number: usize| QuestionDefinition {

@@ -21,6 +21,9 @@ fn demo(shards: u16, force_retry: u8, data: Option<PathBuf>) -> DemoOutcome {
         show: None,
         data,
         json: true,
+        keep: false,
+        listen: None,
+        guests: None,
     };
     let short = Duration::from_millis(100);
     let mut show = bundled();

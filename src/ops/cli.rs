@@ -1,6 +1,7 @@
 //! The command line: what can be asked for. What is done about it stands in
 //! [`crate::ops::commands`] and in the binary.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -125,6 +126,17 @@ pub struct DemoArguments {
     /// Print one JSON object as the last line, and no progress
     #[arg(long)]
     pub json: bool,
+    /// Play shows for people, one after the other, until SIGINT or SIGTERM: the addresses of the
+    /// player page are printed first, and the lobby waits 15 s. A show file is played as it is
+    #[arg(long, conflicts_with_all = ["json", "data"])]
+    pub keep: bool,
+    /// With --keep: where players connect; 0.0.0.0:8090 lets phones in [default: 127.0.0.1:8090]
+    #[arg(long, value_name = "ADDRESS", requires = "keep")]
+    pub listen: Option<SocketAddr>,
+    /// With --keep: how many people may play, each with an address of their own [default: 1]
+    #[arg(long, value_name = "N", requires = "keep",
+        value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub guests: Option<u16>,
 }
 
 /// `tidegate check-config`
@@ -309,6 +321,9 @@ mod tests {
             show: None,
             data: None,
             json: false,
+            keep: false,
+            listen: None,
+            guests: None,
         };
         assert_eq!(parse("demo"), Ok(Command::Demo(expected)));
     }
@@ -325,10 +340,22 @@ mod tests {
             show: Some(PathBuf::from("x.toml")),
             data: None,
             json: true,
+            keep: false,
+            listen: None,
+            guests: None,
         };
         let line = "demo --players 15000 --questions 5 --countdown-ms 4000 --shards 4 --seed 9 \
                     --force-retry 20 --show x.toml --json";
         assert_eq!(parse(line), Ok(Command::Demo(expected)));
+    }
+
+    #[test]
+    fn a_demo_for_people() {
+        let Ok(Command::Demo(demo)) = parse("demo --keep --listen [::]:9 --guests 3") else {
+            panic!("not parsed");
+        };
+        assert!(demo.keep && demo.guests == Some(3));
+        assert_eq!(demo.listen, Some(SocketAddr::from(([0_u16; 8], 9))));
     }
 
     #[test]
@@ -355,6 +382,13 @@ mod tests {
             "demo --force-retry 101",
             "demo --countdown-ms 999",
             "demo --questions 0",
+            "demo --keep --json",
+            "demo --keep --data x",
+            "demo --keep --listen 8090",
+            "demo --keep --guests 0",
+            "demo --keep --guests 101",
+            "demo --guests 1",
+            "demo --listen 127.0.0.1:1",
             "token",
             "token --user 0",
             "token --user 1 --secret x --config y",

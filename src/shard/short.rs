@@ -221,7 +221,8 @@ impl Shard {
             (_, _, Some(_)) => self.short_refuse_method(id, "POST, OPTIONS"),
             (_, None, None) => {
                 let text = "There is nothing here. The WebSocket is at /ws, the JavaScript client \
-                            at /tidegate.js; answers go to POST /v1/answers.";
+                            at /tidegate.js, a page to play at /play; answers go to POST \
+                            /v1/answers.";
                 let failure = messages::failure(proto::Reason::UnknownType, text);
                 self.short_fail(id, 404, &failure);
             }

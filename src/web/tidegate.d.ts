@@ -151,6 +151,34 @@ export interface Settled {
   remainderCents: number;
 }
 
+/** How a red-packet rain stands. */
+export interface Rain {
+  showId: bigint;
+  /** Counted from 0. */
+  rain: number;
+  phase: 'unspecified' | 'announced' | 'falling' | 'closing' | 'ended' | (string & {});
+  packets: number;
+  poolCents: number;
+  /** How many taps of one user count. */
+  tapsMax: number;
+  /** Of a million taps, how many are to set out; `grab` sees to it. */
+  sendPerMillion: number;
+  /** While it falls: when it ends at the latest. */
+  endsAtMs: number;
+  /** When it has ended. */
+  grabbed: number;
+  paidCents: number;
+}
+
+/** What a tap brought, for good. */
+export interface Grabbed {
+  showId: bigint;
+  rain: number;
+  slot: number;
+  /** 0: no packet. */
+  cents: number;
+}
+
 export interface Snapshot {
   show?: ShowState;
   standing: Standing;
@@ -214,6 +242,7 @@ export interface TidegateEventMap {
   snapshot: CustomEvent<Snapshot & Told>;
   showState: CustomEvent<ShowState & Told>;
   settled: CustomEvent<Settled & Told>;
+  rain: CustomEvent<Rain & Told>;
   /** The user's own result, opened; `isChecked` if the key is the one that was promised. */
   verdict: CustomEvent<Verdict & { isChecked: boolean }>;
   /** What failed without anybody waiting for it. */
@@ -261,6 +290,8 @@ export class Tidegate extends EventTarget {
   like(count?: number): Promise<number>;
   publish(data: string | Uint8Array): Promise<RoomStamp>;
   answer(question: { showId: Id; question: number }, option: number): Promise<AnswerReceived>;
+  /** Nothing if the tap did not set out: it was one too many. */
+  grab(rain: Rain): Promise<Grabbed | undefined>;
   at(serverMs: number): Promise<void>;
   showTime(
     question: { showAtMs: number; showByMs: number },

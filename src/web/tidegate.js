@@ -435,6 +435,12 @@ const ANSWER_TIMEOUT_MS = 3_000;
 const ANSWER_AGAIN_MS = 400;
 /** How long after `answerByMs` a reply to an answer is still sought. */
 const ANSWER_PATIENCE_MS = 10_000;
+/** A tap without an outcome is given again after about so long, */
+const GRAB_AGAIN_MS = 300;
+/** and until so long after the rain. */
+const GRAB_PATIENCE_MS = 5_000;
+/** The slots of so many rains are counted. */
+const RAINS_KEPT = 16;
 /** The round trips among which the shortest tells the clock best. */
 const CLOCK_SAMPLES = 8;
 /** A new connection's first heartbeats, from its beginning. */
@@ -498,6 +504,8 @@ export class Tidegate extends EventTarget {
   #heardAtMs = 0;
   #samples = [];
   #questions = new Map();
+  /** By rain: the slot of the next tap. */
+  #slots = new Map();
   #online = () => this.#comeBackNow();
 
   /** @param {import('./tidegate.d.ts').TidegateOptions} options */
@@ -639,6 +647,33 @@ export class Tidegate extends EventTarget {
         const until = (known.answerByMs ?? this.now()) + ANSWER_PATIENCE_MS;
         if (!isTransient || this.#state === 'closed' || this.now() > until) throw error;
         await sleep(Math.max(error.retryAfterMs, ANSWER_AGAIN_MS * (0.5 + Math.random())));
+      }
+    }
+  }
+
+  /**
+   * A tap at a red-packet rain that falls. The rain says how many taps are to set out, and how many
+   * of one user count; what is too much ends here. A tap whose reply is lost is given again: its
+   * slot brings the same each time.
+   * @param {object} rain of the event `rain`
+   * @returns {Promise<object | undefined>} `Grabbed`: 0 cents are none; nothing if the tap did not set out
+   */
+  async grab(rain) {
+    const key = `${rain.showId}/${rain.rain}`;
+    const slot = this.#slots.get(key) ?? 0;
+    const isKept = Math.random() * 1_000_000 >= rain.sendPerMillion;
+    if (isKept || slot >= rain.tapsMax) return undefined;
+    this.#slots.set(key, slot + 1);
+    if (this.#slots.size > RAINS_KEPT) this.#slots.delete(this.#slots.keys().next().value);
+    const grab = { showId: BigInt(rain.showId), rain: rain.rain, slot };
+    for (;;) {
+      try {
+        return (await this.#request({ grab })).grabbed;
+      } catch (error) {
+        const isTransient = ['connection', 'rate_limited'].includes(error.reason);
+        const isOver = this.now() > rain.endsAtMs + GRAB_PATIENCE_MS;
+        if (!isTransient || this.#state === 'closed' || isOver) throw error;
+        await sleep(Math.max(error.retryAfterMs, GRAB_AGAIN_MS * (0.5 + Math.random())));
       }
     }
   }

@@ -30,6 +30,11 @@ client.addEventListener('reveal', async ({ detail }) => {
 client.addEventListener('result', async ({ detail }) => {
   await openResult(detail, new Uint8Array(32), client.userId ?? 0n);
 });
+client.addEventListener('rain', async ({ detail }) => {
+  const grabbed = detail.phase === 'falling' ? await client.grab(detail) : undefined;
+  const cents: number = grabbed?.cents ?? 0;
+  console.log(cents, detail.endsAtMs);
+});
 client.addEventListener('error', ({ detail }) => {
   if (detail instanceof TidegateError) console.log(detail.reason, detail.retryAfterMs);
 });

@@ -3,9 +3,12 @@
 //! [`play`] is the library's way to do it: it starts the gateway on a free loopback port, sends a
 //! [`Swarm`](crate::player::swarm::Swarm) of players there, runs the show as an operator would,
 //! and compares at the end what the gateway says with what the players counted themselves.
-//! [`demo`] is the command around it: show file, progress, summary, exit status.
+//! [`demo`] is the command around it: show file, progress, summary, exit status. With `--keep` it
+//! plays such shows one after the other, and people may play too (`keep`).
 
 mod books;
+mod keep;
+mod operator;
 mod outcome;
 mod progress;
 mod stage;
@@ -17,6 +20,7 @@ use thiserror::Error;
 
 use crate::ops::cli::{DemoArguments, ExitStatus};
 use crate::ops::commands::{Surroundings, complain};
+use crate::ops::http::HttpError;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::settings::read_file;
 use crate::ops::show_file::{self, Pace, ShowFile};
@@ -70,6 +74,18 @@ pub enum DemoError {
     /// The players' thread ended before the show did.
     #[error("the players' thread ended before the show did")]
     SwarmEnded,
+    /// The operator's HTTP.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Signals.
+    #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]
+    Signals(#[source] std::io::Error),
+    /// The output is gone.
+    #[error("the addresses cannot be printed: {0}")]
+    Output(#[source] std::io::Error),
+    /// A signal asked for the end.
+    #[error("the demo was stopped")]
+    Stopped,
     /// A question was late on some shard beyond all extensions.
     #[error(
         "question {0} reached a part of the gateway too late and cannot count; play with fewer players"
@@ -84,6 +100,15 @@ pub fn demo(arguments: &DemoArguments, surroundings: &mut Surroundings<'_>) -> E
         Err(problems) => return complain(&problems, surroundings.complaints),
     };
     let mut progress = if arguments.json { Progress::hidden() } else { Progress::shown() };
+    if arguments.keep {
+        let kept = keep::run(arguments, show, &mut progress, surroundings);
+        progress.end();
+        return kept.unwrap_or_else(|error| {
+            // If even complaining fails, the status still tells.
+            let _ = writeln!(surroundings.complaints, "{error}");
+            ExitStatus::Failed
+        });
+    }
     let outcome = match stage::play(arguments, show, &mut progress) {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -162,6 +187,9 @@ mod tests {
             show: None,
             data: None,
             json: true,
+            keep: false,
+            listen: None,
+            guests: None,
         }
     }
 

@@ -109,28 +109,39 @@ pub(super) struct Played<'a> {
     pub(super) report: SwarmReport,
     pub(super) placement: Placement,
     pub(super) seconds: f64,
+    /// People who may have played beside the players.
+    pub(super) guests: u64,
+}
+
+/// Whether the gateway's figure is that of the players' own, where so many more may have played.
+fn agrees(gateway: u64, own: u64, guests: u64) -> bool {
+    (own..=own.saturating_add(guests)).contains(&gateway)
 }
 
 /// Compares, end to end, and sums up.
 pub(super) fn judge(played: Played<'_>) -> DemoOutcome {
-    let Played { arguments, shards, definition, status, mut report, placement, seconds } = played;
+    let Played { arguments, shards, definition, status, mut report, placement, seconds, guests } =
+        played;
     let mut violations = std::mem::take(&mut report.violations);
     let players = u64::from(arguments.players);
     let mut questions = Vec::new();
     for (number, sums) in report.questions.iter().enumerate() {
         match status.questions.get(number) {
             Some(opened) => {
-                questions.push(judge_question(number, players, opened, sums, &mut violations));
+                let own = (players, sums);
+                questions.push(judge_question(number, opened, own, guests, &mut violations));
             }
             None => violations.note(|| format!("question {number} was never published")),
         }
     }
     let settlement = status.settlement.unwrap_or(NO_SETTLEMENT);
     violations.check(status.settlement.is_some(), || "the prize was not split".to_owned());
-    judge_money(definition, &settlement, &status, &report, &mut violations);
-    judge_rains(&status, &report, &mut violations);
+    judge_money(definition, &settlement, &status, &report, guests, &mut violations);
+    judge_rains(&status, &report, guests, &mut violations);
     let own_hash = own_game_hash(&report.verdicts, &placement);
-    violations.check(own_hash == settlement.game_hash, || {
+    // Nobody but the gateway knows the verdicts of people.
+    let is_own_game = guests == 0 || status.live.joined == players;
+    violations.check(!is_own_game || own_hash == settlement.game_hash, || {
         format!(
             "the gateway's game hash {} is not that of the players' own verdicts, {}",
             hex::encode(&settlement.game_hash),
@@ -171,9 +182,9 @@ const NO_SETTLEMENT: Settlement = Settlement {
 
 fn judge_question(
     number: usize,
-    players: u64,
     opened: &OpenedQuestion,
-    sums: &QuestionSums,
+    (players, sums): (u64, &QuestionSums),
+    guests: u64,
     violations: &mut Violations,
 ) -> QuestionOutcome {
     let counts = opened.counts.unwrap_or_default();
@@ -190,7 +201,7 @@ fn judge_question(
         revived: counts.revived,
     };
     let mut equal = |what: &str, gateway: u64, own: u64| {
-        violations.check(gateway == own, || {
+        violations.check(agrees(gateway, own, guests), || {
             format!("question {number}: {what}: {gateway} by the gateway, {own} by the players")
         });
     };
@@ -203,7 +214,7 @@ fn judge_question(
     for (option, own) in sums.options.iter().enumerate() {
         equal(&format!("answers in time with option {option}"), counts.options[option], *own);
     }
-    judge_reveal(number, opened, &counts, sums, violations);
+    judge_reveal(number, opened, (&counts, sums), guests, violations);
     outcome
 }
 
@@ -211,8 +222,8 @@ fn judge_question(
 fn judge_reveal(
     number: usize,
     opened: &OpenedQuestion,
-    counts: &QuestionCounts,
-    sums: &QuestionSums,
+    (counts, sums): (&QuestionCounts, &QuestionSums),
+    guests: u64,
     violations: &mut Violations,
 ) {
     let Some(reveal) = &sums.reveal else {
@@ -227,7 +238,7 @@ fn judge_reveal(
         format!("question {number}: the reveal says {told} go on, the operator is told {known}")
     });
     let own = sums.correct + sums.revived;
-    violations.check(opened.in_play == own, || {
+    violations.check(agrees(opened.in_play, own, guests), || {
         format!("question {number}: {} go on, {own} by the players", opened.in_play)
     });
 }
@@ -237,11 +248,12 @@ fn judge_money(
     settlement: &Settlement,
     status: &ShowStatus,
     report: &SwarmReport,
+    guests: u64,
     violations: &mut Violations,
 ) {
     let pool = definition.prize_pool;
     let Settlement { winners, per_head, remainder, .. } = *settlement;
-    violations.check(winners == report.winners, || {
+    violations.check(agrees(winners, report.winners, guests), || {
         format!("{winners} winners by the gateway, {} by the players", report.winners)
     });
     let shared = i128::from(per_head.0) * i128::from(winners);
@@ -274,11 +286,17 @@ fn judge_money(
 }
 
 /// Every cent of every rain is with a player, by the players' own count, or back in the fund.
-fn judge_rains(status: &ShowStatus, report: &SwarmReport, violations: &mut Violations) {
-    let (mut packets, mut paid) = (0, 0);
+fn judge_rains(
+    status: &ShowStatus,
+    report: &SwarmReport,
+    guests: u64,
+    violations: &mut Violations,
+) {
+    let (mut packets, mut paid, mut guests_taps) = (0, 0, 0);
     for rain in &status.rains {
         packets += u64::from(rain.grabbed);
         paid += rain.paid.0;
+        guests_taps += guests * u64::from(rain.settings.taps_max);
         let pool = rain.settings.pool;
         violations.check(rain.paid.checked_add(rain.returned) == Some(pool), || {
             format!(
@@ -288,7 +306,11 @@ fn judge_rains(status: &ShowStatus, report: &SwarmReport, violations: &mut Viola
         });
     }
     let own = (report.deeds.packets, report.deeds.packet_cents);
-    violations.check((packets, paid) == own, || {
+    let is_whole = match packets == own.0 {
+        true => paid == own.1,
+        false => agrees(packets, own.0, guests_taps) && paid > own.1,
+    };
+    violations.check(is_whole, || {
         let (own_packets, own_paid) = own;
         format!(
             "{packets} packets with {paid} cents by the gateway, {own_packets} with {own_paid} by \

@@ -288,6 +288,55 @@ fn the_client_is_served_and_remembered() {
 }
 
 #[test]
+fn the_page_is_served_with_all_that_it_names_and_runs_nothing_else() {
+    let mut stage = Stage::new();
+    let conn = stage.open();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (head, page) = stage.ask(conn, &get("/play"));
+    for line in [
+        "HTTP/1.1 200 OK",
+        "Content-Type: text/html; charset=utf-8",
+        "Cache-Control: no-cache",
+        "X-Content-Type-Options: nosniff",
+        "Referrer-Policy: no-referrer",
+        "Cross-Origin-Resource-Policy: same-origin",
+    ] {
+        assert!(head.lines().any(|it| it == line), "{line} is not in {head}");
+    }
+    let policy = head.lines().find_map(|it| it.strip_prefix("Content-Security-Policy: ")).unwrap();
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.split("; ").any(|it| it == part), "{part} is not in {policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    for inline in ["<style", " style=", "<script>", "javascript:", " onclick", " onload", "http"] {
+        assert!(!page.contains(inline), "{inline} in the page");
+    }
+    let named: Vec<&str> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|name| page.split(name).skip(1).filter_map(|rest| rest.split('"').next()))
+        .collect();
+    assert_eq!(named.len(), 4, "{named:?}");
+    let imported = ["play/game.js", "play/words.js"];
+    for path in named.into_iter().chain(imported) {
+        let (head, body) = stage.ask(conn, &get(&format!("/{path}")));
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && !body.is_empty(), "{path}: {head}");
+        let media_type = match path.rsplit('.').next().unwrap() {
+            "js" => "text/javascript; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            _ => "image/svg+xml",
+        };
+        assert!(head.contains(&format!("\r\nContent-Type: {media_type}\r\n")), "{head}");
+        for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            assert!(!body.contains(sink), "{sink} in {path}");
+        }
+    }
+    let tag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap();
+    let known = format!("GET /play HTTP/1.1\r\nHost: x\r\nIf-None-Match: {tag}\r\n\r\n");
+    assert!(stage.ask(conn, &known).0.starts_with("HTTP/1.1 304 Not Modified\r\n"));
+    assert!(stage.ask(conn, &get("/play/")).0.starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
 fn a_message_by_http_reaches_the_room() {
     let mut stage = Stage::new();
     let member = stage.enter(1);
