@@ -175,7 +175,7 @@ impl Tools {
         let nodes = tree["nodes"].as_array().unwrap().iter();
         let shown = nodes.filter(|node| node["ignored"] == false);
         let controls = shown.map(|node| (text(node, "role"), text(node, "name")));
-        let roles = ["button", "textbox", "link", "checkbox", "list", "timer", "searchbox"];
+        let roles = ["button", "textbox", "link", "checkbox", "timer", "searchbox"];
         controls.filter(|(role, _)| roles.contains(&role.as_str())).collect()
     }
 }
