@@ -37,6 +37,8 @@ impl Served {
             kernel: Arc::default(),
             players: Arc::default(),
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
+            clock: clock.display(),
+            console: None,
             wake: Box::new(move || caller.wake_all()),
             now: Box::new(move || clock.now()),
         };

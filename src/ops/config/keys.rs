@@ -228,6 +228,32 @@ static KEYS: &[Key] = &[
         "How long a shard may show no sign of life before /healthz fails.",
     ),
     key(
+        "operator",
+        "accounts_file",
+        Kind::Text { check: |_| Ok(()), place: |config| &mut config.operator.accounts_file },
+        "The accounts of the operations console, /console/ on this address; without it there is no \
+         console. `tidegate account add` writes it, and it is read again when it changes.",
+    ),
+    key(
+        "operator",
+        "session_idle_s",
+        integer!(operator.session_idle_s, 60, 86_400),
+        "How long a login of the console lives without a request; an open page asks all the time.",
+    ),
+    key(
+        "operator",
+        "session_max_s",
+        integer!(operator.session_max_s, 60, 30 * 86_400),
+        "How long a login of the console lives in all.",
+    ),
+    key(
+        "operator",
+        "cookie_secure",
+        Kind::Boolean(|config| &mut config.operator.cookie_secure),
+        "The console's cookies are for TLS only. Without it they are where a proxy says so \
+         (`X-Forwarded-Proto: https`).",
+    ),
+    key(
         "limits",
         "connections_max",
         integer!(limits.connections_max, 1, u32::MAX),
