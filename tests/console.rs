@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
+#[path = "browser/devtools.rs"]
+mod devtools;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -82,7 +84,7 @@ fn show() -> Arc<ShowDefinition> {
         timing: Timing {
             lead: Duration::from_millis(50),
             display_slack: Duration::from_millis(50),
-            countdown: Duration::from_millis(1_000),
+            countdown: Duration::from_millis(2_000),
             ticket_life: Duration::from_millis(100),
             stream_delay: Duration::ZERO,
             extension_max: Duration::from_secs(1),
@@ -331,7 +333,7 @@ fn each_role_may_what_is_its_own() {
 
 #[test]
 fn a_session_ends_with_its_time_and_with_its_account() {
-    let mut stage = Stage::new();
+    let stage = Stage::new();
     let page = stage.log_in("otto");
     stage.ahead_s.fetch_add(IDLE.as_secs() - 60, Ordering::Relaxed);
     assert_eq!(stage.get(&page, "/console/api/session").status, 200);
@@ -353,8 +355,6 @@ fn a_session_ends_with_its_time_and_with_its_account() {
     fs::write(Stage::file_in(&stage.folder), "otto viewer broken").unwrap();
     assert!(watched.reload().is_err());
     assert_eq!(stage.get(&olga, "/console/api/session").status, 200, "a broken file ends nobody");
-    drop(watched);
-    stage.console = Arc::clone(&stage.console);
     stage.stop();
 }
 
@@ -461,5 +461,85 @@ fn pages_are_served_to_operators_only_and_browsers_are_told_what_not_to_do() {
     let page = stage.log_in("otto");
     let headers = format!("cookie: {}\r\norigin: http://example.org\r\n", page.cookie);
     assert_eq!(stage.ask("GET", "/v1/shows", &headers, "").status, 403);
+    stage.stop();
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: tests/browser/install.sh"]
+async fn a_show_is_run_by_clicks() {
+    let stage = Stage::new();
+    let address = stage.http.local_address();
+    let mut page = devtools::Browser::open(&format!("http://{address}/"), 1_280, 800).await;
+    page.fill("input[name=name]", "anna").await;
+    page.fill("input[name=password]", "not the password").await;
+    page.click("form button").await;
+    page.until("document.querySelector('[role=alert]')?.textContent.includes('wrong')").await;
+    page.picture("console-login").await;
+    page.fill("input[name=password]", PASSWORD).await;
+    page.click("form button").await;
+    page.until("document.querySelector('td a')?.textContent === 'A show'").await;
+    page.value("document.querySelector('td a').click()").await;
+    let phase =
+        |phase: &str| format!("document.querySelector('.phase')?.dataset.phase === '{phase}'");
+    page.until(&phase("announced")).await;
+    // Two clicks at once are one order.
+    page.until("document.querySelector('[data-order=open-lobby]')").await;
+    let twice = "for (const _ of [1, 2]) document.querySelector('[data-order=open-lobby]').click()";
+    page.value(twice).await;
+    page.until(&phase("lobby")).await;
+    let mut players = Vec::new();
+    for user in 1..=5 {
+        players.push(client::Client::in_room(&stage.gateway, user, 30).await);
+    }
+    page.click("[data-order=publish]").await;
+    page.until(&phase("open")).await;
+    for (player, option) in players.iter_mut().zip([1, 1, 1, 0, 1]) {
+        player.until("question").await;
+        let answer = json!({ "showId": "3", "question": 0, "option": option });
+        player.request("a", json!({ "answer": answer })).await;
+    }
+    page.until("document.querySelectorAll('.option .number')[1]?.textContent.startsWith('4')")
+        .await;
+    page.picture("console-live").await;
+    page.until(&phase("closed")).await;
+    page.click("[data-order=reveal]").await;
+    page.until(&phase("revealed")).await;
+    page.size(390, 844).await;
+    page.scheme("dark").await;
+    page.picture("console-phone").await;
+    page.size(1_280, 800).await;
+    // The show moves on by another hand while a question is asked here.
+    let otto = stage.log_in("otto");
+    page.click("[data-order=cancel]").await;
+    page.until("document.querySelector('dialog p')?.textContent.includes('Nobody is paid')").await;
+    page.picture("console-confirm").await;
+    let event = stage.event(&otto);
+    assert_eq!(stage.order(&otto, "pause", event).status, 200);
+    page.click("dialog [data-yes]").await;
+    page.until("document.getElementById('told').textContent.includes('otto ordered `pause`')")
+        .await;
+    page.click("[data-order=resume]").await;
+    page.until(&phase("revealed")).await;
+    page.click("[data-order=publish]").await;
+    page.until(&phase("closed")).await;
+    page.click("[data-order=reveal]").await;
+    page.until(&phase("revealed")).await;
+    page.click("[data-order=settle]").await;
+    page.click("dialog [data-yes]").await;
+    page.until(&phase("settled")).await;
+    page.fill("input[name=user]", "5").await;
+    page.click("[data-order=mute]").await;
+    page.until("document.getElementById('told').textContent.includes('Mute')").await;
+    page.value("location.hash = '#/audit'").await;
+    page.until("document.querySelectorAll('tbody tr').length > 8").await;
+    let done = page.value("document.querySelector('tbody').innerText").await.to_string();
+    assert_eq!(done.matches("open-lobby").count(), 1, "{done}");
+    for action in ["publish", "reveal", "settle", "mute for 600 s", "login"] {
+        assert!(done.contains(action), "{action}: {done}");
+    }
+    page.value("document.querySelector('#top button').click()").await;
+    page.until("document.querySelector('h1').textContent === '审计日志'").await;
+    page.picture("console-audit").await;
+    drop(players);
     stage.stop();
 }
