@@ -469,7 +469,7 @@ fn pages_are_served_to_operators_only_and_browsers_are_told_what_not_to_do() {
 async fn a_show_is_run_by_clicks() {
     let stage = Stage::new();
     let address = stage.http.local_address();
-    let mut page = devtools::Browser::open(&format!("http://{address}/"), 1_280, 800).await;
+    let mut page = devtools::Browser::open(&format!("http://{address}/"), 1_180, 700).await;
     page.fill("input[name=name]", "anna").await;
     page.fill("input[name=password]", "not the password").await;
     page.click("form button").await;
@@ -507,7 +507,7 @@ async fn a_show_is_run_by_clicks() {
     page.size(390, 844).await;
     page.scheme("dark").await;
     page.picture("console-phone").await;
-    page.size(1_280, 800).await;
+    page.size(1_180, 700).await;
     // The show moves on by another hand while a question is asked here.
     let otto = stage.log_in("otto");
     page.click("[data-order=cancel]").await;

@@ -6,7 +6,7 @@ use crate::base::limits;
 use crate::chat::words::Action;
 use crate::ops::config::Config;
 use crate::ops::config::checks::{
-    is_networks, is_origins, is_payout_url, kinds, operator_token, payout_secret, token_secret,
+    is_networks, is_origins, is_payout_url, kinds, payout_secret, token_secret,
 };
 use crate::ops::log::{LogFormat, LogLevel, is_filter};
 use crate::ops::secret::{Secret, bytes_of_hex};
@@ -103,11 +103,12 @@ const COMPLETION_ENTRIES_MAX: u64 = 65_536;
 /// With an interval of an hour, times of users still fit into 32 bits of milliseconds.
 const CHAT_BURST_MAX: u64 = 100;
 
+mod operator;
 mod services;
 
 /// Every key, in the order of the example.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(services::KEYS)
+    KEYS.iter().chain(operator::KEYS).chain(services::KEYS)
 }
 
 static KEYS: &[Key] = &[
@@ -204,54 +205,6 @@ static KEYS: &[Key] = &[
         integer!(auth.token_lifetime_max_s, 60, TEN_YEARS_S),
         "The longest time from `iat` to `exp` of a token; longer ones are refused. A revocation is \
          kept for as long.",
-    ),
-    key(
-        "operator",
-        "listen",
-        Kind::Address(|config| &mut config.operator.listen),
-        "Where metrics, health and the operator API are served. Keep it away from players.",
-    ),
-    key(
-        "operator",
-        "token",
-        Kind::Secret {
-            read: operator_token,
-            shape: "at least 16 bytes of text",
-            place: |config| &mut config.operator.token,
-        },
-        "The bearer token of the operator API. Without it only loopback peers may use the API.",
-    ),
-    key(
-        "operator",
-        "health_stale_ms",
-        integer!(operator.health_stale_ms, 500, HOUR_MS),
-        "How long a shard may show no sign of life before /healthz fails.",
-    ),
-    key(
-        "operator",
-        "accounts_file",
-        Kind::Text { check: |_| Ok(()), place: |config| &mut config.operator.accounts_file },
-        "The accounts of the operations console, /console/ on this address; without it there is no \
-         console. `tidegate account add` writes it, and it is read again when it changes.",
-    ),
-    key(
-        "operator",
-        "session_idle_s",
-        integer!(operator.session_idle_s, 60, 86_400),
-        "How long a login of the console lives without a request; an open page asks all the time.",
-    ),
-    key(
-        "operator",
-        "session_max_s",
-        integer!(operator.session_max_s, 60, 30 * 86_400),
-        "How long a login of the console lives in all.",
-    ),
-    key(
-        "operator",
-        "cookie_secure",
-        Kind::Boolean(|config| &mut config.operator.cookie_secure),
-        "The console's cookies are for TLS only. Without it they are where a proxy says so \
-         (`X-Forwarded-Proto: https`).",
     ),
     key(
         "limits",

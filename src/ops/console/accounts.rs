@@ -378,7 +378,10 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         accounts.remove("anna").expect("there");
         let error = accounts.remove("b.o-b").expect_err("not there");
-        assert_eq!(error.to_string(), "there is no account `b.o-b`; did you mean `b.o-b_2`?");
+        assert_eq!(
+            error.to_string(),
+            "there is no account `b.o-b`; the nearest valid one is `b.o-b_2`?"
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ export class LivePage {
   #build() {
     const { parts } = this;
     const section = (name, ...children) =>
-      el('section', { 'aria-labelledby': `${name}-heading` },
+      el('section', { class: name, 'aria-labelledby': `${name}-heading` },
         el('h2', { id: `${name}-heading` }, t(name)), ...children);
     const operator = (...made) => (this.mayOperate ? made : []);
     parts.left.setAttribute('role', 'timer');
@@ -182,7 +182,7 @@ export class LivePage {
     const shown = question ? question.options.length : live.options.findLastIndex((each) => each > 0) + 1;
     for (let option = 0; option < shown; option += 1) {
       const answers = t('answers', count(live.options[option]));
-      const text = `${letter(option)} ${question?.options[option] ?? ''}`;
+      const text = question ? `${letter(option)}. ${question.options[option]}` : letter(option);
       const isCorrect = question?.correct === option;
       made.push(el('div', { class: isCorrect ? 'option correct' : 'option' },
         el('span', {}, text, isCorrect ? ` ✓ ${t('correct')}` : ''),
@@ -235,8 +235,8 @@ export async function showList() {
 export async function auditList() {
   const { entries } = await get('audit');
   const rows = entries.map((entry) => el('tr', {},
-    el('td', {}, moment(entry.at_ms)), el('td', {}, entry.account), el('td', {}, entry.action),
-    el('td', {}, entry.about), el('td', {}, entry.outcome), el('td', {}, entry.peer)));
+    el('td', {}, moment(entry.at_ms)), el('td', {}, entry.account), el('td', { class: 'long' }, entry.action),
+    el('td', {}, entry.about), el('td', { class: 'long' }, entry.outcome), el('td', {}, entry.peer)));
   return table(['when', 'who', 'what', 'about', 'outcome', 'from'], rows);
 }
 

@@ -76,6 +76,7 @@ function renderLogin(note) {
 async function render(note) {
   live?.stop();
   live = undefined;
+  document.querySelector('dialog')?.remove();
   turn += 1;
   const mine = turn;
   document.title = 'tidegate';

@@ -28,7 +28,7 @@ const ENGLISH = {
   no_question: 'No question yet',
   option: 'Option',
   correct: 'correct',
-  answers: (count) => `${count} answers`,
+  answers: (count) => `${count} ${count === '1' ? 'answer' : 'answers'}`,
   seconds_left: (seconds) => `${seconds} s left`,
   last_order: (who, what, seconds) => `Last: ${who}, ${what}, ${seconds} s ago`,
   figures: 'Figures',
