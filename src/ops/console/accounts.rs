@@ -380,7 +380,7 @@ mod tests {
         let error = accounts.remove("b.o-b").expect_err("not there");
         assert_eq!(
             error.to_string(),
-            "there is no account `b.o-b`; the nearest valid one is `b.o-b_2`?"
+            "there is no account `b.o-b`; the nearest valid one is `b.o-b_2`"
         );
     }
 
