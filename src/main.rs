@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
+use tidegate::ops::account_command::{account, password_from_people_or_programs};
 use tidegate::ops::backup_command::{back_up, bring_back};
 use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
@@ -23,6 +24,9 @@ use tidegate::runtime::fatal::end_process_on_panic;
 fn main() -> ExitCode {
     let status = match Cli::parse().command {
         Command::CheckConfig(arguments) => shortly(|world| check_config(&arguments, world)),
+        Command::Account(arguments) => {
+            shortly(|world| account(&arguments, world, &mut password_from_people_or_programs))
+        }
         Command::Token(arguments) => shortly(|world| token(&arguments, world)),
         Command::Connect(arguments) => {
             shortly(|world| connect(&arguments, world, BufReader::new(stdin())))

@@ -38,6 +38,8 @@ impl Served {
             players: Arc::default(),
             ledger: None,
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
+            clock: clock.display(),
+            console: None,
             wake: Box::new(move || caller.wake_all()),
             now: Box::new(move || clock.now()),
         };

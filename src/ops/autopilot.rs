@@ -241,7 +241,7 @@ fn order(caller: &Caller, show: ShowId, request: OperatorRequest) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::{QuestionIndex, RoomId};
+    use crate::base::ids::{EventNumber, QuestionIndex, RoomId};
     use crate::quiz::director::LiveFigures;
     use crate::quiz::money::Cents;
     use crate::quiz::rain::{RainSettings, RainStatus};
@@ -263,6 +263,7 @@ mod tests {
             question_count: 2,
             early_push_max: Duration::from_millis(400),
             pushed: None,
+            last_event: EventNumber(7),
             live: LiveFigures {
                 phase,
                 question: Some(QuestionIndex(0)),

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::base::limits::TOKEN_ID_BYTES_MAX;
+use crate::ops::account_command::AccountArguments;
 use crate::ops::backup_command::{BackupArguments, RestoreArguments};
 use crate::ops::journal_command::JournalArguments;
 use crate::ops::ledger_command::LedgerArguments;
@@ -38,6 +39,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Check a configuration and shows, say everything that is wrong, and exit
     CheckConfig(CheckConfigArguments),
+    /// Accounts of the operations console: add, list, remove
+    Account(AccountArguments),
     /// Print an access token for a user
     Token(TokenArguments),
     /// Be a client at the terminal: print what comes, say what is typed
@@ -397,6 +400,12 @@ mod tests {
             "token --user 1 --rooms",
             "token --user 1 --token-id=",
             "check-config --print-default --config x",
+            "account",
+            "account add anna",
+            "account add Anna --role viewer",
+            "account add anna --role boss",
+            "account add anna --role viewer --password x",
+            "account list --file x --config y",
             "connect",
             "connect ws://x --token a --user 1",
             "connect ws://x --secret x",

@@ -5,6 +5,7 @@
 //! shard cores, so it may block and allocate. Deliberately absent: the quiz's rules (a command
 //! travels through [`http::OperatorPort`] and is decided by the director).
 
+pub mod account_command;
 pub mod autopilot;
 pub mod backup_command;
 pub mod capacity;
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
+pub mod console;
 pub mod demo;
 pub mod gateway_settings;
 pub mod generate;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::base::ids::{ShowId, UserId};
+use crate::base::ids::{EventNumber, ShowId, UserId};
 use crate::base::time::DisplayClock;
 use crate::ops::http::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold,
@@ -63,16 +63,24 @@ impl GatewayPort {
                     other => Err(unexpected(&other)),
                 }
             }
-            OperatorRequest::Command { show, command } => {
+            OperatorRequest::Script { show } => {
+                match self.ask(operator::OperatorRequest::Definition { show }).await? {
+                    OperatorAnswer::Definition(definition) => Ok(show_json::script(&definition)),
+                    other => Err(unexpected(&other)),
+                }
+            }
+            OperatorRequest::Command { show, command, seen } => {
                 let request = operator::OperatorRequest::Command { show, command };
+                let request = behind(show, seen, request);
                 match self.ask_as(order, request).await? {
                     OperatorAnswer::Preview(preview) => Ok(show_json::preview(&preview)),
                     OperatorAnswer::Done => self.show(show).await,
                     other => Err(unexpected(&other)),
                 }
             }
-            OperatorRequest::Rain { show, command } => {
+            OperatorRequest::Rain { show, command, seen } => {
                 let request = operator::OperatorRequest::Rain { show, command };
+                let request = behind(show, seen, request);
                 match self.ask_as(order, request).await? {
                     OperatorAnswer::Done => self.show(show).await,
                     other => Err(unexpected(&other)),
@@ -153,6 +161,20 @@ impl OperatorPort for GatewayPort {
     }
 }
 
+/// The request, for who has seen the show up to an event.
+fn behind(
+    show: ShowId,
+    seen: Option<EventNumber>,
+    request: operator::OperatorRequest,
+) -> operator::OperatorRequest {
+    match seen {
+        None => request,
+        Some(event) => {
+            operator::OperatorRequest::Behind { show, event, request: Box::new(request) }
+        }
+    }
+}
+
 /// What HTTP says about a refusal: whether waiting helps, or another request.
 pub(super) fn refusal(error: CallError) -> OperatorRefusal {
     let reason = error.to_string();
@@ -160,6 +182,7 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
         CallError::Refused(OperatorError::NoSuchShow(show)) => {
             OperatorRefusal::UnknownShow { show }
         }
+        CallError::Refused(OperatorError::MovedOn { .. }) => OperatorRefusal::MovedOn { reason },
         CallError::Refused(OperatorError::NoSuchRoom(_)) => OperatorRefusal::UnknownRoom { reason },
         CallError::Refused(OperatorError::Command(error)) => match error {
             CommandError::NotNow { .. }

@@ -19,6 +19,7 @@ use crate::ledger::error::LedgerError;
 use crate::ops::autopilot::Autopilot;
 use crate::ops::cli::{ExitStatus, ServeArguments};
 use crate::ops::config::Config;
+use crate::ops::console::{Console, ConsoleError, ConsoleSettings, WatchedAccounts};
 use crate::ops::gateway_settings::{as_echo, gateway_settings, verifier_of};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
@@ -101,6 +102,9 @@ pub enum ServeError {
     /// Certificates.
     #[error("TLS cannot begin: {0}")]
     Tls(#[from] TlsFilesError),
+    /// The pages for operators.
+    #[error("the console cannot begin: {0}")]
+    Console(#[from] ConsoleError),
     /// The watches.
     #[error("the watches over memory and files cannot be started: {0}; raise the limit on threads")]
     Watch(#[source] io::Error),
@@ -117,6 +121,7 @@ impl ServeError {
             ServeError::Settings(_)
             | ServeError::Tls(_)
             | ServeError::PrizeWithoutData { .. }
+            | ServeError::Console(ConsoleError::Accounts(_))
             | ServeError::Data(DataError::Contradiction { .. }) => ExitStatus::Settings,
             // Threads and descriptors are limits of the host, too.
             ServeError::Host(_)
@@ -132,6 +137,7 @@ impl ServeError {
             | ServeError::Watch(_)
             | ServeError::Signals(_) => ExitStatus::Host,
             ServeError::Log(_)
+            | ServeError::Console(ConsoleError::Audit { .. })
             | ServeError::Data(_)
             | ServeError::Ledger(_)
             | ServeError::Payouts(_)
@@ -269,6 +275,7 @@ struct Watches {
     verifier: watch::Receiver<Arc<TokenVerifier>>,
     keys: Arc<KeyStatus>,
     certificates: Arc<TlsStatus>,
+    console: Option<Arc<Console>>,
     kernel: KernelWatch,
     kernel_status: Arc<KernelStatus>,
 }
@@ -302,6 +309,10 @@ impl Watches {
         {
             watched.push(Box::new(file));
         }
+        let console = start_console(config, is_echo)?;
+        if let Some(console) = &console {
+            watched.push(Box::new(WatchedAccounts::new(Arc::clone(console))));
+        }
         let pressure = Watch::start(gateway.orders(), limits).map_err(ServeError::Watch)?;
         let kernel_status = Arc::<KernelStatus>::default();
         let port = gateway.local_address().port();
@@ -316,6 +327,7 @@ impl Watches {
             verifier,
             keys,
             certificates,
+            console,
             kernel,
             kernel_status,
         })
@@ -455,6 +467,8 @@ fn operate(
         players: Arc::clone(&player_counts),
         ledger: ledger.cloned(),
         port: Arc::new(port),
+        clock: clock.display(),
+        console: watches.console.clone(),
         wake: Box::new({
             let caller = caller.clone();
             move || caller.wake_all()
@@ -546,6 +560,21 @@ fn plan_rains(
         gateway.call(OperatorRequest::Rain { show, command }).map_err(failed)?;
     }
     Ok(())
+}
+
+/// The pages for operators, where the configuration wants them.
+fn start_console(config: &Config, is_echo: bool) -> Result<Option<Arc<Console>>, ConsoleError> {
+    let Some(settings) = ConsoleSettings::of(&config.operator).filter(|_| !is_echo) else {
+        return Ok(None);
+    };
+    if !config.operator.listen.ip().is_loopback() && !settings.cookie_secure {
+        tracing::warn!(
+            "the console is reachable from other hosts: passwords travel in the clear without TLS in \
+             front of it"
+        );
+    }
+    let data = config.data_dir.as_deref().map(Path::new);
+    Console::start(settings, data).map(|console| Some(Arc::new(console)))
 }
 
 /// The REST for players, where the configuration wants it.

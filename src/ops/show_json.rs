@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::base::hex;
 use crate::base::time::DisplayClock;
+use crate::quiz::definition::{QuestionDefinition, ShowDefinition};
 use crate::quiz::director::{LiveFigures, Notice, RejudgePreview};
 use crate::quiz::event::Settlement;
 use crate::quiz::phase::Phase;
@@ -43,6 +44,8 @@ pub fn summary(status: &ShowStatus) -> Value {
 /// | `prize_pool_cents` | what the winners share |
 /// | `joined` | users who joined, spectators included |
 /// | `in_play` | players left, by all verdicts so far, unrevealed ones included |
+/// | `room` | where its audience is |
+/// | `event` | the number of what was decided last: it grows with every step of the show |
 /// | `early_push_max_ms` | how long a question may lie with the clients, sealed; 0: it may not |
 /// | `pushed` | the question that lies there, or null |
 /// | `per_head_cents` | the share of each if the show were settled now |
@@ -60,6 +63,8 @@ pub fn summary(status: &ShowStatus) -> Value {
 pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
     let mut value = summary(status);
     let more = json!({
+        "room": status.room.0,
+        "event": status.last_event.0,
         "early_push_max_ms": u64::try_from(status.early_push_max.as_millis()).unwrap_or(u64::MAX),
         "pushed": status.pushed.map(|question| question.0),
         "per_head_cents": status.live.per_head.0,
@@ -78,6 +83,13 @@ pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
         fields.extend(more);
     }
     value
+}
+
+/// The questions of a show, in order: `text`, `options`, and `correct`, the option that counts.
+#[must_use]
+pub fn script(definition: &ShowDefinition) -> Value {
+    let question = |it: &QuestionDefinition| json!({ "text": it.text, "options": it.options, "correct": it.correct.0 });
+    definition.questions.iter().map(question).collect()
 }
 
 /// The running figures of the current question, as of the last tallies: `answered` (in time or
@@ -242,7 +254,7 @@ pub fn phase_word(phase: Phase) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::{QuestionIndex, RoomId, ShowId};
+    use crate::base::ids::{EventNumber, QuestionIndex, RoomId, ShowId};
     use crate::base::time::Time;
     use crate::quiz::director::CommandKind;
     use crate::quiz::money::Cents;
@@ -259,6 +271,7 @@ mod tests {
             question_count: 2,
             early_push_max: std::time::Duration::from_secs(8),
             pushed: None,
+            last_event: EventNumber(7),
             live: LiveFigures {
                 phase: Phase::PausedInRevealed,
                 question: Some(QuestionIndex(1)),
@@ -297,7 +310,7 @@ mod tests {
             notices: vec![Notice::PaidOut { paid: Cents(996), remainder: Cents(4) }],
         };
         let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });
-        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"journals_standing":[3],"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"rain_fund_cents":5,"rains":[],"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
+        expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"event":7,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"journals_standing":[3],"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"rain_fund_cents":5,"rains":[],"room":1,"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
             .assert_eq(&shown.to_string());
     }
 

@@ -240,6 +240,12 @@ impl Director {
         &self.definition
     }
 
+    /// The number of what was decided last.
+    #[must_use]
+    pub fn last_event(&self) -> EventNumber {
+        self.last_event
+    }
+
     /// Where the show stands, by what is decided.
     #[must_use]
     pub fn phase(&self) -> Phase {

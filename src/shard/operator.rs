@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::auth::keys::KeySet;
 use crate::auth::revocation::{Revocation, TooManyRevocations};
 use crate::base::hash::Placement;
-use crate::base::ids::{RoomId, ShardId, ShowId, UserId};
+use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
 use crate::chat::words::WordList;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
@@ -50,6 +50,20 @@ pub enum OperatorRequest {
     },
     /// How does a show stand?
     Status {
+        /// Which show.
+        show: ShowId,
+    },
+    /// Do something with a show, unless it has moved on since whoever asks looked at it.
+    Behind {
+        /// Which show.
+        show: ShowId,
+        /// The last event that was seen.
+        event: EventNumber,
+        /// A command, or something about rains.
+        request: Box<OperatorRequest>,
+    },
+    /// What was announced: questions, options, which of them are correct.
+    Definition {
         /// Which show.
         show: ShowId,
     },
@@ -112,6 +126,8 @@ pub enum OperatorAnswer {
     Preview(RejudgePreview),
     /// How a show stands.
     Show(Box<ShowStatus>),
+    /// What was announced.
+    Definition(Arc<ShowDefinition>),
     /// What the audience of a show was told, in order.
     Messages(Vec<ShowMessage>),
     /// The shows of the shard.
@@ -155,6 +171,16 @@ pub enum OperatorError {
     /// An order's key is known from another order.
     #[error("this key came with another request: give each request a key of its own")]
     KeyReused,
+    /// Something was decided since whoever asks looked at the show.
+    #[error(
+        "show {show} has moved on since you saw it: look at it again (its last event is {last})"
+    )]
+    MovedOn {
+        /// Which show.
+        show: ShowId,
+        /// The last event.
+        last: EventNumber,
+    },
     /// There is no such show.
     #[error("there is no show {0}; announce it first")]
     NoSuchShow(ShowId),
@@ -229,6 +255,8 @@ impl OperatorRequest {
             OperatorRequest::Command { show, .. }
             | OperatorRequest::Status { show }
             | OperatorRequest::Rain { show, .. }
+            | OperatorRequest::Behind { show, .. }
+            | OperatorRequest::Definition { show }
             | OperatorRequest::Messages { show } => Some(placement.show_home(*show)),
             OperatorRequest::Shows
             | OperatorRequest::Revoke(_)

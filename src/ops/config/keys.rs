@@ -6,7 +6,7 @@ use crate::base::limits;
 use crate::chat::words::Action;
 use crate::ops::config::Config;
 use crate::ops::config::checks::{
-    is_networks, is_origins, is_payout_url, kinds, operator_token, payout_secret, token_secret,
+    is_networks, is_origins, is_payout_url, kinds, payout_secret, token_secret,
 };
 use crate::ops::log::{LogFormat, LogLevel, is_filter};
 use crate::ops::secret::{Secret, bytes_of_hex};
@@ -103,11 +103,12 @@ const COMPLETION_ENTRIES_MAX: u64 = 65_536;
 /// With an interval of an hour, times of users still fit into 32 bits of milliseconds.
 const CHAT_BURST_MAX: u64 = 100;
 
+mod operator;
 mod services;
 
 /// Every key, in the order of the example.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(services::KEYS)
+    KEYS.iter().chain(operator::KEYS).chain(services::KEYS)
 }
 
 static KEYS: &[Key] = &[
@@ -204,28 +205,6 @@ static KEYS: &[Key] = &[
         integer!(auth.token_lifetime_max_s, 60, TEN_YEARS_S),
         "The longest time from `iat` to `exp` of a token; longer ones are refused. A revocation is \
          kept for as long.",
-    ),
-    key(
-        "operator",
-        "listen",
-        Kind::Address(|config| &mut config.operator.listen),
-        "Where metrics, health and the operator API are served. Keep it away from players.",
-    ),
-    key(
-        "operator",
-        "token",
-        Kind::Secret {
-            read: operator_token,
-            shape: "at least 16 bytes of text",
-            place: |config| &mut config.operator.token,
-        },
-        "The bearer token of the operator API. Without it only loopback peers may use the API.",
-    ),
-    key(
-        "operator",
-        "health_stale_ms",
-        integer!(operator.health_stale_ms, 500, HOUR_MS),
-        "How long a shard may show no sign of life before /healthz fails.",
     ),
     key(
         "limits",

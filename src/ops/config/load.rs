@@ -13,6 +13,7 @@ use crate::chat::words::WordList;
 use crate::ops::config::Config;
 use crate::ops::config::checks::{comma_separated, payout_secret, token_secret};
 use crate::ops::config::keys::{self, Key, Kind, sections};
+use crate::ops::console::accounts::Accounts;
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::secret::Secret;
@@ -74,6 +75,7 @@ impl Config {
         read_secret_files(&mut config, &origins, &mut problems, read_file);
         read_jwks_file(&mut config, &origins, &mut problems, read_file);
         check_words_file(&config, &origins, &mut problems, read_file);
+        check_accounts_file(&config, &origins, &mut problems, read_file);
         check_relations(&config, &origins, &mut problems);
         problems.none_or(config)
     }
@@ -307,6 +309,28 @@ fn read_jwks_file(
             Err(errors) => errors.iter().for_each(|error| complain(error.to_string())),
         },
         Err(reason) => complain(reason),
+    }
+}
+
+/// The console's accounts must be readable; they are read again when they are used.
+fn check_accounts_file(
+    config: &Config,
+    origins: &Origins,
+    problems: &mut Problems,
+    read_file: &dyn Fn(&str) -> Result<String, String>,
+) {
+    let key = "operator.accounts_file";
+    let Some(path) = &config.operator.accounts_file else { return };
+    match read_file(path).map(|text| Accounts::parse(&text)) {
+        Ok(Ok(_)) => {}
+        Ok(Err((line, reason))) => {
+            let origin = Origin::File { name: path.clone(), line: Some(line) };
+            problems.push(origin, "", reason);
+        }
+        Err(reason) => {
+            let reason = format!("{path}: {reason}; `tidegate account add --file` makes one");
+            problems.push(origin_of(origins, key), key, reason);
+        }
     }
 }
 

@@ -96,6 +96,14 @@ pub struct OperatorConfig {
     pub token: Option<Secret>,
     /// How long a shard may show no sign of life before `/healthz` says so.
     pub health_stale_ms: u64,
+    /// The accounts of the console; without it there is no console.
+    pub accounts_file: Option<String>,
+    /// How long a session of the console lives without a request.
+    pub session_idle_s: u64,
+    /// How long it lives in all.
+    pub session_max_s: u64,
+    /// Cookies of the console are for TLS only.
+    pub cookie_secure: bool,
 }
 
 /// `[player_api]`
@@ -485,6 +493,10 @@ impl Default for Config {
                 listen: loopback(8091),
                 token: None,
                 health_stale_ms: 5_000,
+                accounts_file: None,
+                session_idle_s: 1_800,
+                session_max_s: 43_200,
+                cookie_secure: false,
             },
             player_api: PlayerApiConfig::default(),
             journal: JournalConfig::default(),

@@ -12,6 +12,7 @@ fn read_file(path: &str) -> Result<String, String> {
         "short" => Ok("swordfish\n".to_owned()),
         "jwks" => Ok(include_str!("../../../tests/keys/jwks.json").to_owned()),
         "no keys" => Ok("{\"keys\":[]}".to_owned()),
+        "accounts" => Ok("# nobody\n".to_owned()),
         "words" => Ok("good\n\n...\nfine = whole, censor\n".to_owned()),
         _ => Err("No such file or directory (os error 2)".to_owned()),
     }
@@ -117,6 +118,7 @@ fn another_value(key: &Key) -> String {
         Kind::Choice { words, .. } => words[1].to_owned(),
         Kind::Text { .. } if key.name == "kept_kinds" => "1, 7".to_owned(),
         Kind::Text { .. } if key.name == "jwks_file" => "jwks".to_owned(),
+        Kind::Text { .. } if key.name == "accounts_file" => "accounts".to_owned(),
         Kind::Text { .. } if key.name == "origins" => "https://quiz.example".to_owned(),
         Kind::Text { .. } if key.section == "payouts" && key.name == "url" => {
             "https://balance.example/payouts".to_owned()

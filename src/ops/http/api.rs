@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
+use crate::ops::console;
 use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::idempotency::{Idempotency, once};
 use crate::ops::http::listener::Peer;
@@ -42,7 +43,7 @@ pub(super) type Shared = State<Arc<OperatorView>>;
 
 pub(super) fn router(view: OperatorView) -> Router {
     let view = Arc::new(view);
-    let idempotency = Idempotency::new(Arc::clone(&view));
+    let idempotency = Arc::new(Idempotency::new(Arc::clone(&view)));
     let gate = Gate { view: Arc::clone(&view), quiet: Quiet::default() };
     let api = Router::new()
         .route("/v1/shows", get(shows))
@@ -54,13 +55,15 @@ pub(super) fn router(view: OperatorView) -> Router {
         .merge(rooms::routes())
         .merge(rains::routes())
         .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
-        .route_layer(middleware::from_fn_with_state(Arc::new(idempotency), once))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
+    let pages = view.console.as_ref().map(|it| console::routes(&view, it, &idempotency));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .merge(api)
+        .merge(pages.unwrap_or_default())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -86,6 +89,14 @@ impl ApiError {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(crate) fn with_code(self, code: &'static str) -> ApiError {
@@ -114,6 +125,7 @@ impl From<OperatorRefusal> for ApiError {
             OperatorRefusal::UnknownShow { .. } => (StatusCode::NOT_FOUND, "unknown_show"),
             OperatorRefusal::UnknownRoom { .. } => (StatusCode::NOT_FOUND, "unknown_room"),
             OperatorRefusal::NotNow { .. } => (StatusCode::CONFLICT, "not_now"),
+            OperatorRefusal::MovedOn { .. } => (StatusCode::CONFLICT, "moved_on"),
             OperatorRefusal::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             OperatorRefusal::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
@@ -134,7 +146,10 @@ async fn not_found(request: Request) -> ApiError {
 
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path();
-    let allowed = allowed_at(path);
+    let allowed = match path.starts_with("/console/api/") {
+        true => console::allowed_at(path),
+        false => allowed_at(path),
+    };
     let message = format!("{} is not for {path}; use {allowed}", request.method());
     let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
     let mut response = error.into_response();
@@ -295,7 +310,7 @@ async fn command(
     })?;
     let command = show_command(kind, &body)?;
     tracing::info!(%show, ?command, "operator command");
-    ask(&view, media, OperatorRequest::Command { show, command }).await
+    ask(&view, media, OperatorRequest::Command { show, command, seen: None }).await
 }
 
 async fn grant_card(
@@ -345,7 +360,21 @@ fn show_command(kind: CommandKind, body: &[u8]) -> Result<Command, ApiError> {
         let word = kind.word();
         return Err(bad_body(format!("{word} has no fields: send no body, or an empty object")));
     }
-    Ok(match kind {
+    if let Some(command) = without_arguments(kind) {
+        return Ok(command);
+    }
+    let RejudgeBody { question, correct, confirm } =
+        serde_json::from_slice(body).map_err(|error| {
+            let form = r#"{"question":0,"correct":1,"confirm":false}"#;
+            bad_body(format!("rejudge expects {form}: {error}"))
+        })?;
+    let (question, correct) = (QuestionIndex(question), OptionIndex(correct));
+    Ok(Command::Rejudge { question, correct, confirm })
+}
+
+/// The command of a kind, if its word says all of it.
+pub(crate) fn without_arguments(kind: CommandKind) -> Option<Command> {
+    Some(match kind {
         CommandKind::OpenLobby => Command::OpenLobby,
         CommandKind::Publish => Command::Publish,
         CommandKind::Reveal => Command::Reveal,
@@ -357,15 +386,7 @@ fn show_command(kind: CommandKind, body: &[u8]) -> Result<Command, ApiError> {
         CommandKind::Settle => Command::Settle,
         CommandKind::Cancel => Command::Cancel,
         CommandKind::End => Command::End,
-        CommandKind::Rejudge => {
-            let RejudgeBody { question, correct, confirm } =
-                serde_json::from_slice(body).map_err(|error| {
-                    let form = r#"{"question":0,"correct":1,"confirm":false}"#;
-                    bad_body(format!("rejudge expects {form}: {error}"))
-                })?;
-            let (question, correct) = (QuestionIndex(question), OptionIndex(correct));
-            Command::Rejudge { question, correct, confirm }
-        }
+        CommandKind::Rejudge => return None,
     })
 }
 
@@ -412,7 +433,10 @@ pub(super) async fn ask(
     })
 }
 
-async fn put(view: &OperatorView, request: OperatorRequest) -> Result<OperatorTold, ApiError> {
+pub(crate) async fn put(
+    view: &OperatorView,
+    request: OperatorRequest,
+) -> Result<OperatorTold, ApiError> {
     let (reply, answer) = OperatorReply::channel();
     view.port.request(idempotency::with_order(request), reply);
     match tokio::time::timeout(REPLY_TIMEOUT, answer).await {

@@ -48,7 +48,7 @@ tokio::task_local! {
 }
 
 /// What stands before everything that does something.
-pub(super) struct Idempotency {
+pub(crate) struct Idempotency {
     view: Arc<OperatorView>,
     kept: Mutex<Kept>,
 }
@@ -196,7 +196,7 @@ impl Idempotency {
 }
 
 /// Lets a request with a key be done once.
-pub(super) async fn once(
+pub(crate) async fn once(
     State(idempotency): State<Arc<Idempotency>>,
     request: Request,
     next: Next,

@@ -10,7 +10,7 @@
 pub(crate) mod access;
 mod api;
 mod batch;
-mod idempotency;
+pub(crate) mod idempotency;
 pub(crate) mod listener;
 mod media;
 mod operations;
@@ -28,8 +28,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::base::metrics::ShardSnapshot;
-use crate::base::time::Time;
-pub(crate) use crate::ops::http::api::{ApiError, show_id};
+use crate::base::time::{DisplayClock, Time};
+use crate::ops::console::Console;
+pub(crate) use crate::ops::http::api::{ApiError, put, show_id, whole_number, without_arguments};
+pub(crate) use crate::ops::http::operations::request as server_request;
 pub use crate::ops::http::port::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
 };
@@ -111,6 +113,10 @@ pub struct OperatorView {
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.
     pub wake: Box<dyn Fn() + Send + Sync>,
+    /// What times are shown by.
+    pub clock: DisplayClock,
+    /// The pages for people; nothing: there are none.
+    pub console: Option<Arc<Console>>,
     /// The clock that the shards publish with.
     pub now: Box<dyn Fn() -> Time + Send + Sync>,
 }
@@ -118,7 +124,7 @@ pub struct OperatorView {
 impl OperatorView {
     /// Wakes the shards and waits until each has published within the limit of staleness, for
     /// [`FRESH_WITHIN`] at most: a shard that sleeps is healthy, and nothing but asking wakes it.
-    async fn refresh(&self) {
+    pub(crate) async fn refresh(&self) {
         (self.wake)();
         let mut waited = Duration::ZERO;
         while waited < FRESH_WITHIN && !self.ages().iter().all(|age| *age <= self.health_stale) {
@@ -128,7 +134,7 @@ impl OperatorView {
     }
 
     /// How long ago each shard published.
-    fn ages(&self) -> Vec<Duration> {
+    pub(crate) fn ages(&self) -> Vec<Duration> {
         let now = (self.now)();
         self.shards.iter().map(|shard| now.since(shard.published())).collect()
     }

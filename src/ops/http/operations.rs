@@ -29,7 +29,7 @@ use crate::wire::proto::Lane as LaneNumber;
 const MUTE_SECONDS_MAX: u64 = 366 * 86_400;
 
 /// What an operation asks of the gateway.
-pub(super) fn request(operation: Operation) -> Result<ServerRequest, ApiError> {
+pub(crate) fn request(operation: Operation) -> Result<ServerRequest, ApiError> {
     Ok(match operation {
         Operation::Publish(proto::Publish { room, lane, kind, messages }) => {
             let (room, lane) = (room_of(room)?, lane_of(lane)?);

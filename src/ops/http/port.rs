@@ -5,7 +5,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::auth::revocation::Revocation;
-use crate::base::ids::{RoomId, ShowId, UserId};
+use crate::base::ids::{EventNumber, RoomId, ShowId, UserId};
 use crate::ops::http::schema::Answer;
 use crate::quiz::director::Command;
 use crate::quiz::rain::RainCommand;
@@ -46,6 +46,13 @@ pub enum OperatorRequest {
         show: ShowId,
         /// What. Whether it is possible now is the director's to say.
         command: Command,
+        /// The show's last event that whoever asks has seen: refused if there is another one since.
+        seen: Option<EventNumber>,
+    },
+    /// What a show asks, and what is correct: answered by an array of objects.
+    Script {
+        /// Which.
+        show: ShowId,
     },
     /// Give a user a revive card: answered by an object with the user's `cards`.
     GrantCard {
@@ -58,6 +65,8 @@ pub enum OperatorRequest {
         show: ShowId,
         /// What.
         command: RainCommand,
+        /// The show's last event that whoever asks has seen: refused if there is another one since.
+        seen: Option<EventNumber>,
     },
     /// A withdrawal was paid, or comes back: answered by an object that says so.
     CloseWithdrawal {
@@ -161,6 +170,12 @@ pub enum OperatorRefusal {
     #[error("not now: {reason}")]
     NotNow {
         /// In which phase it is, and in which it is possible.
+        reason: String,
+    },
+    /// Something was decided since whoever asks looked (409).
+    #[error("{reason}")]
+    MovedOn {
+        /// What to do.
         reason: String,
     },
     /// The command names something that does not exist, or costs more than is allowed (422).

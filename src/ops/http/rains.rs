@@ -125,7 +125,7 @@ async fn order(
     command: RainCommand,
 ) -> Result<Response, ApiError> {
     tracing::info!(%show, ?command, "operator command");
-    ask(view, media, OperatorRequest::Rain { show, command }).await
+    ask(view, media, OperatorRequest::Rain { show, command, seen: None }).await
 }
 
 fn unknown(word: &str, known: &str) -> ApiError {

@@ -68,7 +68,7 @@ impl OperatorPort for Echo {
             OperatorRequest::Messages { show: ShowId(1) } => Ok(json!([{ "version": 1 }, {}])),
             OperatorRequest::Messages { show } => Err(OperatorRefusal::UnknownShow { show }),
             OperatorRequest::Show { show: ShowId(1) } => Ok(json!({ "id": 1, "phase": "lobby" })),
-            OperatorRequest::Command { show: ShowId(1), command } => match command {
+            OperatorRequest::Command { show: ShowId(1), command, .. } => match command {
                 Command::Settle => {
                     Err(OperatorRefusal::NotNow { reason: "the show is in its lobby".to_owned() })
                 }
@@ -83,7 +83,7 @@ impl OperatorPort for Echo {
                 command => Ok(json!({ "command": format!("{command:?}") })),
             },
             OperatorRequest::Server(request) => return reply.send(self.serve(request)),
-            OperatorRequest::Rain { show, command } => {
+            OperatorRequest::Rain { show, command, .. } => {
                 Ok(json!({ "id": show.0, "rain": format!("{command:?}") }))
             }
             OperatorRequest::CloseWithdrawal { user, number, is_paid } => {
@@ -91,9 +91,9 @@ impl OperatorPort for Echo {
             }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
-            OperatorRequest::Show { show } | OperatorRequest::Command { show, .. } => {
-                Err(OperatorRefusal::UnknownShow { show })
-            }
+            OperatorRequest::Show { show }
+            | OperatorRequest::Script { show }
+            | OperatorRequest::Command { show, .. } => Err(OperatorRefusal::UnknownShow { show }),
         };
         reply.send(outcome);
     }
@@ -124,6 +124,8 @@ fn server(token: Option<&str>) -> Server {
         players: Arc::default(),
         ledger: None,
         port: Arc::new(Echo::default()),
+        clock: DisplayClock::default(),
+        console: None,
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
                 woken.publish(&Counters::new(), Time::from_millis(10_000));
@@ -372,6 +374,8 @@ fn a_taken_port_is_said_with_the_remedy() {
         players: Arc::default(),
         ledger: None,
         port: Arc::new(Echo::default()),
+        clock: DisplayClock::default(),
+        console: None,
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),
     };

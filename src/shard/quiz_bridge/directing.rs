@@ -150,6 +150,7 @@ impl Directed {
             question_count: definition.questions.len(),
             early_push_max: definition.timing.early_push_max,
             pushed: self.director.pushed_question(),
+            last_event: self.director.last_event(),
             live: self.director.live(),
             allowed: self.director.allowed(),
             questions: self.questions.clone(),
@@ -177,8 +178,12 @@ impl QuizBridge {
 impl Shard {
     /// An operator asks for something.
     pub(crate) fn operator(&mut self, ticket: u64, request: OperatorRequest) {
-        let is_question =
-            matches!(request, OperatorRequest::Status { .. } | OperatorRequest::Shows);
+        let is_question = matches!(
+            request,
+            OperatorRequest::Status { .. }
+                | OperatorRequest::Shows
+                | OperatorRequest::Definition { .. }
+        );
         let answer = match request {
             OperatorRequest::Announce(definition) => match self.ask_to_announce(ticket, definition)
             {
@@ -190,7 +195,20 @@ impl Shard {
             OperatorRequest::CloseWithdrawal { user, number, is_paid } => {
                 self.close_withdrawal(user, number, is_paid)
             }
+            OperatorRequest::Behind { show, event, request } => {
+                match self.quiz.directors.get(&show).map(|it| it.director.last_event()) {
+                    Some(last) if last == event => return self.operator(ticket, *request),
+                    Some(last) => Err(OperatorError::MovedOn { show, last }),
+                    None => Err(OperatorError::NoSuchShow(show)),
+                }
+            }
             OperatorRequest::Status { show } => self.status(show),
+            OperatorRequest::Definition { show } => match self.quiz.directors.get(&show) {
+                None => Err(OperatorError::NoSuchShow(show)),
+                Some(directed) => {
+                    Ok(OperatorAnswer::Definition(Arc::clone(directed.director.definition())))
+                }
+            },
             OperatorRequest::Messages { show } => {
                 let directed = self.quiz.directors.get(&show);
                 directed.map_or(Err(OperatorError::NoSuchShow(show)), |directed| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::ids::{QuestionIndex, RoomId, ShardId, ShowId};
+use crate::base::ids::{EventNumber, QuestionIndex, RoomId, ShardId, ShowId};
 use crate::base::time::Time;
 use crate::quiz::director::{CommandKind, LiveFigures, Notice};
 use crate::quiz::event::Settlement;
@@ -29,6 +29,8 @@ pub struct ShowStatus {
     pub early_push_max: Duration,
     /// The question that lies there.
     pub pushed: Option<QuestionIndex>,
+    /// What the director decided last: it changes with every step of the show.
+    pub last_event: EventNumber,
     /// As of the last tallies.
     pub live: LiveFigures,
     /// What can be ordered now.

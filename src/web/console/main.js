@@ -1,0 +1,106 @@
+// Which page is shown: login, the list of shows, one show live, the audit log.
+
+import { el, tell } from './dom.js';
+import { LivePage, auditList, showList } from './live.js';
+import { logIn, logOut, session } from './server.js';
+import { switchLanguage, t } from './words.js';
+
+const main = document.getElementById('main');
+const header = document.getElementById('top');
+
+let who;
+let live;
+/** Grows with each page, so that one that was slow to come does not replace a newer one. */
+let turn = 0;
+
+/** Shows what went wrong, or that nothing does any more. */
+function failed(error) {
+  const lost = document.getElementById('lost');
+  if (!error) {
+    lost?.remove();
+  } else if (error.status === 401) {
+    who = undefined;
+    render(t('session_over'));
+  } else if (error.code === 'unreachable') {
+    if (!lost) header.after(el('p', { id: 'lost', role: 'alert', class: 'wrong' }, t('unreachable')));
+  } else {
+    tell(error.message, 'wrong');
+  }
+}
+
+function renderHeader() {
+  const language = el('button', {
+    type: 'button', class: 'plain', onclick: () => { switchLanguage(); render(); },
+  }, t('language'));
+  const leave = el('button', {
+    type: 'button', class: 'plain', onclick: async () => {
+      try { await logOut(); } catch { /* The session is over all the same. */ }
+      who = undefined;
+      render();
+    },
+  }, t('logout'));
+  header.replaceChildren(
+    el('a', { href: '#/', class: 'brand' }, 'tidegate'),
+    el('nav', { 'aria-label': t('console') },
+      who && el('a', { href: '#/' }, t('shows')),
+      who?.role === 'administrator' && el('a', { href: '#/audit' }, t('audit'))),
+    el('span', { class: 'who' }, who ? `${who.name} · ${who.role}` : ''),
+    language, ...(who ? [leave] : []));
+}
+
+function renderLogin(note) {
+  const name = el('input', { name: 'name', autocomplete: 'username', autocapitalize: 'none', required: true });
+  const password = el('input', { name: 'password', type: 'password', autocomplete: 'current-password', required: true });
+  const wrong = el('p', { role: 'alert', class: 'wrong' }, note ?? '');
+  const button = el('button', { class: 'next' }, t('login'));
+  const submit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      who = await logIn(name.value, password.value);
+      render();
+    } catch (error) {
+      wrong.textContent = error.code === 'bad_login' ? t('bad_login')
+        : error.code === 'unreachable' ? t('unreachable') : error.message;
+      button.disabled = false;
+      password.value = '';
+      password.focus();
+    }
+  };
+  main.replaceChildren(el('form', { class: 'login', onsubmit: submit },
+    el('h1', {}, t('console')),
+    el('label', {}, t('name'), name), el('label', {}, t('password'), password), wrong, button));
+  name.focus();
+}
+
+async function render(note) {
+  live?.stop();
+  live = undefined;
+  document.querySelector('dialog')?.remove();
+  turn += 1;
+  const mine = turn;
+  document.title = 'tidegate';
+  renderHeader();
+  if (!who) {
+    renderLogin(note);
+    return;
+  }
+  const [, page, id] = location.hash.split('/');
+  if (page === 'show' && /^[0-9]+$/.test(id ?? '')) {
+    live = new LivePage({ id, role: who.role, failed });
+    main.replaceChildren(live.element);
+    live.start();
+    return;
+  }
+  const isAudit = page === 'audit';
+  try {
+    const list = await (isAudit ? auditList() : showList());
+    if (mine === turn) main.replaceChildren(el('h1', {}, t(isAudit ? 'audit' : 'shows')), list);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+window.addEventListener('hashchange', () => render());
+try { who = await session(); } catch { /* Nobody is logged in. */ }
+render();
