@@ -36,6 +36,7 @@ impl Served {
             certificates: Arc::default(),
             kernel: Arc::default(),
             players: Arc::default(),
+            drain: None,
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
             wake: Box::new(move || caller.wake_all()),
             now: Box::new(move || clock.now()),

@@ -13,6 +13,7 @@ pub mod commands;
 pub mod config;
 pub mod connect;
 pub mod demo;
+pub mod drain;
 pub mod gateway_settings;
 pub mod generate;
 pub mod host;

@@ -10,6 +10,7 @@
 pub(crate) mod access;
 mod api;
 mod batch;
+mod drain;
 mod idempotency;
 pub(crate) mod listener;
 mod media;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::Time;
+use crate::ops::drain::DrainHandle;
 pub(crate) use crate::ops::http::api::{ApiError, show_id};
 pub use crate::ops::http::port::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
@@ -104,6 +106,8 @@ pub struct OperatorView {
     pub kernel: Arc<KernelStatus>,
     /// What players asked over HTTP.
     pub players: Arc<PlayerCounts>,
+    /// Has the gateway drained; where nobody can, requests for that are refused.
+    pub drain: Option<DrainHandle>,
     /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.

@@ -122,6 +122,7 @@ fn server(token: Option<&str>) -> Server {
         certificates: Arc::default(),
         kernel: Arc::default(),
         players: Arc::default(),
+        drain: None,
         port: Arc::new(Echo::default()),
         wake: Box::new(move || {
             if alive.load(Ordering::Relaxed) {
@@ -369,6 +370,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         certificates: Arc::default(),
         kernel: Arc::default(),
         players: Arc::default(),
+        drain: None,
         port: Arc::new(Echo::default()),
         wake: Box::new(|| {}),
         now: Box::new(|| Time::ZERO),
