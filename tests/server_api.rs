@@ -37,6 +37,7 @@ impl Served {
             kernel: Arc::default(),
             players: Arc::default(),
             ledger: None,
+            drain: None,
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
             clock: clock.display(),
             console: None,

@@ -157,7 +157,9 @@ fn the_unit_fits_the_gateway() {
     let never_again: Vec<String> =
         [ExitStatus::Host, ExitStatus::Settings].map(|it| it.code().to_string()).to_vec();
     assert_eq!(one("RestartPreventExitStatus"), never_again.join(" "));
-    let drain_s = Config::default().limits.drain_timeout_ms / 1_000;
+    let Config { drain, limits, .. } = Config::default();
+    let drain_ms = drain.countdown_wait_max_ms + drain.spread_ms + limits.drain_timeout_ms;
+    let drain_s = drain_ms / 1_000;
     let stop_s: u64 = one("TimeoutStopSec").trim_end_matches('s').parse().unwrap();
     assert!(stop_s > drain_s + 10, "shards have ten seconds to end after {drain_s}");
     // The kernel's default of fs.nr_open is the most that works without a profile.

@@ -50,6 +50,8 @@ pub const HISTORY_VERSIONS_MAX: u64 = 1_000;
 pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
 /// Kinds of messages that are never thinned out, of one room.
 pub const KEPT_KINDS_MAX: usize = 64;
+/// Gateways that the clients of one that is drained are sent to.
+pub const DRAIN_GATEWAYS_MAX: usize = 64;
 /// Answers to requests with an `Idempotency-Key` that are kept, and bytes of all of them.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 10_000;
 /// Bytes of those answers.

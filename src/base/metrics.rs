@@ -121,6 +121,7 @@ metrics! {
     Counter Count "tidegate_accept_pauses_total" "Times at which accepting paused because the kernel was out of something." {
         AcceptPauses,
     }
+    Gauge Count "tidegate_listening" "1 while the shard's listener for clients is open." { Listening }
     Gauge Count "tidegate_accepting_held" "1 while nobody is accepted because memory or descriptors are short." {
         AcceptHeld,
     }

@@ -1,7 +1,7 @@
 //! What a plane has done, as plain numbers: one writer, read by copying.
 
 /// Counters of one plane since it was made. All only grow, except `slots_used`,
-/// `rings` and `accept_held`.
+/// `rings`, `listening` and `accept_held`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlaneCounters {
     /// Connections accepted.
@@ -14,6 +14,8 @@ pub struct PlaneCounters {
     pub accept_holds: u64,
     /// 1 while the caller holds accepting.
     pub accept_held: u64,
+    /// 1 while the listener is open.
+    pub listening: u64,
     /// Connects begun.
     pub connects: u64,
     /// Connects that failed.

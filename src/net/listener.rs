@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::net::socket;
 
@@ -30,6 +30,8 @@ pub struct ListenSettings {
     /// Steer each connection to the listener numbered like the CPU that received it. For hosts with
     /// one NIC queue per core; on loopback it would put everybody on the client's core.
     pub steer_by_cpu: bool,
+    /// Listen although another gateway of the same user does, and share its newcomers until it stops.
+    pub beside: bool,
 }
 
 impl ListenSettings {
@@ -42,6 +44,7 @@ impl ListenSettings {
             send_buffer_bytes: Some(64 * 1024),
             unsent_bytes_max: 16 * 1024,
             steer_by_cpu: false,
+            beside: false,
         }
     }
 }
@@ -97,13 +100,13 @@ impl Listener {
     ///
     /// # Errors
     /// See [`BindError`]. A port that another process listens on is refused even where
-    /// `SO_REUSEPORT` would let the two share it, and each other's clients.
+    /// `SO_REUSEPORT` would let the two share it, and each other's clients, unless `beside` is set.
     ///
     /// # Panics
     /// If `count` is 0.
     pub fn bind_all(settings: &ListenSettings, count: usize) -> Result<Vec<Listener>, BindError> {
         assert!(count > 0, "a gateway has at least one listener");
-        if settings.address.port() != 0 {
+        if settings.address.port() != 0 && !settings.beside {
             let trial = new_socket(settings.address, false)?;
             trial.bind(&settings.address.into()).map_err(|error| named(settings.address, error))?;
         }
@@ -149,6 +152,27 @@ impl Listener {
         socket.listen(backlog).map_err(|error| named(address, error))?;
         let bound = socket.local_addr().map_err(|error| named(address, error))?;
         Ok(Listener { address: bound.as_socket().unwrap_or(address), socket })
+    }
+
+    /// Lets no further client begin to connect here: the kernel drops its first segment, and the next,
+    /// after a second, finds another listener of the port, or none if this one is closed by then.
+    /// Whoever has begun is let through.
+    pub(super) fn pass_over_newcomers(&self) -> io::Result<()> {
+        /// `BPF_LD | BPF_B | BPF_ABS`.
+        const LOAD_BYTE: u16 = 0x30;
+        /// `BPF_JMP | BPF_JSET | BPF_K`.
+        const JUMP_IF_SET: u16 = 0x45;
+        /// `BPF_RET | BPF_K`.
+        const RETURN: u16 = 0x06;
+        /// Where a segment has its flags (RFC 9293 §3.1): a filter of a TCP socket sees segments.
+        const FLAGS: u32 = 13;
+        const SYN: u32 = 0x02;
+        self.socket.attach_filter(&[
+            SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+            SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+            SockFilter::new(RETURN, 0, 0, 0),
+            SockFilter::new(RETURN, 0, 0, u32::MAX),
+        ])
     }
 
     #[cfg(test)]

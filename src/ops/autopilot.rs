@@ -232,6 +232,9 @@ fn order(caller: &Caller, show: ShowId, request: OperatorRequest) {
         Err(CallError::Refused(error)) => {
             tracing::debug!(%show, order, %error, "autopilot: not yet");
         }
+        Err(error @ CallError::Draining) => {
+            tracing::debug!(%show, order, %error, "autopilot: not yet");
+        }
         Err(CallError::NoAnswer(shard)) => {
             tracing::warn!(%show, order, %shard, "autopilot: no answer");
         }

@@ -48,6 +48,7 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
             backlog: net.backlog,
             send_buffer_bytes: Some(net.send_buffer_bytes),
             steer_by_cpu: net.steer_by_cpu,
+            beside: net.share_port,
             ..ListenSettings::new(config.listen)
         },
         plane: plane_settings(config, shards, files),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::base::metrics::{Metric, MetricKind, MetricUnit, ShardSnapshot};
 use crate::base::time::Time;
+use crate::ops::drain::{DrainState, DrainStatus};
 use crate::ops::key_watch::KeyCounts;
 use crate::ops::players::PlayerCounts;
 use crate::runtime::feed::LedgerStatus;
@@ -143,6 +144,23 @@ pub fn render_ledger(text: &mut String, status: &LedgerStatus) {
         ),
     ] {
         header(text, name, kind, help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+}
+
+/// Appends where a drain stands.
+pub fn render_drain(text: &mut String, status: &DrainStatus) {
+    let name = "tidegate_drain_state";
+    header(text, name, "gauge", "1 for the state in which draining is; off while there is none.");
+    for state in DrainState::ALL {
+        let is_in = u8::from(state == status.state);
+        let _ = writeln!(text, "{name}{{state=\"{}\"}} {is_in}", state.word());
+    }
+    for (name, help, value) in [
+        ("tidegate_drains_begun_total", "Drains that were begun.", status.begun),
+        ("tidegate_drains_aborted_total", "Drains that the operator ended.", status.aborted),
+    ] {
+        header(text, name, "counter", help);
         let _ = writeln!(text, "{name} {value}");
     }
 }

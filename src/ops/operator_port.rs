@@ -226,6 +226,7 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::Revocation(_),
         )
         | CallError::NoAnswer(_) => OperatorRefusal::Unavailable { reason },
+        CallError::Draining => OperatorRefusal::NotNow { reason },
     }
 }
 

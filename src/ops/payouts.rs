@@ -194,7 +194,7 @@ impl Teller {
                     tracing::error!(payout, is_paid, %error, "how a payout ended was refused");
                     REFUSED_AGAIN
                 }
-                Err(error @ CallError::NoAnswer(_)) => {
+                Err(error @ (CallError::NoAnswer(_) | CallError::Draining)) => {
                     tracing::warn!(%error, "how payouts ended is told later");
                     return;
                 }

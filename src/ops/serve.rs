@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use flume::Receiver;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -20,6 +19,8 @@ use crate::ops::autopilot::Autopilot;
 use crate::ops::cli::{ExitStatus, ServeArguments};
 use crate::ops::config::Config;
 use crate::ops::console::{Console, ConsoleError, ConsoleSettings, WatchedAccounts};
+use crate::ops::drain::lead::{Lead, Wishes};
+use crate::ops::drain::{DrainHandle, DrainSettings, Wish};
 use crate::ops::gateway_settings::{as_echo, gateway_settings, verifier_of};
 use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
@@ -49,6 +50,9 @@ use crate::runtime::fatal::end_process_on_panic;
 use crate::runtime::feed::{FeedError, FeedStart, LedgerFeed, LedgerHandle};
 use crate::runtime::gateway::{CallError, Gateway, StartError};
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest, ShowStatus};
+
+/// What those get who are still there when a drain is over.
+const LAST_GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why serving did not begin.
 #[derive(Debug, Error)]
@@ -148,7 +152,7 @@ impl ServeError {
     }
 }
 
-/// Serves until SIGTERM or SIGINT; then all clients are asked to leave. Sets up the log and the
+/// Serves until it is drained, by SIGTERM, SIGINT or the operator. Sets up the log and the
 /// panic hook of the process: to be called once.
 ///
 /// # Errors
@@ -166,7 +170,10 @@ pub fn serve(
     let Settings { mut config, shows } = Settings::load(&sources)?;
     log::start(config.log.level, config.log.format, config.log.filter.as_deref())?;
     end_process_on_panic();
-    let stop = signals::watch().map_err(ServeError::Signals)?;
+    let wishes = Wishes::new(DrainSettings::of(&config));
+    let sender = wishes.sender();
+    signals::watch(move |signal| sender.try_send(Wish::Signal(signal)).is_ok())
+        .map_err(ServeError::Signals)?;
     if config.data_dir.is_none() {
         refuse_prizes(&shows)?;
     }
@@ -185,9 +192,12 @@ pub fn serve(
             return Err(ServeError::Watch(error));
         }
     };
+    let readiness = Arc::new(Readiness::new());
     let begun = Watches::start(&config, &gateway, tls, arguments.echo).and_then(|watches| {
         let ledger = book.as_ref().map(|(_, ledger)| ledger.handle());
-        let operate = || operate(&config, &gateway, &shows, &watches, ledger.as_ref());
+        let (drain, readiness) = (wishes.handle(), Arc::clone(&readiness));
+        let operate =
+            || operate(&config, &gateway, &shows, &watches, ledger.as_ref(), drain, readiness);
         match (!arguments.echo).then(operate).transpose() {
             Ok(operations) => Ok((operations, watches)),
             Err(error) => {
@@ -205,11 +215,11 @@ pub fn serve(
         }
     };
     service::ready(gateway.snapshots().len(), &gateway.local_address().to_string());
-    await_signal(&stop);
+    let DrainSettings { timeout, .. } = Lead::new(&wishes, &gateway, &readiness).until_drained();
     service::stopping();
     watches.stop();
     let http = operations.map(Operations::stop_commanding);
-    gateway.stop_within(Duration::from_millis(config.limits.drain_timeout_ms));
+    gateway.stop_within(timeout.min(LAST_GOODBYE));
     stop_book(book);
     if let Some(watchdog) = watchdog {
         watchdog.stop();
@@ -256,13 +266,6 @@ fn prune_in_time(config: &Config, folder: &DataFolder, gateway: &Gateway) {
     });
     if let Err(error) = spawned {
         tracing::warn!(%error, "old runs of the journal are not looked at: no thread");
-    }
-}
-
-/// The watcher of the signals lives as long as the process.
-fn await_signal(stop: &Receiver<&'static str>) {
-    if let Ok(signal) = stop.recv() {
-        tracing::info!(signal, "stopping: clients are asked to leave");
     }
 }
 
@@ -449,10 +452,11 @@ fn operate(
     shows: &[ShowFile],
     watches: &Watches,
     ledger: Option<&LedgerHandle>,
+    drain: DrainHandle,
+    readiness: Arc<Readiness>,
 ) -> Result<Operations, ServeError> {
     announce(config, gateway, shows)?;
     let (caller, clock) = (gateway.caller(), gateway.clock());
-    let readiness = Arc::new(Readiness::new());
     let words = watches.has_words.then(|| watches.files.handle(WORDS));
     let player_counts = Arc::new(PlayerCounts::default());
     let port = GatewayPort::new(caller.clone(), clock.display()).with_words(words);
@@ -466,6 +470,7 @@ fn operate(
         kernel: Arc::clone(&watches.kernel_status),
         players: Arc::clone(&player_counts),
         ledger: ledger.cloned(),
+        drain: Some(drain),
         port: Arc::new(port),
         clock: clock.display(),
         console: watches.console.clone(),

@@ -35,6 +35,14 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping: clients are asked to leave")]);
 }
 
+/// Stopping goes on: it takes `more` from now on, whatever the service manager allows by itself.
+pub fn stopping_takes(more: Duration) {
+    let more = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
+    if is_managed() {
+        tell(&[NotifyState::ExtendTimeoutUsec(more)]);
+    }
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager cannot be told (NOTIFY_SOCKET)");

@@ -39,6 +39,7 @@ pub use crate::runtime::operator::{CallError, Caller};
 use crate::runtime::pump::{Order, Pump, Stop, run};
 use crate::runtime::reactor::{Cycle, Park, make_executor};
 use crate::shard::config::{Admission, Downlink, ShardConfig};
+use crate::shard::drain::Drain;
 use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::operator::{OperatorAnswer, OperatorRequest};
@@ -163,7 +164,7 @@ pub enum StartError {
 /// A running gateway.
 pub struct Gateway {
     clock: Clock,
-    local_address: SocketAddr,
+    listen: ListenSettings,
     caller: Caller,
     snapshots: Vec<Arc<ShardSnapshot>>,
     stop: Arc<Stop>,
@@ -178,19 +179,24 @@ pub struct Orders(Arc<[Address<Order>]>);
 impl Orders {
     /// Leaves clients in the backlog, or accepts them again.
     pub fn hold_accepting(&self, hold: bool) {
-        self.give(&Order::HoldAccepting(hold));
+        self.give(|| Order::HoldAccepting(hold));
     }
 
     /// Connections that come from now on are served with these certificates; whoever is connected
     /// stays.
     pub fn renew_tls(&self, config: &TlsConfig) {
-        self.give(&Order::Renew(config.clone()));
+        self.give(|| Order::Renew(config.clone()));
     }
 
-    fn give(&self, order: &Order) {
+    /// Closes the listeners, once those who wait there are taken, and asks connections to leave.
+    pub fn drain(&self, drain: &Drain) {
+        self.give(|| Order::Drain(drain.clone()));
+    }
+
+    fn give(&self, mut order: impl FnMut() -> Order) {
         for shard in self.0.iter() {
             // A shard that takes no orders any more is about to end.
-            let _ = shard.try_send(order.clone());
+            let _ = shard.try_send(order());
         }
     }
 }
@@ -252,7 +258,9 @@ impl Gateway {
         let cores = core_affinity::get_core_ids().filter(|cores| !cores.is_empty());
         let cores = cores.ok_or(StartError::Cores)?;
         let listeners = Listener::bind_all(&settings.listen, shards)?;
-        let local_address = listeners[0].address();
+        // From now on other listeners of the port are our own, or a gateway's beside us.
+        let address = listeners[0].address();
+        let listen = ListenSettings { address, beside: true, ..settings.listen.clone() };
         let stop = Arc::new(Stop::default());
         let gate = Arc::new(Gate::new(settings.edge.gate));
         let now = clock.now();
@@ -302,13 +310,13 @@ impl Gateway {
             orders.map(|(begun, waker)| Address::new(begun.order_sender.clone(), waker.clone()));
         let orders = Orders(orders.collect());
         let threads = introduce(begun, &wakers);
-        Ok(Gateway { clock, local_address, caller, snapshots, stop, orders, threads })
+        Ok(Gateway { clock, listen, caller, snapshots, stop, orders, threads })
     }
 
     /// Where clients connect; the port that the kernel chose if the configured one was 0.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.local_address
+        self.listen.address
     }
 
     /// The clock that all shards read.
@@ -334,6 +342,19 @@ impl Gateway {
     #[must_use]
     pub fn orders(&self) -> Orders {
         self.orders.clone()
+    }
+
+    /// Accepts clients again after [`Orders::drain`], and asks no more of them to leave.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on any more; the drain goes on.
+    pub fn end_drain(&self) -> Result<(), BindError> {
+        let listened_at = self.clock.now();
+        let mut listeners = Listener::bind_all(&self.listen, self.threads.len())?.into_iter();
+        for (shard, listener) in self.orders.0.iter().zip(&mut listeners) {
+            let _ = shard.try_send(Order::EndDrain(listener, listened_at));
+        }
+        Ok(())
     }
 
     /// See [`Caller::wake_all`].

@@ -269,6 +269,7 @@ impl Meter {
             (Metric::AcceptPauses, plane.accept_pauses),
             (Metric::AcceptHolds, plane.accept_holds),
             (Metric::AcceptHeld, plane.accept_held),
+            (Metric::Listening, plane.listening),
             (Metric::Sockets, plane.slots_used),
             (Metric::Rings, plane.rings),
             (Metric::RingErrors, plane.ring_errors),

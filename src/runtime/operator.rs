@@ -4,6 +4,7 @@
 //! answer comes back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flume::Receiver;
@@ -11,6 +12,7 @@ use thiserror::Error;
 
 use crate::base::hash::Placement;
 use crate::base::ids::ShardId;
+use crate::quiz::director::Command;
 use crate::runtime::mailbox::Address;
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
 
@@ -37,6 +39,9 @@ pub enum CallError {
     /// The shard is busy or stopping.
     #[error("shard {0} gave no answer in time; try again")]
     NoAnswer(ShardId),
+    /// No question begins while the gateway is drained.
+    #[error("the gateway is being drained, so no question begins: end the drain first")]
+    Draining,
 }
 
 /// Puts requests to the shards of a gateway, from any thread. It keeps no shard alive.
@@ -44,11 +49,19 @@ pub enum CallError {
 pub struct Caller {
     placement: Placement,
     shards: Arc<[Address<Call>]>,
+    /// No question begins.
+    holds_questions: Arc<AtomicBool>,
 }
 
 impl Caller {
     pub(crate) fn new(placement: Placement, shards: Vec<Address<Call>>) -> Caller {
-        Caller { placement, shards: shards.into() }
+        Caller { placement, shards: shards.into(), holds_questions: Arc::default() }
+    }
+
+    /// From now on requests that begin a question are refused by this handle and its clones, or are not
+    /// any more. One that was put a moment before may still be carried out.
+    pub fn hold_questions(&self, hold: bool) {
+        self.holds_questions.store(hold, Ordering::SeqCst);
     }
 
     /// Wakes every shard, so that one that sleeps shows that it lives.
@@ -94,10 +107,22 @@ impl Caller {
     }
 
     fn put(&self, shard: ShardId, request: OperatorRequest) -> Result<Receiver<Answer>, CallError> {
+        if self.holds_questions.load(Ordering::SeqCst) && begins_question(&request) {
+            return Err(CallError::Draining);
+        }
         let (answer, answered) = flume::bounded(1);
         let sent = self.shards[shard.index()].try_send(Call { request, answer });
         sent.map_err(|_| CallError::NoAnswer(shard))?;
         Ok(answered)
+    }
+}
+
+/// Whether a countdown follows, at once or when the director says so.
+fn begins_question(request: &OperatorRequest) -> bool {
+    match request {
+        OperatorRequest::Command { command: Command::Publish | Command::PushEarly, .. } => true,
+        OperatorRequest::Once { request, .. } => begins_question(request),
+        _ => false,
     }
 }
 

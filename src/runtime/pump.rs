@@ -16,7 +16,7 @@ use flume::Receiver;
 
 use crate::base::ids::{ConnId, ShardId};
 use crate::base::time::Time;
-use crate::net::{Event, Plane, SendOutcome, SendRequest};
+use crate::net::{Event, Listener, Plane, SendOutcome, SendRequest};
 use crate::runtime::clock::Clock;
 use crate::runtime::edge::Edge;
 use crate::runtime::images::Images;
@@ -26,6 +26,7 @@ use crate::runtime::meter::Meter;
 use crate::runtime::operator::{Answer, Call};
 use crate::runtime::reactor::{Cycle, Park, Wake};
 use crate::shard::Shard;
+use crate::shard::drain::Drain;
 use crate::shard::input::{Effect, Input, SendResult};
 use crate::shard::mail::{Batch, Mail};
 use crate::tls::TlsConfig;
@@ -55,6 +56,9 @@ const OPEN_QUESTION_SLEEP: Duration = Duration::from_millis(10);
 /// lost (see [`Wake`]). While a question is open the plane's own timer comes long before it.
 const SLEEP_GUARD: Duration = Duration::from_secs(2);
 const SLEEP_GUARD_OPEN: Duration = Duration::from_millis(100);
+/// When a listener stops, clients that have begun to connect get so long to come through: a round
+/// trip, and one more.
+const CONNECTING_PATIENCE: Duration = Duration::from_millis(400);
 /// How often a busy shard publishes its counters.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -77,10 +81,14 @@ pub(crate) struct Pump {
 }
 
 /// What the process tells a shard's pump, beside stopping.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Order {
     /// Accept nobody for now, or again.
     HoldAccepting(bool),
+    /// Take those who have connected, close the listener, and ask connections to leave.
+    Drain(Drain),
+    /// Ask no more of them, and accept at this listener, where nobody was before that moment.
+    EndDrain(Listener, Time),
     /// TLS begins with these certificates from now on.
     Renew(TlsConfig),
 }
@@ -249,6 +257,15 @@ impl Running {
         while let Ok(order) = self.pump.orders.try_recv() {
             match order {
                 Order::HoldAccepting(hold) => self.pump.plane.hold_accepting(hold),
+                Order::Drain(drain) => {
+                    let now = self.pump.clock.now();
+                    self.pump.plane.stop_accepting(now + CONNECTING_PATIENCE);
+                    self.pump.shard.step(now, Input::Drain(Some(drain)));
+                }
+                Order::EndDrain(listener, listened_at) => {
+                    self.pump.plane.accept_at(listener, listened_at);
+                    self.pump.shard.step(self.pump.clock.now(), Input::Drain(None));
+                }
                 Order::Renew(config) => self.pump.edge.renew(config),
             }
         }
@@ -459,7 +476,7 @@ impl Running {
     fn stop_if_asked(&mut self) {
         let now = self.pump.clock.now();
         if self.pump.stop.is_asked() && self.goodbye_until.is_none() {
-            self.pump.plane.stop_accepting();
+            self.pump.plane.stop_accepting(now);
             self.pump.shard.step(now, Input::Shutdown);
             self.goodbye_until = Some(now + self.pump.stop.goodbye());
         }

@@ -37,6 +37,12 @@ impl Shard {
         self.close_with(id, &messages::close_frame(reason));
     }
 
+    /// The same with a finished close frame of this reason.
+    pub(crate) fn close_saying(&mut self, id: ConnId, reason: CloseReason, frame: &Bytes) {
+        self.count_close(id, reason);
+        self.close_with(id, frame);
+    }
+
     /// Fails a connection that broke the protocol: what waits for it, a close frame, end.
     pub(crate) fn fail(&mut self, id: ConnId, reason: CloseReason, text: &str) {
         self.count_close(id, reason);
@@ -118,6 +124,9 @@ impl Shard {
         };
         if conn.flags.has(Flags::BLOCKED) {
             self.nudge(id);
+        }
+        if self.send_late_away(id) {
+            return;
         }
         let Some(conn) = self.conns.get(id) else {
             return;

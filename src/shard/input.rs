@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::base::ids::{ConnId, RecordNumber, ShardId};
 use crate::base::time::Time;
+use crate::shard::drain::Drain;
 use crate::shard::mail::{Batch, Mail};
 use crate::shard::operator::{OperatorAnswer, OperatorError, OperatorRequest};
 use crate::shard::record::Record;
@@ -68,6 +69,8 @@ pub enum Input<'a> {
     /// The shard was made of what outlived a restart, and all others are there: directors and
     /// shards tell each other where they stand.
     Resume,
+    /// Ask connections to leave, spread over a time; nothing: ask no more of them.
+    Drain(Option<Drain>),
     /// Say goodbye to everybody: the process is about to stop.
     Shutdown,
 }

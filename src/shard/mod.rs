@@ -21,10 +21,12 @@ pub mod config;
 mod conn;
 pub mod counters;
 pub mod coverage;
+pub mod drain;
 mod egress;
 mod ending;
 mod held;
 pub mod input;
+
 pub mod limits;
 pub mod mail;
 mod messages;
@@ -71,6 +73,7 @@ pub use crate::shard::codecs::Deflated;
 use crate::shard::config::ShardConfig;
 use crate::shard::conn::ConnTable;
 use crate::shard::counters::Counters;
+use crate::shard::drain::Leaving;
 use crate::shard::egress::Egress;
 pub use crate::shard::egress::WireBytes;
 use crate::shard::ending::Patrol;
@@ -87,7 +90,6 @@ use crate::shard::registry::{Registry, Session};
 use crate::shard::room_settings::RoomTable;
 use crate::shard::rooms::Rooms;
 use crate::shard::standing::{Order, Standing, StandingRecord};
-use crate::wire::close::CloseReason;
 
 /// Mail of a batch that is looked at before any of it is taken: the records that its answers need
 /// fit into the first cache.
@@ -119,6 +121,8 @@ pub struct Shard {
     received_until: Time,
     /// Nobody is let in any more.
     is_stopping: bool,
+    /// Connections are asked to leave.
+    leaving: Option<Leaving>,
     conns: ConnTable,
     rooms: Rooms,
     room_table: RoomTable,
@@ -166,6 +170,7 @@ impl Shard {
             now: Time::ZERO,
             received_until: Time::ZERO,
             is_stopping: false,
+            leaving: None,
             conns: ConnTable::default(),
             rooms: Rooms::default(),
             room_table: RoomTable::default(),
@@ -211,6 +216,7 @@ impl Shard {
             Input::Tick => self.tick(),
             Input::Operator { ticket, request } => self.operator(ticket, request),
             Input::Resume => self.resume_quiz(),
+            Input::Drain(drain) => self.drain(drain),
             Input::Shutdown => self.shutdown(),
         }
         while let Some(mail) = self.loopback.pop_front() {
@@ -228,6 +234,7 @@ impl Shard {
     pub fn deadline(&self) -> Option<Time> {
         let deadlines = [
             self.patrol_deadline(),
+            self.leaving_deadline(),
             self.starved_deadline(),
             self.tick_deadline(),
             self.egress_deadline(),
@@ -297,6 +304,7 @@ impl Shard {
 
     fn tick(&mut self) {
         self.patrol();
+        self.ask_to_leave();
         self.retry_starved();
         self.report_rooms();
         self.end_rooms();
@@ -400,15 +408,6 @@ impl Shard {
                 self.effects.push(Effect::Answer { ticket, answer: *answer });
             }
             Post::ToSession(user, reply) => self.post_to_session(user, reply),
-        }
-    }
-
-    fn shutdown(&mut self) {
-        self.is_stopping = true;
-        for place in 0..self.conns.places_end() {
-            if let Some((id, _)) = self.conns.at(place) {
-                self.close(id, CloseReason::GoingAway);
-            }
         }
     }
 }

@@ -180,7 +180,7 @@ impl Shard {
     }
 
     fn serve_short(&mut self, id: ConnId, request: &ShortRequest<'_>, arrived: Time) {
-        let keep_alive = request.keep_alive && !self.is_stopping;
+        let keep_alive = request.keep_alive && !self.is_stopping && self.leaving.is_none();
         let encoding = request.encoding.unwrap_or(Encoding::Json);
         let asset = Asset::at(request.path);
         let post = Post::at(request.path);

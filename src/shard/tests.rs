@@ -3,6 +3,7 @@
 
 mod access;
 mod downlink;
+mod drain;
 mod gifts;
 mod limits;
 mod service;

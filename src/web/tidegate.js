@@ -412,6 +412,15 @@ const RECONNECT = {
   4003: 2_000, 4004: 2_000, 4005: 10_000, 4006: undefined,
   4007: 30_000, 4008: 5_000, 4009: undefined, 4010: undefined, 4011: 5_000,
 };
+/** When and where a client comes back, of the text of a close: `going_away within_ms=500 to=wss://…`. */
+function movingOf(text) {
+  const fields = new Map(text.split(' ').slice(1).map((field) => {
+    const place = field.indexOf('=');
+    return [field.slice(0, place), field.slice(place + 1)];
+  }));
+  const within = fields.get('within_ms') ?? '';
+  return { withinMs: /^\d{1,9}$/.test(within) ? Number(within) : undefined, to: fields.get('to') };
+}
 /** A connection that broke without a code: many do at once when a network fails. */
 const RECONNECT_BROKEN_MS = 1_000;
 /** Other codes of 4000 or more are like 1011. */
@@ -479,6 +488,8 @@ export class TidegateError extends Error {
  */
 export class Tidegate extends EventTarget {
   #urls;
+  /** Those that were given; one to which a gateway sent this client may precede them. */
+  #givenUrls;
   #urlIndex = 0;
   #token;
   #tokenNow;
@@ -511,7 +522,8 @@ export class Tidegate extends EventTarget {
   /** @param {import('./tidegate.d.ts').TidegateOptions} options */
   constructor(options) {
     super();
-    this.#urls = [options.url].flat();
+    this.#givenUrls = [options.url].flat();
+    this.#urls = this.#givenUrls;
     if (this.#urls.length === 0) throw new TypeError('url: give at least one gateway');
     this.#token = options.token;
     this.#authenticateBy = options.authenticateBy ?? 'subprotocol';
@@ -773,9 +785,11 @@ export class Tidegate extends EventTarget {
     const codeKnown = Object.hasOwn(RECONNECT, code);
     const spread = Math.max(RECONNECT_BROKEN_MS, this.#info?.reconnectSpreadMs ?? 0);
     const unknown = code >= 4000 ? RECONNECT_UNKNOWN_MS : spread;
-    const what = codeKnown ? RECONNECT[code] : unknown;
+    const moving = code === 1001 ? movingOf(text) : {};
+    const what = moving.withinMs ?? (codeKnown ? RECONNECT[code] : unknown);
     this.#drop();
     if (!isLost) this.#urlIndex = (this.#urlIndex + 1) % this.#urls.length;
+    if (moving.to !== undefined) this.#tryFirst(moving.to);
     const returns = what === 'token' ? typeof this.#token === 'function' : what !== undefined;
     this.#emit('disconnected', { code, reason: text, returns });
     if (!returns) return this.#setState('closed');
@@ -783,6 +797,14 @@ export class Tidegate extends EventTarget {
     // A fresh token is worth an attempt at once; one that is refused as well is not.
     this.#tokenNow = undefined;
     return this.#comeBackWithin(this.#attempts === 0 ? 0 : RECONNECT_BROKEN_MS, 'refused');
+  }
+
+  /** A gateway that is drained named another one; not one without TLS where there was TLS. */
+  #tryFirst(url) {
+    const isSafe = (text) => /^(wss|https):/.test(text);
+    if (!URL.canParse(url) || (isSafe(this.#urls[this.#urlIndex]) && !isSafe(url))) return;
+    this.#urls = [url, ...this.#givenUrls.filter((given) => given !== url)];
+    this.#urlIndex = 0;
   }
 
   /** Gives a connection up of which no end came. */

@@ -66,6 +66,43 @@ pub enum CloseReason {
     Moved,
 }
 
+/// What a close frame of [`CloseReason::GoingAway`] may say behind its name: when and where its client
+/// comes back. In the frame's text, each field behind a space: `within_ms=500 to=wss://b.example/`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moving {
+    /// At a random moment within so many milliseconds of the close, in place of what the table says.
+    pub within_ms: Option<u32>,
+    /// The URL of a gateway to try first.
+    pub to: Option<String>,
+}
+
+impl Moving {
+    /// Bytes of the longest URL: with all else, it fits into a close frame's 123 (RFC 6455 §5.5).
+    pub const URL_BYTES_MAX: usize = 90;
+
+    /// The text of a close frame.
+    #[must_use]
+    pub fn text(&self, reason: CloseReason) -> String {
+        let within = self.within_ms.map(|span_ms| format!(" within_ms={span_ms}"));
+        let to = self.to.as_ref().map(|url| format!(" to={url}"));
+        [Some(reason.name().to_owned()), within, to].into_iter().flatten().collect()
+    }
+
+    /// What the text of a close frame says; what is not understood is passed over.
+    #[must_use]
+    pub fn read(text: &str) -> Moving {
+        let mut moving = Moving::default();
+        for field in text.split(' ').skip(1) {
+            match field.split_once('=') {
+                Some(("within_ms", span_ms)) => moving.within_ms = span_ms.parse().ok(),
+                Some(("to", url)) => moving.to = Some(url.to_owned()),
+                Some(_) | None => {}
+            }
+        }
+        moving
+    }
+}
+
 /// A line of the table.
 struct Entry {
     code: u16,
@@ -274,6 +311,25 @@ mod tests {
             assert!(reason.name().len() <= 123, "{reason}");
         }
         assert_eq!(CloseReason::from_code(1006), None);
+    }
+
+    #[test]
+    fn a_close_says_when_and_where_its_client_comes_back() {
+        let reason = CloseReason::GoingAway;
+        let url = format!("wss://{}/", "x".repeat(Moving::URL_BYTES_MAX - 7));
+        for (within_ms, to, text) in [
+            (None, None, "going_away".to_owned()),
+            (Some(500), None, "going_away within_ms=500".to_owned()),
+            (None, Some("wss://b.example/"), "going_away to=wss://b.example/".to_owned()),
+            (Some(u32::MAX), Some(&*url), format!("going_away within_ms=4294967295 to={url}")),
+        ] {
+            let moving = Moving { within_ms, to: to.map(str::to_owned) };
+            assert_eq!(moving.text(reason), text);
+            assert!(text.len() <= 123, "{text}");
+            assert_eq!(Moving::read(&text), moving);
+        }
+        let unknown = "going_away of=2 within_ms=x to=a=b alone";
+        assert_eq!(Moving::read(unknown), Moving { within_ms: None, to: Some("a=b".to_owned()) });
     }
 
     #[test]

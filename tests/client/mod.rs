@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +106,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(gateway: &Gateway, target: &str) -> Client {
-        let address = gateway.local_address();
+        Client::connect_to(gateway.local_address(), target).await
+    }
+
+    pub(crate) async fn connect_to(address: SocketAddr, target: &str) -> Client {
         let stream = TcpStream::connect(address).await.unwrap();
         let mut request = format!("ws://{address}{target}").into_client_request().unwrap();
         let protocol = "tidegate.v1.json".parse().unwrap();
@@ -191,12 +195,29 @@ impl Client {
         }
     }
 
+    /// Whether a question comes before the connection ends.
+    pub(crate) async fn until_question_or_end(&mut self) -> bool {
+        while let Some(Ok(message)) = self.socket.next().await {
+            if message.to_text().is_ok_and(|text| text.contains("\"question\"")) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The code of the close frame that comes.
     pub(crate) async fn closed(&mut self) -> u16 {
+        self.closed_saying().await.0
+    }
+
+    /// The code and the text of the close frame that comes.
+    pub(crate) async fn closed_saying(&mut self) -> (u16, String) {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match next.expect("a close frame in time") {
-                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
                 Some(Ok(_)) => {}
                 other => panic!("expected a close frame, got {other:?}"),
             }

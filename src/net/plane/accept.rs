@@ -21,9 +21,10 @@ const EMPTYING_TURNS_MAX: u32 = 1_000;
 enum Phase {
     /// Accepts are armed while slots are free.
     Accepting,
-    /// The backlog is taken, because closing the listener would reset it. It is empty when, after
-    /// so many turns (at least one), an accept is armed and nothing waits in the rings.
-    Emptying(u32),
+    /// Nobody new is let into the backlog, and it is taken, because closing the listener would reset
+    /// what is in it. It is empty when `until` has come and, after so many turns (at least one), an
+    /// accept is armed and nothing waits in the rings.
+    Emptying { turns: u32, until: Time },
     /// Armed accepts are being cancelled; those that complete all the same are taken.
     Cancelling,
 }
@@ -54,7 +55,8 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: Listener, accepts: u32) -> Acceptor {
+    /// Nobody has waited at the listener since before `listened_at`.
+    pub(super) fn new(listener: Listener, accepts: u32, listened_at: Time) -> Acceptor {
         let armed = || Armed { buffer: AddressBuffer::new(), bank: None, sequence: 0 };
         Acceptor {
             listener,
@@ -64,7 +66,7 @@ impl Acceptor {
             resume_at: None,
             full: false,
             held: false,
-            backlog_empty_at: Time::ZERO,
+            backlog_empty_at: listened_at,
         }
     }
 
@@ -75,25 +77,45 @@ impl Acceptor {
 
 impl Plane {
     /// Stops accepting, in the turns that follow: those who wait in the backlog are taken while
-    /// there is room, armed accepts are cancelled, then the listener closes.
-    pub fn stop_accepting(&mut self) {
+    /// there is room, armed accepts are cancelled, then the listener closes. Who is about to connect
+    /// gets `until` for it; newcomers are passed over, and find another listener or none.
+    pub fn stop_accepting(&mut self, until: Time) {
+        self.next_listener = None;
         if let Some(acceptor) = &mut self.acceptor
             && acceptor.phase == Phase::Accepting
         {
-            acceptor.phase = Phase::Emptying(0);
+            // Where the kernel refuses, newcomers of the last moment are reset with the listener.
+            let _ = acceptor.listener.pass_over_newcomers();
+            acceptor.phase = Phase::Emptying { turns: 0, until };
         }
+    }
+
+    /// Accepts again after [`Plane::stop_accepting`], at another listener of the same address; nobody
+    /// was there before `listened_at`. Does nothing while the present one serves.
+    pub fn accept_at(&mut self, listener: Listener, listened_at: Time) {
+        match &self.acceptor {
+            Some(acceptor) if acceptor.phase == Phase::Accepting => {}
+            Some(_) => self.next_listener = Some((listener, listened_at)),
+            None => self.begin_accepting(listener, listened_at),
+        }
+    }
+
+    fn begin_accepting(&mut self, listener: Listener, listened_at: Time) {
+        let mut acceptor = Acceptor::new(listener, self.settings.accepts_armed, listened_at);
+        acceptor.held = self.counters.accept_held > 0;
+        self.acceptor = Some(acceptor);
     }
 
     /// Leaves clients in the backlog until told otherwise: the process is short of something. Accepts
     /// that are armed are taken back, in the turns that follow.
     pub fn hold_accepting(&mut self, hold: bool) {
-        let Some(acceptor) = &mut self.acceptor else { return };
-        if acceptor.held == hold {
+        if self.counters.accept_held == u64::from(hold) {
             return;
         }
-        acceptor.held = hold;
         self.counters.accept_holds += u64::from(hold);
         self.counters.accept_held = u64::from(hold);
+        let Some(acceptor) = &mut self.acceptor else { return };
+        acceptor.held = hold;
         if hold && acceptor.phase == Phase::Accepting {
             self.cancel_accepts();
         }
@@ -107,12 +129,20 @@ impl Plane {
 
     /// Whether turns are needed until the listener is closed.
     pub(super) fn listener_is_stopping(&self) -> bool {
-        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.phase != Phase::Accepting)
+        self.acceptor.as_ref().is_some_and(|acceptor| match acceptor.phase {
+            Phase::Accepting => false,
+            Phase::Emptying { until, .. } => until <= self.now,
+            Phase::Cancelling => true,
+        })
     }
 
-    /// When accepting resumes after a pause; parking must not last longer.
+    /// When accepting resumes after a pause, or the listener closes; parking must not last longer.
     pub(super) fn accept_resumes_at(&self) -> Option<Time> {
-        self.acceptor.as_ref()?.resume_at
+        let acceptor = self.acceptor.as_ref()?;
+        match acceptor.phase {
+            Phase::Emptying { until, .. } => Some(until),
+            Phase::Accepting | Phase::Cancelling => acceptor.resume_at,
+        }
     }
 
     /// Arms accepts, or goes on with closing the listener.
@@ -127,16 +157,22 @@ impl Plane {
                     }
                 }
             }
-            Phase::Emptying(turns) => self.empty_backlog(turns),
-            Phase::Cancelling if acceptor.is_idle() => self.acceptor = None,
+            Phase::Emptying { until, .. } if self.now < until => self.arm_accepts(),
+            Phase::Emptying { turns, until } => self.empty_backlog(turns, until),
+            Phase::Cancelling if acceptor.is_idle() => {
+                self.acceptor = None;
+                if let Some((listener, listened_at)) = self.next_listener.take() {
+                    self.begin_accepting(listener, listened_at);
+                }
+            }
             Phase::Cancelling => {}
         }
     }
 
-    fn empty_backlog(&mut self, turns: u32) {
+    fn empty_backlog(&mut self, turns: u32, until: Time) {
         let quiet = self.banks.iter_mut().all(|bank| bank.ring.is_quiet());
         let Some(acceptor) = &mut self.acceptor else { return };
-        acceptor.phase = Phase::Emptying(turns + 1);
+        acceptor.phase = Phase::Emptying { turns: turns + 1, until };
         let found_nobody = turns > 0 && quiet && !acceptor.is_idle();
         if !found_nobody && turns < EMPTYING_TURNS_MAX {
             self.arm_accepts();

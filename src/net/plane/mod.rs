@@ -130,6 +130,8 @@ pub struct Plane {
     // Rings come first: they are gone before the buffers that they write to.
     banks: Vec<Bank>,
     acceptor: Option<Acceptor>,
+    /// The listener that is served once the present one has closed, and since when it listens.
+    next_listener: Option<(Listener, Time)>,
     settings: PlaneSettings,
     /// Low bits of a place that are the slot.
     slot_bits: u32,
@@ -169,7 +171,9 @@ impl Plane {
         let scratch = settings.scratch_pieces as usize * settings.piece_bytes as usize;
         let mut plane = Plane {
             banks: Vec::new(),
-            acceptor: listener.map(|listener| Acceptor::new(listener, settings.accepts_armed)),
+            acceptor: listener
+                .map(|listener| Acceptor::new(listener, settings.accepts_armed, Time::ZERO)),
+            next_listener: None,
             settings,
             slot_bits: settings.slot_bits(),
             waker,
@@ -519,6 +523,7 @@ impl Plane {
             self.counters.enters += bank.ring.take_enters();
         }
         self.counters.slots_used = self.slots_used();
+        self.counters.listening = u64::from(self.is_listening());
     }
 
     fn slots_used(&self) -> u64 {

@@ -190,7 +190,7 @@ fn stopping_takes_who_waits_and_closes_the_port() {
     // More than accepts are armed, so that some are still in the backlog.
     let mut waiting: Vec<TcpStream> =
         (0..150).map(|_| TcpStream::connect(world.address).expect("connect")).collect();
-    world.plane.stop_accepting();
+    world.plane.stop_accepting(Time::ZERO);
     world.turn_until("the listener to close", |world| !world.plane.is_listening());
     world.turn();
     assert_eq!(world.seen.len(), 151, "who was in the backlog was taken");

@@ -6,6 +6,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::outbox::settings::OutboxSettings;
 use crate::ledger::outbox::sign::SECRET_BYTES_MIN;
 use crate::ops::secret::Secret;
+use crate::wire::close::Moving;
 
 /// Bytes of an operator's token at least.
 const OPERATOR_TOKEN_BYTES_MIN: usize = 16;
@@ -84,6 +85,36 @@ pub(crate) fn payout_secret(text: &str) -> Result<Secret, String> {
         return Err(format!("{reason}; `openssl rand -hex 32` makes one"));
     }
     Ok(Secret::new(text.as_bytes().to_vec()))
+}
+
+/// Gateways that clients may be sent to when a gateway is drained.
+pub(super) fn is_gateways(text: &str) -> Result<(), String> {
+    let gateways: Vec<String> = comma_separated(text).map(str::to_owned).collect();
+    check_gateways(&gateways)
+}
+
+/// The same for a list.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_gateways(urls: &[String]) -> Result<(), String> {
+    let (count, most) = (urls.len(), limits::DRAIN_GATEWAYS_MAX);
+    if count > most {
+        return Err(format!("{count} gateways: name at most {most}"));
+    }
+    for url in urls {
+        let rest = url.strip_prefix("wss://").or_else(|| url.strip_prefix("ws://"));
+        let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+        if host.is_empty() || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!("`{url}` is no address of a gateway, such as wss://b.example/"));
+        }
+        // It travels in a close frame.
+        let (bytes, most) = (url.len(), Moving::URL_BYTES_MAX);
+        if bytes > most {
+            return Err(format!("`{url}` has {bytes} bytes, more than {most}"));
+        }
+    }
+    Ok(())
 }
 
 /// An address that payouts may be sent to.

@@ -5,10 +5,7 @@ use std::net::SocketAddr;
 use crate::base::limits;
 use crate::chat::words::Action;
 use crate::ops::config::Config;
-use crate::ops::config::checks::{
-    is_networks, is_origins, is_payout_url, kinds, payout_secret, token_secret,
-};
-use crate::ops::log::{LogFormat, LogLevel, is_filter};
+use crate::ops::config::checks::{is_networks, is_origins, kinds, token_secret};
 use crate::ops::secret::{Secret, bytes_of_hex};
 use crate::shard::limits::{MESSAGES_PER_SECOND_MOST, PINGS_PER_SECOND_MOST};
 
@@ -247,7 +244,7 @@ static KEYS: &[Key] = &[
         "limits",
         "drain_timeout_ms",
         integer!(limits.drain_timeout_ms, 0, HOUR_MS),
-        "How long connections have to leave after SIGTERM.",
+        "How long connections have to leave once all were asked to, by SIGTERM or a drain.",
     ),
     key(
         "limits",
@@ -399,6 +396,13 @@ static KEYS: &[Key] = &[
         Kind::Boolean(|config| &mut config.net.steer_by_cpu),
         "Gives a connection to the shard of the CPU that received it: only where the NIC has one \
          queue per core. Never on loopback.",
+    ),
+    key(
+        "net",
+        "share_port",
+        Kind::Boolean(|config| &mut config.net.share_port),
+        "Listens although another gateway of the same user does: for an upgrade beside it. Both get \
+         clients until one of them is drained.",
     ),
     key(
         "rooms",
@@ -661,91 +665,6 @@ static KEYS: &[Key] = &[
         "opaque_publish",
         Kind::Boolean(|config| &mut config.chat.opaque_publish),
         "Clients may publish opaque data, which has the rates of chat but no check of its text.",
-    ),
-    key(
-        "payouts",
-        "url",
-        Kind::Text { check: is_payout_url, place: |config| &mut config.payouts.url },
-        "Where withdrawals are sent, signed: the operator's balance system, https://, or http:// to a \
-         private address or a name. Without it they wait in the ledger.",
-    ),
-    key(
-        "payouts",
-        "secret",
-        Kind::Secret {
-            read: payout_secret,
-            shape: "at least 32 bytes of text",
-            place: |config| &mut config.payouts.secret,
-        },
-        "The secret that those requests are signed with.",
-    ),
-    key(
-        "payouts",
-        "secret_file",
-        Kind::Text { check: |_| Ok(()), place: |config| &mut config.payouts.secret_file },
-        "A file with that secret, instead; one line end after it is cut off.",
-    ),
-    key(
-        "payouts",
-        "certificates_file",
-        Kind::Text { check: |_| Ok(()), place: |config| &mut config.payouts.certificates_file },
-        "Certificates to trust in place of the public ones (PEM).",
-    ),
-    key(
-        "payouts",
-        "timeout_ms",
-        integer!(payouts.timeout_ms, 10, 600_000),
-        "How long one try may take.",
-    ),
-    key(
-        "payouts",
-        "concurrency",
-        integer!(payouts.concurrency, 1, limits::PAYOUT_CONCURRENCY_MAX),
-        "Payouts under way at the same time; of one player there is one.",
-    ),
-    key(
-        "payouts",
-        "tries_max",
-        integer!(payouts.tries_max, 1, 1_000_000),
-        "Tries before a payout is a dead letter.",
-    ),
-    key(
-        "payouts",
-        "backoff_ms",
-        integer!(payouts.backoff_ms, 1, 60_000),
-        "The wait after a first failure; twice as long after each further one.",
-    ),
-    key(
-        "payouts",
-        "backoff_max_ms",
-        integer!(payouts.backoff_max_ms, 1, DAY_MS),
-        "The longest wait.",
-    ),
-    key(
-        "log",
-        "level",
-        Kind::Choice {
-            words: LogLevel::WORDS,
-            set: |config, index| config.log.level = LogLevel::ALL[index],
-            get: |config| config.log.level as usize,
-        },
-        "The least important level that is written: error, warn, info, debug or trace.",
-    ),
-    key(
-        "log",
-        "format",
-        Kind::Choice {
-            words: LogFormat::WORDS,
-            set: |config, index| config.log.format = LogFormat::ALL[index],
-            get: |config| config.log.format as usize,
-        },
-        "text for people, json for machines (one object a line).",
-    ),
-    key(
-        "log",
-        "filter",
-        Kind::Text { check: is_filter, place: |config| &mut config.log.filter },
-        "Levels by module in place of `level`, for example \"info,tidegate::net=debug\".",
     ),
 ];
 

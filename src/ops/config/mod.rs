@@ -41,6 +41,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// How much, how long.
     pub limits: LimitsConfig,
+    /// How the gateway is drained.
+    pub drain: DrainConfig,
     /// TLS.
     pub tls: TlsKeys,
     /// Balancers in front.
@@ -172,7 +174,7 @@ pub struct LimitsConfig {
     pub heartbeat_interval_ms: u64,
     /// A connection that sent nothing for so long is closed.
     pub idle_timeout_ms: u64,
-    /// How long connections have to leave after SIGTERM.
+    /// How long connections have to leave after all were asked to.
     pub drain_timeout_ms: u64,
     /// Bytes of an upgrade request.
     pub upgrade_bytes_max: usize,
@@ -198,6 +200,23 @@ pub struct LimitsConfig {
     pub user_memory_bytes_max: u64,
     /// Memory that the host must have left; 0: no limit.
     pub memory_available_bytes_min: u64,
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// The time over which connections are asked to leave.
+    pub spread_ms: u64,
+    /// How long a drain waits for countdowns.
+    pub countdown_wait_max_ms: u64,
+    /// Gateways that clients are sent to, parted by commas.
+    pub to: Option<String>,
+}
+
+impl Default for DrainConfig {
+    fn default() -> DrainConfig {
+        DrainConfig { spread_ms: 10_000, countdown_wait_max_ms: 30_000, to: None }
+    }
 }
 
 /// `[tls]`
@@ -236,6 +255,8 @@ pub struct NetConfig {
     pub backlog: u32,
     /// Gives a connection to the shard of the CPU that received it.
     pub steer_by_cpu: bool,
+    /// Listens although another gateway of the same user listens there.
+    pub share_port: bool,
 }
 
 /// `[rooms]`
@@ -501,6 +522,7 @@ impl Default for Config {
             player_api: PlayerApiConfig::default(),
             journal: JournalConfig::default(),
             limits: LimitsConfig::default(),
+            drain: DrainConfig::default(),
             tls: TlsKeys { certificate_files: None, key_files: None, handshake_timeout_ms: 10_000 },
             proxy: ProxyConfig { sources: None, header_timeout_ms: 3_000 },
             net: NetConfig {
@@ -510,6 +532,7 @@ impl Default for Config {
                 send_buffer_bytes: 32 * 1024,
                 backlog: 65_535,
                 steer_by_cpu: false,
+                share_port: false,
             },
             rooms: RoomsConfig::default(),
             egress: EgressConfig::default(),

@@ -123,6 +123,7 @@ fn another_value(key: &Key) -> String {
         Kind::Text { .. } if key.section == "payouts" && key.name == "url" => {
             "https://balance.example/payouts".to_owned()
         }
+        Kind::Text { .. } if key.section == "drain" => "wss://b.example/".to_owned(),
         Kind::Text { .. } if key.name == "listen" => "[::1]:2".to_owned(),
         Kind::Text { .. } if key.name == "proxies" => "10.0.0.0/8, ::1".to_owned(),
         Kind::Text { .. } if key.name == "sources" => "10.0.0.0/8, ::1".to_owned(),

@@ -26,7 +26,7 @@ use crate::ops::connect::link::{Address, Heard, Link, LinkError};
 use crate::ops::connect::words::{HELP, Words};
 use crate::player::early::opened;
 use crate::runtime::clock::Clock;
-use crate::wire::close::{CloseReason, Reconnect};
+use crate::wire::close::{CloseReason, Moving, Reconnect};
 use crate::wire::codec::{TYPE_BUSINESS, TYPE_HEARTBEAT};
 use crate::wire::proto;
 use proto::request::Payload as Request;
@@ -472,7 +472,10 @@ impl Client<'_, '_> {
         let reconnect = match code {
             None => Reconnect::Within { span_ms: 1_000 },
             Some(code) => match CloseReason::from_code(code) {
-                Some(reason) => reason.reconnect(),
+                Some(reason) => match (reason.reconnect(), Moving::read(text).within_ms) {
+                    (Reconnect::Within { .. }, Some(span_ms)) => Reconnect::Within { span_ms },
+                    (reconnect, _) => reconnect,
+                },
                 None if code >= 4_000 => CloseReason::InternalError.reconnect(),
                 None => Reconnect::No,
             },

@@ -64,7 +64,8 @@ pub(super) fn run(
     progress: &mut Progress,
     surroundings: &mut Surroundings<'_>,
 ) -> Result<ExitStatus, DemoError> {
-    let stop = signals::watch().map_err(DemoError::Signals)?;
+    let (sender, stop) = flume::bounded(1);
+    signals::watch(move |signal| sender.try_send(signal).is_ok()).map_err(DemoError::Signals)?;
     let mut secret = [0; 32];
     SystemEntropy.fill(&mut secret);
     let listen = arguments.listen.unwrap_or(LISTEN);
@@ -113,6 +114,10 @@ fn operator_http(gateway: &Gateway) -> Result<OperatorHttp, DemoError> {
         certificates: Arc::default(),
         kernel: Arc::<KernelStatus>::default(),
         players: Arc::default(),
+        ledger: None,
+        drain: None,
+        console: None,
+        clock: clock.display(),
         port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),
         wake: Box::new(move || caller.wake_all()),
         now: Box::new(move || clock.now()),

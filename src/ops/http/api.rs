@@ -28,14 +28,14 @@ use crate::ops::http::port::{
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::schema::{Answer, proto};
 use crate::ops::http::{
-    OperatorView, ReadyState, batch, idempotency, operations, rains, rooms, users,
+    OperatorView, ReadyState, batch, drain, idempotency, operations, rains, rooms, users,
 };
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
 use crate::quiz::director::{Command, CommandKind};
 
 /// How long the answer of a director may take.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// No command has a body of more than three small fields.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
@@ -54,6 +54,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .merge(users::routes())
         .merge(rooms::routes())
         .merge(rains::routes())
+        .merge(drain::routes())
         .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
@@ -161,6 +162,7 @@ async fn method_not_allowed(request: Request) -> Response {
 fn allowed_at(path: &str) -> &'static str {
     let mut parts = path.split('/').skip(1);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("v1"), Some("drain"), None, None) => "GET, HEAD, POST, DELETE",
         (Some("v1"), Some("rooms"), Some(_), None) => "GET, HEAD, PUT",
         (Some("v1"), Some("rooms"), Some(_), Some("online" | "history")) => "GET, HEAD",
         (Some("v1"), Some("shows"), Some(_), Some("messages")) => "GET, HEAD",
@@ -180,6 +182,9 @@ async fn metrics(State(view): Shared) -> impl IntoResponse {
     metrics_text::render_players(&mut text, &view.players);
     if let Some(ledger) = &view.ledger {
         metrics_text::render_ledger(&mut text, &ledger.status());
+    }
+    if let Some(drain) = &view.drain {
+        metrics_text::render_drain(&mut text, &drain.status());
     }
     ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text)
 }

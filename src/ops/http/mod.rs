@@ -10,6 +10,7 @@
 pub(crate) mod access;
 mod api;
 mod batch;
+mod drain;
 pub(crate) mod idempotency;
 pub(crate) mod listener;
 mod media;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use crate::base::metrics::ShardSnapshot;
 use crate::base::time::{DisplayClock, Time};
 use crate::ops::console::Console;
+use crate::ops::drain::DrainHandle;
 pub(crate) use crate::ops::http::api::{ApiError, put, show_id, whole_number, without_arguments};
 pub(crate) use crate::ops::http::operations::request as server_request;
 pub use crate::ops::http::port::{
@@ -109,6 +111,8 @@ pub struct OperatorView {
     pub players: Arc<PlayerCounts>,
     /// The book of money, where there is one.
     pub ledger: Option<LedgerHandle>,
+    /// Has the gateway drained; where nobody can, requests for that are refused.
+    pub drain: Option<DrainHandle>,
     /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.

@@ -172,7 +172,7 @@ impl Desk {
                 let message = error.to_string();
                 Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message))
             }
-            Ok(Err(CallError::NoAnswer(_))) => Err(ApiError::new(
+            Ok(Err(CallError::NoAnswer(_) | CallError::Draining)) => Err(ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "the gateway is busy or stopping, and nothing was done: ask again in a second",
