@@ -17,7 +17,7 @@
 //! Its own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
 //! report, for both.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -138,13 +138,14 @@ struct Writers {
 }
 
 impl Writers {
-    /// As many records as the gateway just acknowledged, in `folder`.
+    /// As many records as the gateway just acknowledged, whose times go through; nothing without a
+    /// journal.
     fn turn(
         &mut self,
-        folder: &Path,
-        ours_ns: &[u64],
+        ours_ns: Vec<u64>,
         arguments: &AnswersArguments,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<u64>, Problem> {
+        let Some(folder) = &arguments.journal else { return Ok(ours_ns) };
         let options = &arguments.options;
         let own = std::env::current_exe().doing("finding this program's own file")?;
         let mut command = Command::new(own);
@@ -161,9 +162,9 @@ impl Writers {
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let times_ns: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
-        self.p99_ratios.push(p99(ours_ns) / p99(&times_ns));
+        self.p99_ratios.push(p99(&ours_ns) / p99(&times_ns));
         self.times_ns.extend(times_ns);
-        Ok(())
+        Ok(ours_ns)
     }
 
     fn report(mut self, writers: usize) -> Option<BesideWriters> {
@@ -259,11 +260,7 @@ pub(crate) fn run(arguments: &AnswersArguments, machine: &Machine) -> Result<(),
             theirs.note(&floor_turn(&mut floor, per_turn, *rate)?);
         }
         ours.note(&gateway_turn(&mut gateway, per_turn, *rate, None)?);
-        let ours_ns = gateway.audience.take_times_ns();
-        if let Some(folder) = &arguments.journal {
-            writers.turn(folder, &ours_ns, arguments)?;
-        }
-        ours.times_ns.extend(ours_ns);
+        ours.times_ns.extend(writers.turn(gateway.audience.take_times_ns(), arguments)?);
         if !floor_first {
             theirs.note(&floor_turn(&mut floor, per_turn, *rate)?);
         }

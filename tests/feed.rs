@@ -358,6 +358,17 @@ fn taken_by(standin: &StandIn) -> Vec<(String, i64)> {
     taken.into_iter().map(|it| (it.idempotency_key, it.amount_cents)).collect()
 }
 
+fn each_end_is_booked_once(path: &Path) {
+    let book = export(path);
+    for what in [
+        "withdrawal:1:1:end,withdrawal-paid",
+        "withdrawal:1:2:end,withdrawal-paid",
+        "withdrawal:1:3:end,withdrawal-refused",
+    ] {
+        assert_eq!(book.lines().filter(|line| line.starts_with(what)).count(), 2, "{what}\n{book}");
+    }
+}
+
 fn a_cent_that_nobody_booked_is_seen(path: &Path) {
     let file = rusqlite::Connection::open(path.join("ledger.sqlite")).unwrap();
     let one = "(SELECT min(account) FROM balance WHERE unit = 'cent')";
@@ -432,14 +443,7 @@ async fn withdrawals_are_paid_through_the_balance_system_or_given_back() {
     payouts.stop();
     drop(player);
     deployed.end();
-    let book = export(path);
-    for what in [
-        "withdrawal:1:1:end,withdrawal-paid",
-        "withdrawal:1:2:end,withdrawal-paid",
-        "withdrawal:1:3:end,withdrawal-refused",
-    ] {
-        assert_eq!(book.lines().filter(|line| line.starts_with(what)).count(), 2, "{what}\n{book}");
-    }
+    each_end_is_booked_once(path);
     // Nothing is wrong with the book; but no show was settled.
     let (code, text) = tidegate(&["ledger", "verify", "--json"], path);
     assert!(code == 1 && text.contains("\"findings_count\":0"), "{text}");
