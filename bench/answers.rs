@@ -8,13 +8,12 @@
 //! turns on the same core; the floor's turn has as many messages. An acknowledgement's time is
 //! counted from the moment at which the answer was due, so a client that is late hides nothing.
 //!
-//! At the end the gateway alone is asked once more while broadcasts to everybody are under way.
-//!
 //! With a journal, as many plain writers as the gateway has shards take turns with it on the same disk:
 //! they commit groups of as many records of the same size at the same rate, and how long theirs take
 //! to be durable is the floor of what an acknowledgement can take.
 //!
-//! Its own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
+//! At the end the gateway alone is asked once more while broadcasts to everybody are under way. Its
+//! own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
 //! report, for both.
 
 use std::path::PathBuf;
@@ -142,7 +141,7 @@ impl Writers {
     /// journal.
     fn turn(
         &mut self,
-        ours_ns: Vec<u64>,
+        mut ours_ns: Vec<u64>,
         arguments: &AnswersArguments,
     ) -> Result<Vec<u64>, Problem> {
         let Some(folder) = &arguments.journal else { return Ok(ours_ns) };
@@ -161,8 +160,8 @@ impl Writers {
             ));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let times_ns: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
-        self.p99_ratios.push(p99(&ours_ns) / p99(&times_ns));
+        let mut times_ns: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        self.p99_ratios.push(AckTimes::of(&mut ours_ns).p99 / AckTimes::of(&mut times_ns).p99);
         self.times_ns.extend(times_ns);
         Ok(ours_ns)
     }
@@ -177,12 +176,6 @@ impl Writers {
             p99_ratio_max: ratios.max(),
         })
     }
-}
-
-fn p99(times_ns: &[u64]) -> f64 {
-    let mut sorted = times_ns.to_vec();
-    sorted.sort_unstable();
-    as_f64_ns(percentile(&sorted, 0.99))
 }
 
 impl AckTimes {

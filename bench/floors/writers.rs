@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use tidegate::store::format::{BLOCK_BYTES, GROUP_BODY_BYTES_MAX};
 
 use crate::common::clock::{now_ns, pause};
 
@@ -30,10 +31,6 @@ pub(crate) struct WritersArguments {
     pub(crate) record_bytes: usize,
 }
 
-/// Of blocks and of their place in memory: what `O_DIRECT` asks for.
-const BLOCK_BYTES: usize = 4_096;
-/// Bytes of a group at most.
-const GROUP_BYTES_MAX: usize = 1 << 20;
 /// A file that is full is written from its beginning again: all of it is allocated once.
 const FILE_BYTES: i64 = 64 << 20;
 
@@ -72,8 +69,8 @@ fn commit(path: &Path, due_ns: &[u64], record_bytes: usize) -> Result<Vec<u64>> 
     let file =
         OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_DIRECT).open(path)?;
     allocate(&file)?;
-    let memory = vec![0xa5; GROUP_BYTES_MAX + BLOCK_BYTES];
-    let group = &memory[memory.as_ptr().align_offset(BLOCK_BYTES)..][..GROUP_BYTES_MAX];
+    let memory = vec![0xa5; GROUP_BODY_BYTES_MAX + BLOCK_BYTES];
+    let group = &memory[memory.as_ptr().align_offset(BLOCK_BYTES)..][..GROUP_BODY_BYTES_MAX];
     let (mut times_ns, mut offset) = (Vec::with_capacity(due_ns.len()), 0);
     while let Some(next_ns) = due_ns.get(times_ns.len()) {
         let now = now_ns();
@@ -83,7 +80,7 @@ fn commit(path: &Path, due_ns: &[u64], record_bytes: usize) -> Result<Vec<u64>> 
         }
         let waiting = &due_ns[times_ns.len()..];
         let due =
-            waiting.partition_point(|at_ns| *at_ns <= now).min(GROUP_BYTES_MAX / record_bytes);
+            waiting.partition_point(|at_ns| *at_ns <= now).min(GROUP_BODY_BYTES_MAX / record_bytes);
         let bytes = &group[..(due * record_bytes).next_multiple_of(BLOCK_BYTES)];
         if offset + bytes.len() as u64 > FILE_BYTES.unsigned_abs() {
             offset = 0;
