@@ -8,16 +8,15 @@
 //! turns on the same core; the floor's turn has as many messages. An acknowledgement's time is
 //! counted from the moment at which the answer was due, so a client that is late hides nothing.
 //!
-//! At the end the gateway alone is asked once more while broadcasts to everybody are under way.
-//!
 //! With a journal, as many plain writers as the gateway has shards take turns with it on the same disk:
 //! they commit groups of as many records of the same size at the same rate, and how long theirs take
 //! to be durable is the floor of what an acknowledgement can take.
 //!
-//! Its own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
+//! At the end the gateway alone is asked once more while broadcasts to everybody are under way. Its
+//! own histogram of the time from an answer's arrival stamp to its reply on the socket is in the
 //! report, for both.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -138,13 +137,14 @@ struct Writers {
 }
 
 impl Writers {
-    /// As many records as the gateway just acknowledged, in `folder`.
+    /// As many records as the gateway just acknowledged, whose times go through; nothing without a
+    /// journal.
     fn turn(
         &mut self,
-        folder: &Path,
-        ours_ns: &[u64],
+        mut ours_ns: Vec<u64>,
         arguments: &AnswersArguments,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<u64>, Problem> {
+        let Some(folder) = &arguments.journal else { return Ok(ours_ns) };
         let options = &arguments.options;
         let own = std::env::current_exe().doing("finding this program's own file")?;
         let mut command = Command::new(own);
@@ -160,10 +160,10 @@ impl Writers {
             ));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let times_ns: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
-        self.p99_ratios.push(p99(ours_ns) / p99(&times_ns));
+        let mut times_ns: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        self.p99_ratios.push(AckTimes::of(&mut ours_ns).p99 / AckTimes::of(&mut times_ns).p99);
         self.times_ns.extend(times_ns);
-        Ok(())
+        Ok(ours_ns)
     }
 
     fn report(mut self, writers: usize) -> Option<BesideWriters> {
@@ -176,12 +176,6 @@ impl Writers {
             p99_ratio_max: ratios.max(),
         })
     }
-}
-
-fn p99(times_ns: &[u64]) -> f64 {
-    let mut sorted = times_ns.to_vec();
-    sorted.sort_unstable();
-    as_f64_ns(percentile(&sorted, 0.99))
 }
 
 impl AckTimes {
@@ -259,11 +253,7 @@ pub(crate) fn run(arguments: &AnswersArguments, machine: &Machine) -> Result<(),
             theirs.note(&floor_turn(&mut floor, per_turn, *rate)?);
         }
         ours.note(&gateway_turn(&mut gateway, per_turn, *rate, None)?);
-        let ours_ns = gateway.audience.take_times_ns();
-        if let Some(folder) = &arguments.journal {
-            writers.turn(folder, &ours_ns, arguments)?;
-        }
-        ours.times_ns.extend(ours_ns);
+        ours.times_ns.extend(writers.turn(gateway.audience.take_times_ns(), arguments)?);
         if !floor_first {
             theirs.note(&floor_turn(&mut floor, per_turn, *rate)?);
         }

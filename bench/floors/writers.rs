@@ -6,7 +6,7 @@
 //! next group. Nothing is received, judged, encoded or sent.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Result};
+use std::io::{BufWriter, Error, Result, Write as _, stdout};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use tidegate::store::format::{BLOCK_BYTES, GROUP_BODY_BYTES_MAX};
 
 use crate::common::clock::{now_ns, pause};
 
@@ -30,12 +31,8 @@ pub(crate) struct WritersArguments {
     pub(crate) record_bytes: usize,
 }
 
-/// Of blocks and of their place in memory: what `O_DIRECT` asks for.
-const BLOCK_BYTES: usize = 4_096;
-/// Bytes of a group at most.
-const GROUP_BYTES_MAX: usize = 1 << 20;
 /// A file that is full is written from its beginning again: all of it is allocated once.
-const FILE_BYTES: u64 = 64 << 20;
+const FILE_BYTES: i64 = 64 << 20;
 
 /// Writes, and prints the times from due to durable, in nanoseconds, a line each.
 pub(crate) fn run(arguments: &WritersArguments) -> Result<()> {
@@ -58,10 +55,13 @@ pub(crate) fn run(arguments: &WritersArguments) -> Result<()> {
             .map(|it| it.join().expect("a writer does not panic"))
             .collect::<Vec<_>>()
     });
+    let mut output = BufWriter::new(stdout().lock());
     for times in times {
-        times?.iter().for_each(|time_ns| println!("{time_ns}"));
+        for time_ns in times? {
+            writeln!(output, "{time_ns}")?;
+        }
     }
-    Ok(())
+    output.flush()
 }
 
 /// One writer: for each record the time from its due moment until it is durable.
@@ -69,8 +69,8 @@ fn commit(path: &Path, due_ns: &[u64], record_bytes: usize) -> Result<Vec<u64>> 
     let file =
         OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_DIRECT).open(path)?;
     allocate(&file)?;
-    let memory = vec![0xa5; GROUP_BYTES_MAX + BLOCK_BYTES];
-    let group = &memory[memory.as_ptr().align_offset(BLOCK_BYTES)..][..GROUP_BYTES_MAX];
+    let memory = vec![0xa5; GROUP_BODY_BYTES_MAX + BLOCK_BYTES];
+    let group = &memory[memory.as_ptr().align_offset(BLOCK_BYTES)..][..GROUP_BODY_BYTES_MAX];
     let (mut times_ns, mut offset) = (Vec::with_capacity(due_ns.len()), 0);
     while let Some(next_ns) = due_ns.get(times_ns.len()) {
         let now = now_ns();
@@ -80,9 +80,9 @@ fn commit(path: &Path, due_ns: &[u64], record_bytes: usize) -> Result<Vec<u64>> 
         }
         let waiting = &due_ns[times_ns.len()..];
         let due =
-            waiting.partition_point(|at_ns| *at_ns <= now).min(GROUP_BYTES_MAX / record_bytes);
+            waiting.partition_point(|at_ns| *at_ns <= now).min(GROUP_BODY_BYTES_MAX / record_bytes);
         let bytes = &group[..(due * record_bytes).next_multiple_of(BLOCK_BYTES)];
-        if offset + bytes.len() as u64 > FILE_BYTES {
+        if offset + bytes.len() as u64 > FILE_BYTES.unsigned_abs() {
             offset = 0;
         }
         file.write_all_at(bytes, offset)?;
@@ -96,6 +96,6 @@ fn commit(path: &Path, due_ns: &[u64], record_bytes: usize) -> Result<Vec<u64>> 
 
 fn allocate(file: &File) -> Result<()> {
     // SAFETY: the descriptor is open; the call touches no memory of ours.
-    let result = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, FILE_BYTES as i64) };
+    let result = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, FILE_BYTES) };
     if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }

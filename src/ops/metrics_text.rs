@@ -24,8 +24,7 @@ pub fn render<S: AsRef<ShardSnapshot>>(
     now: Time,
 ) -> String {
     let mut text = String::new();
-    header(&mut text, "tidegate_ready", "gauge", "1 while clients are accepted.");
-    let _ = writeln!(text, "tidegate_ready {}", u8::from(ready));
+    single(&mut text, "tidegate_ready", "gauge", "1 while clients are accepted.", ready.into());
     token_keys(&mut text, keys);
     let name = "tidegate_published_age_seconds";
     header(&mut text, name, "gauge", "How long ago the shard published its metrics.");
@@ -82,16 +81,14 @@ pub fn render_certificates(text: &mut String, reloads: u64, errors: u64) {
             errors,
         ),
     ] {
-        header(text, name, "counter", help);
-        let _ = writeln!(text, "{name} {value}");
+        single(text, name, "counter", help, value);
     }
 }
 
 /// Appends what players asked over HTTP.
 pub fn render_players(text: &mut String, counts: &PlayerCounts) {
     for (name, help, value) in counts.series() {
-        header(text, name, "counter", help);
-        let _ = writeln!(text, "{name} {value}");
+        single(text, name, "counter", help, value);
     }
 }
 
@@ -143,8 +140,7 @@ pub fn render_ledger(text: &mut String, status: &LedgerStatus) {
             looked.payouts_dead,
         ),
     ] {
-        header(text, name, kind, help);
-        let _ = writeln!(text, "{name} {value}");
+        single(text, name, kind, help, value);
     }
 }
 
@@ -192,13 +188,18 @@ fn token_keys(text: &mut String, keys: KeyCounts) {
             keys.errors,
         ),
     ] {
-        header(text, name, kind, help);
-        let _ = writeln!(text, "{name} {value}");
+        single(text, name, kind, help, value);
     }
 }
 
 pub(super) fn header(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// A family of one series, without labels.
+pub(super) fn single(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    header(text, name, kind, help);
+    let _ = writeln!(text, "{name} {value}");
 }
 
 /// Seconds to the nanosecond, without going through a float.

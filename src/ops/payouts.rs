@@ -24,7 +24,7 @@ use crate::ledger::outbox::sender::{SendUntil, Sender, SenderWorld};
 use crate::ledger::outbox::settings::OutboxSettings;
 use crate::ops::config::PayoutsConfig;
 use crate::runtime::clock::Clock;
-use crate::runtime::feed::{BookLook, LedgerHandle};
+use crate::runtime::feed::LedgerHandle;
 use crate::runtime::gateway::{CallError, Caller};
 use crate::shard::operator::OperatorRequest;
 
@@ -161,9 +161,7 @@ impl Teller {
         }
         self.looked_at_all = Some(now);
         match self.queue.look() {
-            Ok((payouts_waiting, payouts_dead, imbalance)) => {
-                self.ledger.note_look(BookLook { payouts_waiting, payouts_dead, imbalance });
-            }
+            Ok(looked) => self.ledger.note_look(looked),
             Err(error) => tracing::error!(%error, "the book cannot be looked at"),
         }
     }

@@ -57,6 +57,18 @@ pub struct Listed {
     pub reference: Option<String>,
 }
 
+/// What [`Queue::look`] finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BookLook {
+    /// Payouts that are to be sent.
+    pub payouts_waiting: u64,
+    /// Payouts that were tried in vain for too long: a person decides.
+    pub payouts_dead: u64,
+    /// By how much all balances of a unit do not sum to zero, the units' amounts added. Never anything
+    /// but 0 in a book that is sound.
+    pub imbalance: u64,
+}
+
 /// The table.
 pub struct Queue {
     connection: Connection,
@@ -128,24 +140,23 @@ impl Queue {
         Ok((next, u64::try_from(count).unwrap_or(0)))
     }
 
-    /// How many wait, how many are dead letters, and by how much the balances of all accounts do not sum
-    /// to zero (the units' amounts added): reads every balance.
+    /// Counts what waits and what is dead, and sums every balance.
     ///
     /// # Errors
     /// The database fails.
-    pub fn look(&self) -> Result<(u64, u64, u64), LedgerError> {
+    pub fn look(&self) -> Result<BookLook, LedgerError> {
         let count = |question| -> rusqlite::Result<u64> {
             let count: i64 = self.connection.query_row(question, [], |row| row.get(0))?;
             Ok(count.unsigned_abs())
         };
-        Ok((
-            count("SELECT count(*) FROM payout WHERE state = 'waiting'")?,
-            count("SELECT count(*) FROM payout WHERE state = 'dead'")?,
-            count(
+        Ok(BookLook {
+            payouts_waiting: count("SELECT count(*) FROM payout WHERE state = 'waiting'")?,
+            payouts_dead: count("SELECT count(*) FROM payout WHERE state = 'dead'")?,
+            imbalance: count(
                 "SELECT coalesce(sum(abs(off)), 0)
                  FROM (SELECT sum(amount) AS off FROM balance GROUP BY unit)",
             )?,
-        ))
+        })
     }
 
     /// Records what became of tries, all in one transaction.

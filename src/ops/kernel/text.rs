@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::ops::kernel::KernelFigures;
 use crate::ops::kernel::counters::{HOST_METRICS, HostCounters, Traffic};
 use crate::ops::kernel::sockets::{QUEUE_BOUNDS_BYTES, QueueHistogram, STATES, SocketFigures};
-use crate::ops::metrics_text::{header, seconds};
+use crate::ops::metrics_text::{header, seconds, single};
 
 pub(super) fn render(text: &mut String, figures: &KernelFigures) {
     let nanos = u64::try_from(figures.took.as_nanos()).unwrap_or(u64::MAX);
@@ -74,8 +74,7 @@ fn host_counters(text: &mut String, host: &HostCounters) {
             host.orphans,
         ),
     ] {
-        header(text, name, kind, help);
-        let _ = writeln!(text, "{name} {value}");
+        single(text, name, kind, help, value);
     }
 }
 

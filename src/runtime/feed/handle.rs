@@ -8,6 +8,7 @@ use crate::base::ids::UserId;
 use crate::ledger::book::{Applied, Book, FeedId, Position};
 use crate::ledger::error::LedgerError;
 use crate::ledger::leaderboard::{Detail, Leaderboards, details};
+use crate::ledger::outbox::queue::BookLook;
 use crate::ledger::thread::LedgerListener;
 
 #[expect(clippy::disallowed_types, reason = "read by threads of the service, never by a shard")]
@@ -28,18 +29,6 @@ pub struct LedgerStatus {
     pub behind_records: u64,
     /// What the look at the book once in a while found.
     pub looked: BookLook,
-}
-
-/// What a look at the book finds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BookLook {
-    /// Payouts that are to be sent.
-    pub payouts_waiting: u64,
-    /// Payouts that were tried in vain for too long: a person decides.
-    pub payouts_dead: u64,
-    /// By how much all balances of a unit do not sum to zero, the units' amounts added. Never anything
-    /// but 0 in a book that is sound.
-    pub imbalance: u64,
 }
 
 /// How far the book is with the journal of one shard.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
-pub use self::handle::{BookLook, LedgerHandle, LedgerStatus};
+pub use self::handle::{LedgerHandle, LedgerStatus};
 use self::reader::Until;
 use self::source::{JournalBatches, ShardFeed, axis_until, feed_id, join};
 use crate::base::ids::ShardId;

@@ -217,9 +217,14 @@ impl Shard {
                     let record = Record::TicketIssued { show, user, question, ticket, applied };
                     self.journal(record, Vec::new());
                 }
-                // Who holds a ticket that a crash forgets is free to answer otherwise.
-                let mail = Mail::Quiz(QuizMail::TicketBinds(retry));
-                self.post_when_durable(Post::Mail(from, mail));
+                let post = Post::Mail(from, Mail::Quiz(QuizMail::TicketBinds(retry)));
+                // Who holds a ticket that a crash forgets is free to answer otherwise. Where the journal
+                // stands still, that is better than no word: the ticket keeps the stamp.
+                if self.quiz.standing.stands(self.config.me, self.now) {
+                    self.post_now(post);
+                } else {
+                    self.post_when_durable(post);
+                }
             }
             QuizMail::TicketBinds(reply) => {
                 let RetryReply { conn, sequence, retry } = *reply;
