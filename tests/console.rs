@@ -133,6 +133,8 @@ impl Stage {
             certificates: Arc::default(),
             kernel: Arc::default(),
             players: Arc::default(),
+            ledger: None,
+            drain: None,
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
             clock: clock.display(),
             console: Some(Arc::clone(&console)),
@@ -464,6 +466,10 @@ fn pages_are_served_to_operators_only_and_browsers_are_told_what_not_to_do() {
     stage.stop();
 }
 
+fn in_phase(phase: &str) -> String {
+    format!("document.querySelector('.phase')?.dataset.phase === '{phase}'")
+}
+
 #[tokio::test]
 #[ignore = "needs Chromium: tests/browser/install.sh"]
 async fn a_show_is_run_by_clicks() {
@@ -479,20 +485,18 @@ async fn a_show_is_run_by_clicks() {
     page.click("form button").await;
     page.until("document.querySelector('td a')?.textContent === 'A show'").await;
     page.value("document.querySelector('td a').click()").await;
-    let phase =
-        |phase: &str| format!("document.querySelector('.phase')?.dataset.phase === '{phase}'");
-    page.until(&phase("announced")).await;
+    page.until(&in_phase("announced")).await;
     // Two clicks at once are one order.
     page.until("document.querySelector('[data-order=open-lobby]')").await;
     let twice = "for (const _ of [1, 2]) document.querySelector('[data-order=open-lobby]').click()";
     page.value(twice).await;
-    page.until(&phase("lobby")).await;
+    page.until(&in_phase("lobby")).await;
     let mut players = Vec::new();
     for user in 1..=5 {
         players.push(client::Client::in_room(&stage.gateway, user, 30).await);
     }
     page.click("[data-order=publish]").await;
-    page.until(&phase("open")).await;
+    page.until(&in_phase("open")).await;
     for (player, option) in players.iter_mut().zip([1, 1, 1, 0, 1]) {
         player.until("question").await;
         let answer = json!({ "showId": "3", "question": 0, "option": option });
@@ -501,35 +505,14 @@ async fn a_show_is_run_by_clicks() {
     page.until("document.querySelectorAll('.option .number')[1]?.textContent.startsWith('4')")
         .await;
     page.picture("console-live").await;
-    page.until(&phase("closed")).await;
+    page.until(&in_phase("closed")).await;
     page.click("[data-order=reveal]").await;
-    page.until(&phase("revealed")).await;
+    page.until(&in_phase("revealed")).await;
     page.size(390, 844).await;
     page.scheme("dark").await;
     page.picture("console-phone").await;
     page.size(1_180, 700).await;
-    // The show moves on by another hand while a question is asked here.
-    let otto = stage.log_in("otto");
-    page.click("[data-order=cancel]").await;
-    page.until("document.querySelector('dialog p')?.textContent.includes('Nobody is paid')").await;
-    page.picture("console-confirm").await;
-    let event = stage.event(&otto);
-    assert_eq!(stage.order(&otto, "pause", event).status, 200);
-    page.click("dialog [data-yes]").await;
-    page.until("document.getElementById('told').textContent.includes('otto ordered `pause`')")
-        .await;
-    page.click("[data-order=resume]").await;
-    page.until(&phase("revealed")).await;
-    page.click("[data-order=publish]").await;
-    page.until(&phase("closed")).await;
-    page.click("[data-order=reveal]").await;
-    page.until(&phase("revealed")).await;
-    page.click("[data-order=settle]").await;
-    page.click("dialog [data-yes]").await;
-    page.until(&phase("settled")).await;
-    page.fill("input[name=user]", "5").await;
-    page.click("[data-order=mute]").await;
-    page.until("document.getElementById('told').textContent.includes('Mute')").await;
+    settled_by_clicks(&stage, &mut page).await;
     page.value("location.hash = '#/audit'").await;
     page.until("document.querySelectorAll('tbody tr').length > 8").await;
     let done = page.value("document.querySelector('tbody').innerText").await.to_string();
@@ -542,4 +525,30 @@ async fn a_show_is_run_by_clicks() {
     page.picture("console-audit").await;
     drop(players);
     stage.stop();
+}
+
+/// From the first reveal to the prize, with a question to confirm what cannot be undone.
+async fn settled_by_clicks(stage: &Stage, page: &mut devtools::Browser) {
+    // The show moves on by another hand while a question is asked here.
+    let otto = stage.log_in("otto");
+    page.click("[data-order=cancel]").await;
+    page.until("document.querySelector('dialog p')?.textContent.includes('Nobody is paid')").await;
+    page.picture("console-confirm").await;
+    let event = stage.event(&otto);
+    assert_eq!(stage.order(&otto, "pause", event).status, 200);
+    page.click("dialog [data-yes]").await;
+    page.until("document.getElementById('told').textContent.includes('otto ordered `pause`')")
+        .await;
+    page.click("[data-order=resume]").await;
+    page.until(&in_phase("revealed")).await;
+    page.click("[data-order=publish]").await;
+    page.until(&in_phase("closed")).await;
+    page.click("[data-order=reveal]").await;
+    page.until(&in_phase("revealed")).await;
+    page.click("[data-order=settle]").await;
+    page.click("dialog [data-yes]").await;
+    page.until(&in_phase("settled")).await;
+    page.fill("input[name=user]", "5").await;
+    page.click("[data-order=mute]").await;
+    page.until("document.getElementById('told').textContent.includes('Mute')").await;
 }

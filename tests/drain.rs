@@ -2,6 +2,10 @@
 //! ended.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own is looked at by the wall clock"
+)]
 
 mod client;
 

@@ -108,6 +108,7 @@ async fn every_operation_answers_as_the_documents_say() {
     protobuf(&served).await;
     users(&served).await;
     players(&served, &played).await;
+    drain(&served).await;
     guarded(&served).await;
     served.prove_coverage();
     served.stop();
@@ -306,6 +307,19 @@ async fn users(served: &Served) {
     operator("POST", "/v1/users/x/unban", "", 400).await;
     operator("POST", "/v1/tokens/phone-7/revoke", r#"{"expires":4000000000}"#, 200).await;
     operator("POST", &format!("/v1/tokens/{}/revoke", "x".repeat(257)), "", 400).await;
+}
+
+async fn drain(served: &Served) {
+    let operator = async |method: &str, body: &str, status: u16| {
+        served.ask(At::Operator, method, "/v1/drain", body, status).await
+    };
+    assert_eq!(operator("GET", "", 200).await["state"], "off");
+    let plan = r#"{"spread_ms":3600000,"countdown_wait_max_ms":3600000,"timeout_ms":1000,"to":["wss://b.example/"]}"#;
+    assert_eq!(operator("POST", plan, 200).await["to"], json!(["wss://b.example/"]));
+    operator("POST", "", 409).await;
+    served.until("/v1/drain", |drain| drain["state"] == "leaving").await;
+    assert_eq!(operator("DELETE", "", 200).await["state"], "off");
+    operator("POST", r#"{"spread_ms":3600001}"#, 400).await;
 }
 
 async fn players(served: &Served, played: &Played) {

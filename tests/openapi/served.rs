@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
 use tidegate::ledger::account::Pool;
 use tidegate::ledger::book::{Batch, Book, FeedId, Position};
 use tidegate::ledger::cause::{Cause, CauseKind, Reward, Side, WithdrawalId};
+use tidegate::ops::drain::lead::{Lead, Wishes};
+use tidegate::ops::drain::{DrainHandle, DrainSettings, Wish};
 use tidegate::ops::http::{OperatorHttp, OperatorView, Readiness, ReadyState};
 use tidegate::ops::operator_port::GatewayPort;
 use tidegate::ops::players::{PlayerHttp, PlayerSettings, PlayerView};
@@ -52,7 +55,8 @@ pub(crate) enum At {
 }
 
 pub(crate) struct Served {
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
+    lead: Leading,
     operators: [OperatorHttp; 3],
     players: [PlayerHttp; 2],
     words: FileWatch,
@@ -60,6 +64,38 @@ pub(crate) struct Served {
     documents: [Document; 2],
     /// The statuses that each operation was seen to answer with, by its document and name.
     seen: RefCell<BTreeMap<(&'static str, String), BTreeSet<u16>>>,
+}
+
+/// A thread that leads drains, as the main thread of the program does.
+struct Leading {
+    wishes: Arc<Wishes>,
+    thread: JoinHandle<()>,
+}
+
+impl Leading {
+    fn start(gateway: &Arc<Gateway>) -> Leading {
+        let defaults = DrainSettings {
+            spread: Duration::ZERO,
+            countdown_wait_max: Duration::ZERO,
+            timeout: Duration::ZERO,
+            to: Vec::new(),
+        };
+        let wishes = Arc::new(Wishes::new(defaults));
+        let (gateway, leads) = (Arc::clone(gateway), Arc::clone(&wishes));
+        let thread = std::thread::spawn(move || {
+            Lead::new(&leads, &gateway, &Readiness::new()).until_drained();
+        });
+        Leading { wishes, thread }
+    }
+
+    fn handle(&self) -> DrainHandle {
+        self.wishes.handle()
+    }
+
+    fn stop(self) {
+        self.wishes.sender().send(Wish::Signal("SIGTERM")).unwrap();
+        self.thread.join().unwrap();
+    }
 }
 
 /// A list of words that always has three.
@@ -107,7 +143,12 @@ fn definition() -> Arc<ShowDefinition> {
     })
 }
 
-fn operator(gateway: &Gateway, at: At, words: Option<ReloadHandle>) -> OperatorHttp {
+fn operator(
+    gateway: &Gateway,
+    at: At,
+    words: Option<ReloadHandle>,
+    drain: Option<DrainHandle>,
+) -> OperatorHttp {
     let (clock, caller) = (gateway.clock(), gateway.caller());
     let is_guarded = at == At::Guarded;
     let readiness = Arc::new(Readiness::new());
@@ -123,7 +164,11 @@ fn operator(gateway: &Gateway, at: At, words: Option<ReloadHandle>) -> OperatorH
         certificates: Arc::default(),
         kernel: Arc::default(),
         players: Arc::default(),
+        ledger: None,
+        drain,
         port: Arc::new(GatewayPort::new(gateway.caller(), clock.display()).with_words(words)),
+        clock: clock.display(),
+        console: None,
         wake: Box::new(move || caller.wake_all()),
         now: Box::new(move || clock.now()),
     };
@@ -154,18 +199,28 @@ fn players(gateway: &Gateway, data: &TempDir, address_rate: u32) -> PlayerHttp {
 
 impl Served {
     pub(crate) fn start() -> Served {
-        let gateway = gateway(2);
+        let gateway = Arc::new(gateway(2));
         gateway.call(OperatorRequest::Announce(definition())).unwrap();
         let data = tempfile::tempdir().unwrap();
+        let lead = Leading::start(&gateway);
         let words = FileWatch::start(vec![Box::new(Words)]).unwrap();
         let operators = [
-            operator(&gateway, At::Operator, Some(words.handle("words"))),
-            operator(&gateway, At::Guarded, None),
-            operator(&gateway, At::WithoutWords, None),
+            operator(&gateway, At::Operator, Some(words.handle("words")), Some(lead.handle())),
+            operator(&gateway, At::Guarded, None, None),
+            operator(&gateway, At::WithoutWords, None, None),
         ];
         let players = [players(&gateway, &data, 0), players(&gateway, &data, 1)];
         let documents = [Document::read(OPERATOR), Document::read(PLAYERS)];
-        Served { gateway, operators, players, words, data, documents, seen: RefCell::default() }
+        Served {
+            gateway,
+            lead,
+            operators,
+            players,
+            words,
+            data,
+            documents,
+            seen: RefCell::default(),
+        }
     }
 
     fn address(&self, at: At) -> SocketAddr {
@@ -339,7 +394,9 @@ impl Served {
         self.operators.into_iter().for_each(OperatorHttp::stop);
         self.players.into_iter().for_each(PlayerHttp::stop);
         self.words.stop();
-        self.gateway.stop();
+        self.lead.stop();
+        let gateway = Arc::try_unwrap(self.gateway);
+        gateway.unwrap_or_else(|_| panic!("nobody else has it")).stop();
     }
 }
 

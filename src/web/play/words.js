@@ -75,7 +75,7 @@ const WORDS = {
   ended: ['The show is over. Stay for the next one.', '本场结束，请等待下一场。'],
   rainTitle: ['Red packets!', '红包雨！'],
   tap: ['Tap to grab one', '点击抢红包'],
-  rainGot: ['{count} packet with {amount}|{count} packets with {amount}', '抢到 {count} 个，共 {amount}'],
+  rainGot: ['{count} packet with {amount}.|{count} packets with {amount}.', '抢到 {count} 个，共 {amount}。'],
   rainNone: ['Nothing yet. Tap!', '还没有，继续点！'],
   rainUsed: ['All your taps are used.', '次数已用完。'],
   rainOver: ['The rain is over: {count} packet with {amount} was grabbed.|'
