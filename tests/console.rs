@@ -130,6 +130,7 @@ impl Stage {
             shards: gateway.snapshots().to_vec(),
             readiness: Arc::new(Readiness::new()),
             keys: Arc::default(),
+            config: Arc::default(),
             certificates: Arc::default(),
             kernel: Arc::default(),
             players: Arc::default(),

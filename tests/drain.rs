@@ -8,158 +8,17 @@
 )]
 
 mod client;
+mod serving;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use client::{Client, token, until};
-
-const SECRET: &str = "a secret of thirty-two bytes or more";
-const PATIENCE: Duration = Duration::from_secs(20);
-
-const SHOW: &str = r#"
-id = 7
-title = "By hand"
-prize_pool_cents = 100
-timing = { countdown_ms = 2000, lead_ms = 1, display_slack_ms = 1 }
-questions = [
-    { text = "One?", options = ["a", "b"], correct = 0 },
-    { text = "Two?", options = ["a", "b"], correct = 0 },
-]
-"#;
-
-/// A gateway as a process of its own, on ports of the kernel's choice.
-struct Serving {
-    process: Child,
-    clients: SocketAddr,
-    operator: SocketAddr,
-    log: Option<JoinHandle<String>>,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Serving {
-    /// A test that fails leaves no process behind.
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Serving {
-    fn start(environment: &[(&str, &str)]) -> Serving {
-        Serving::start_at("127.0.0.1:0", environment)
-    }
-
-    fn start_at(listen: &str, environment: &[(&str, &str)]) -> Serving {
-        let folder = tempfile::tempdir().unwrap();
-        let show = folder.path().join("show.toml");
-        std::fs::write(&show, SHOW).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--shards", "2", "--listen", listen, "--show"])
-            .arg(&show)
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .env_clear()
-            .env("TIDEGATE_AUTH__HS256_SECRET", SECRET)
-            .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
-            .env("TIDEGATE_LOG__FORMAT", "json")
-            .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut address_in = |message: &str| -> SocketAddr {
-            let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
-                let line: Value = serde_json::from_str(&line).ok()?;
-                let says = line["message"].as_str()?.contains(message);
-                says.then(|| line["address"].as_str().unwrap().parse().unwrap())
-            });
-            found.unwrap_or_else(|| panic!("the log says {message}"))
-        };
-        let clients = address_in("listening for clients");
-        let operator = address_in("operator HTTP is listening");
-        let log = std::thread::spawn(move || {
-            lines.map_while(Result::ok).map(|line| line + "\n").collect()
-        });
-        let serving = Serving { process, clients, operator, log: Some(log), _folder: folder };
-        until("it is ready", || serving.ready_state() == "accepting");
-        serving
-    }
-
-    /// Status and JSON of an answer of the operator's HTTP.
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(self.operator).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
-    }
-
-    fn done(&self, method: &str, path: &str, body: &Value) -> Value {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, answer) = self.ask(method, path, &body);
-        assert_eq!(status, 200, "{method} {path}: {answer}");
-        answer
-    }
-
-    fn drain(&self, body: &Value) -> Value {
-        self.done("POST", "/v1/drain", body)
-    }
-
-    fn state(&self) -> Value {
-        self.done("GET", "/v1/drain", &Value::Null)
-    }
-
-    fn ready_state(&self) -> String {
-        self.ask("GET", "/readyz", "").1["state"].as_str().unwrap().to_owned()
-    }
-
-    fn has_metric(&self, line: &str) -> bool {
-        let metrics = self.ask("GET", "/metrics", "").1;
-        metrics.as_str().unwrap().lines().any(|it| it == line)
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-
-    /// Waits for the end of the process: its exit status and its log.
-    fn end(mut self) -> (Option<i32>, String) {
-        let status = self.process.wait().unwrap();
-        (status.code(), self.log.take().unwrap().join().unwrap())
-    }
-
-    async fn in_room(&self, user: u64) -> Client {
-        let target = format!("/?token={}&room=7", token(user));
-        let mut client = Client::connect_to(self.clients, &target).await;
-        client.until_payload("joined").await;
-        client
-    }
-
-    async fn audience(&self, count: u64) -> Vec<Client> {
-        let mut clients = Vec::new();
-        for user in 1..=count {
-            clients.push(self.in_room(user).await);
-        }
-        clients
-    }
-}
+use client::{Client, until};
+use serving::{Serving, upgrade_status};
 
 /// When each client was closed, since now, and what it was told; in the order of the closes.
 async fn closes(clients: Vec<Client>) -> Vec<(Duration, u16, String)> {
@@ -340,19 +199,6 @@ fn a_drain_that_makes_no_sense_is_refused_with_the_reason() {
     assert_eq!(serving.state()["state"], "off");
 }
 
-/// Connects and asks to upgrade; what failed.
-fn connect_once(address: SocketAddr) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    )?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head)?;
-    if head == *b"HTTP/1.1 101" { Ok(()) } else { Err(std::io::Error::other("no upgrade")) }
-}
-
 #[test]
 fn a_gateway_beside_takes_over_and_nobody_is_refused() {
     let old = Serving::start(&[]);
@@ -364,8 +210,9 @@ fn a_gateway_beside_takes_over_and_nobody_is_refused() {
             std::thread::spawn(move || {
                 let mut failures = Vec::new();
                 while !is_over.load(Ordering::Relaxed) {
-                    if let Err(error) = connect_once(address) {
-                        failures.push(error.to_string());
+                    let status = upgrade_status(address).map_err(|error| error.to_string());
+                    if status.as_deref() != Ok("101") {
+                        failures.push(status);
                     }
                     connects.fetch_add(1, Ordering::Relaxed);
                     // Ports of this host are not to run out.
@@ -381,7 +228,7 @@ fn a_gateway_beside_takes_over_and_nobody_is_refused() {
     let before = connects.load(Ordering::Relaxed);
     until("the new one takes them", || connects.load(Ordering::Relaxed) > before + 50);
     is_over.store(true, Ordering::Relaxed);
-    let failures: Vec<String> =
+    let failures: Vec<Result<String, String>> =
         connecting.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     assert!(failures.is_empty(), "{} of {connects:?}: {failures:?}", failures.len());
     let count = connects.load(Ordering::Relaxed);

@@ -118,6 +118,13 @@ impl ChatDesk {
         self.words = words;
     }
 
+    /// Other settings are in force from now on; what is remembered of users and rooms stays.
+    pub fn set(&mut self, settings: ChatSettings) {
+        self.uplinks.set(&settings);
+        self.speakers.set_memory(Memory::new(&settings));
+        self.settings = settings;
+    }
+
     /// What is set for a room; nothing: like any room. Whoever sets it bounds the number of rooms.
     pub fn set_room(&mut self, room: RoomId, settings: Option<RoomChat>) {
         let RoomChat { per_second, opaque_allowed } = settings.unwrap_or_default();

@@ -88,6 +88,11 @@ impl Speakers {
         }
     }
 
+    /// They are remembered by other rules from now on.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
     /// How many are remembered.
     #[must_use]
     pub fn count(&self) -> usize {

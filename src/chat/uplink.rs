@@ -54,15 +54,24 @@ impl Uplinks {
     /// No rooms yet.
     #[must_use]
     pub fn new(settings: &ChatSettings, shard_count: u16) -> Uplinks {
-        let is_counting = !settings.duplicate_window.is_zero();
-        Uplinks {
-            per_second: settings.room_per_second,
-            window: settings.duplicate_window,
-            same_text_max: if is_counting { settings.same_text_max } else { 0 },
+        let mut uplinks = Uplinks {
+            per_second: 0,
+            window: Duration::ZERO,
+            same_text_max: 0,
             shard_count,
             rates: BTreeMap::new(),
             rooms: BTreeMap::new(),
-        }
+        };
+        uplinks.set(settings);
+        uplinks
+    }
+
+    /// Other settings are in force; rooms' own rates stay.
+    pub fn set(&mut self, settings: &ChatSettings) {
+        let is_counting = !settings.duplicate_window.is_zero();
+        self.per_second = settings.room_per_second;
+        self.window = settings.duplicate_window;
+        self.same_text_max = if is_counting { settings.same_text_max } else { 0 };
     }
 
     /// The room's home says that so many shards have members.

@@ -12,10 +12,10 @@ use crate::chat::settings::ChatSettings;
 use crate::net::{Limit, ListenSettings, PlaneSettings};
 use crate::ops::config::checks::comma_separated;
 use crate::ops::config::checks::kinds;
-use crate::ops::config::{ChatConfig, Config};
+use crate::ops::config::{ChatConfig, Config, LimitsConfig, QuizConfig};
 use crate::runtime::edge::{EdgeSettings, GateSettings};
 use crate::runtime::gateway::{EntropySource, GatewaySettings};
-use crate::shard::config::{Admission, Compression, Downlink, Slow, SlowPolicy};
+use crate::shard::config::{Admission, Compression, Downlink, LiveSettings, Slow, SlowPolicy};
 use crate::shard::limits::ConnectionLimits;
 
 /// An echo answers the longest message whole, behind one that is still on its way.
@@ -65,15 +65,32 @@ pub fn gateway_settings(config: &Config, files: Limit) -> GatewaySettings {
         limits: connection_limits(config),
         edge: edge_settings(config),
         echo: false,
-        admission: Admission {
-            mailbox_age_ms: millis(quiz.retry_mailbox_age_ms),
-            turn_ms: millis(quiz.retry_turn_ms),
-            force_retry_percent: quiz.force_retry_percent,
-            retry_after_max_ms: millis(quiz.retry_delay_max_ms),
-        },
+        admission: admission(quiz),
         downlink: downlink(config),
         chat: chat_settings(&config.chat),
         words: Arc::default(),
+    }
+}
+
+/// What of `config` shards go on with while they run.
+#[must_use]
+pub fn live_settings(config: &Config) -> LiveSettings {
+    LiveSettings {
+        spill_bytes_max: config.limits.spill_bytes,
+        handshake_timeout_ms: millis(config.limits.handshake_timeout_ms),
+        limits: connection_limits(config),
+        admission: admission(&config.quiz),
+        downlink: downlink(config),
+        chat: chat_settings(&config.chat),
+    }
+}
+
+fn admission(quiz: &QuizConfig) -> Admission {
+    Admission {
+        mailbox_age_ms: millis(quiz.retry_mailbox_age_ms),
+        turn_ms: millis(quiz.retry_turn_ms),
+        force_retry_percent: quiz.force_retry_percent,
+        retry_after_max_ms: millis(quiz.retry_delay_max_ms),
     }
 }
 
@@ -153,18 +170,24 @@ pub fn as_echo(settings: GatewaySettings) -> GatewaySettings {
     }
 }
 
+/// Limits on connecting.
+#[must_use]
+pub fn gate_settings(limits: &LimitsConfig) -> GateSettings {
+    GateSettings {
+        connections_per_address_max: limits.connections_per_address_max,
+        connects_per_address_per_second_max: limits.connects_per_address_per_second_max,
+        connects_per_second_max: limits.connects_per_second_max,
+        ipv6_prefix_bits: limits.ipv6_prefix_bits,
+        is_dry_run: limits.connects_dry_run,
+    }
+}
+
 /// All but the certificates, which are in files.
 fn edge_settings(config: &Config) -> EdgeSettings {
     let limits = &config.limits;
     let sources = config.proxy.sources.as_deref().unwrap_or_default();
     EdgeSettings {
-        gate: GateSettings {
-            connections_per_address_max: limits.connections_per_address_max,
-            connects_per_address_per_second_max: limits.connects_per_address_per_second_max,
-            connects_per_second_max: limits.connects_per_second_max,
-            ipv6_prefix_bits: limits.ipv6_prefix_bits,
-            is_dry_run: limits.connects_dry_run,
-        },
+        gate: gate_settings(limits),
         // The configuration was checked: a list that is none is not here.
         proxy_sources: Network::list(sources).unwrap_or_default().into(),
         proxy_timeout: Duration::from_millis(config.proxy.header_timeout_ms),

@@ -7,9 +7,9 @@ use std::io;
 
 use thiserror::Error;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// How important a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,9 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It cannot be set any more.
+    #[error("the log cannot be set: {0}")]
+    Gone(#[source] reload::Error),
     /// Another one was set up before.
     #[error("the log was set up twice in one process")]
     Twice,
@@ -74,16 +77,39 @@ pub fn is_filter(text: &str) -> Result<(), String> {
     })
 }
 
+/// Sets what a running log writes, from any thread.
+pub struct LogHandle(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LogHandle {
+    /// Other levels from now on. `filter`, where it is given, replaces `level`.
+    ///
+    /// # Errors
+    /// If `filter` is not one, or the log is gone.
+    pub fn set(&self, level: LogLevel, filter: Option<&str>) -> Result<(), LogError> {
+        (self.0)(filter_of(level, filter)?).map_err(LogError::Gone)
+    }
+}
+
+fn filter_of(level: LogLevel, filter: Option<&str>) -> Result<EnvFilter, LogError> {
+    let directives = filter.unwrap_or(LogLevel::WORDS[level as usize]);
+    EnvFilter::try_new(directives).map_err(|error| LogError::Filter { reason: error.to_string() })
+}
+
 /// Sends everything that is logged from now on to standard error. Call once, before any thread.
 ///
 /// # Errors
 /// If `filter` is not one, or a log was set up before.
-pub fn start(level: LogLevel, format: LogFormat, filter: Option<&str>) -> Result<(), LogError> {
-    let subscriber = subscriber(level, format, filter, io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+pub fn start(
+    level: LogLevel,
+    format: LogFormat,
+    filter: Option<&str>,
+) -> Result<LogHandle, LogError> {
+    let (subscriber, handle) = subscriber(level, format, filter, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
+    Ok(handle)
 }
 
-/// A log that writes to `writer`. `filter`, where it is given, replaces `level`.
+/// A log that writes to `writer`, and what sets it. `filter`, where it is given, replaces `level`.
 ///
 /// # Errors
 /// If `filter` is not one.
@@ -92,21 +118,28 @@ pub fn subscriber<W>(
     format: LogFormat,
     filter: Option<&str>,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, LogHandle), LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let directives = filter.unwrap_or(LogLevel::WORDS[level as usize]);
-    let filter = EnvFilter::try_new(directives)
-        .map_err(|error| LogError::Filter { reason: error.to_string() })?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter_of(level, filter)?)
         .with_span_events(FmtSpan::NONE)
         .with_ansi(false)
         .with_writer(writer);
     Ok(match format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set = LogHandle(Box::new(move |filter| handle.reload(filter)));
+            (Box::new(builder.finish()), set)
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set = LogHandle(Box::new(move |filter| handle.reload(filter)));
+            (Box::new(builder.finish()), set)
+        }
     })
 }
 
@@ -130,7 +163,7 @@ mod tests {
 
     fn logged(level: LogLevel, format: LogFormat, filter: Option<&str>) -> String {
         let (sender, receiver) = flume::unbounded();
-        let subscriber =
+        let (subscriber, _) =
             subscriber(level, format, filter, move || Lines(sender.clone())).expect("a filter");
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(shard = 3, "a line");
@@ -163,6 +196,28 @@ mod tests {
         let filter = Some("error,tidegate::ops::log=debug");
         assert!(logged(LogLevel::Error, LogFormat::Text, filter).contains("a detail"));
         assert_eq!(logged(LogLevel::Trace, LogFormat::Text, Some("off")), "");
+    }
+
+    #[test]
+    fn a_running_log_takes_other_levels() {
+        let (sender, receiver) = flume::unbounded();
+        for format in LogFormat::ALL {
+            let sender = sender.clone();
+            let (subscriber, handle) =
+                subscriber(LogLevel::Warn, format, None, move || Lines(sender.clone()))
+                    .expect("a level");
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!("not yet");
+                handle.set(LogLevel::Info, None).expect("a level");
+                tracing::info!("now");
+                assert!(handle.set(LogLevel::Info, Some("tidegate=loudly")).is_err());
+                handle.set(LogLevel::Info, Some("off")).expect("a filter");
+                tracing::error!("no more");
+            });
+            let text: String =
+                receiver.drain().map(|bytes| String::from_utf8(bytes).expect("UTF-8")).collect();
+            assert!(text.contains("now") && text.lines().count() == 1, "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::base::time::Time;
 use crate::ops::drain::{DrainState, DrainStatus};
 use crate::ops::key_watch::KeyCounts;
 use crate::ops::players::PlayerCounts;
+use crate::ops::reload::ConfigCounts;
 use crate::runtime::feed::LedgerStatus;
 
 /// The media type of [`render`]'s text.
@@ -156,8 +157,34 @@ pub fn render_drain(text: &mut String, status: &DrainStatus) {
         ("tidegate_drains_begun_total", "Drains that were begun.", status.begun),
         ("tidegate_drains_aborted_total", "Drains that the operator ended.", status.aborted),
     ] {
-        header(text, name, "counter", help);
-        let _ = writeln!(text, "{name} {value}");
+        single(text, name, "counter", help, value);
+    }
+}
+
+/// Appends what became of the configuration that was read again.
+pub fn render_config(text: &mut String, counts: ConfigCounts) {
+    let ConfigCounts { reloads, errors, is_stale } = counts;
+    for (name, kind, help, value) in [
+        (
+            "tidegate_config_stale",
+            "gauge",
+            "1 while the configuration that was read last is not in force.",
+            u64::from(is_stale),
+        ),
+        (
+            "tidegate_config_reloads_total",
+            "counter",
+            "Times at which the configuration was read again and is in force.",
+            reloads,
+        ),
+        (
+            "tidegate_config_errors_total",
+            "counter",
+            "Times at which the configuration was read again and nothing changed.",
+            errors,
+        ),
+    ] {
+        single(text, name, kind, help, value);
     }
 }
 

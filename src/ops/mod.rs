@@ -34,6 +34,7 @@ pub mod operator_port;
 pub mod payouts;
 pub mod players;
 pub mod problems;
+pub mod reload;
 pub mod secret;
 pub mod serve;
 mod server_port;

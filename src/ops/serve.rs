@@ -26,11 +26,12 @@ use crate::ops::host::{self, HostError};
 use crate::ops::http::{HttpError, OperatorHttp, OperatorView, Readiness, ReadyState};
 use crate::ops::kernel::{KernelStatus, KernelWatch};
 use crate::ops::key_watch::{KeyStatus, WatchedKeys};
-use crate::ops::log;
+use crate::ops::log::{self, LogHandle};
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::payouts::Payouts;
 use crate::ops::players::{PlayerCounts, PlayerHttp, PlayerSettings, PlayerView};
 use crate::ops::problems::Problems;
+use crate::ops::reload::{ConfigStatus, Followers, WatchedConfig, pressure_limits};
 use crate::ops::service::{self, Watchdog};
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::{ShowFile, rains};
@@ -168,9 +169,10 @@ pub fn serve(
         flags: arguments.flags(),
     };
     let Settings { mut config, shows } = Settings::load(&sources)?;
-    log::start(config.log.level, config.log.format, config.log.filter.as_deref())?;
+    let log = log::start(config.log.level, config.log.format, config.log.filter.as_deref())?;
     end_process_on_panic();
     let wishes = Wishes::new(DrainSettings::of(&config));
+    let reloaded = Reloaded::new(&sources, &config, &wishes, log);
     let sender = wishes.sender();
     signals::watch(move |signal| sender.try_send(Wish::Signal(signal)).is_ok())
         .map_err(ServeError::Signals)?;
@@ -193,7 +195,8 @@ pub fn serve(
         }
     };
     let readiness = Arc::new(Readiness::new());
-    let begun = Watches::start(&config, &gateway, tls, arguments.echo).and_then(|watches| {
+    let begun = Watches::start(&config, &gateway, tls, arguments.echo, reloaded);
+    let begun = begun.and_then(|watches| {
         let ledger = book.as_ref().map(|(_, ledger)| ledger.handle());
         let (drain, readiness) = (wishes.handle(), Arc::clone(&readiness));
         let operate =
@@ -269,6 +272,40 @@ fn prune_in_time(config: &Config, folder: &DataFolder, gateway: &Gateway) {
     }
 }
 
+/// What the configuration was read from, and who goes on by another one.
+struct Reloaded<'a> {
+    sources: &'a SettingsSources,
+    /// As it was read.
+    in_force: Config,
+    drain: watch::Sender<DrainSettings>,
+    log: LogHandle,
+}
+
+impl Reloaded<'_> {
+    fn new<'a>(
+        sources: &'a SettingsSources,
+        in_force: &Config,
+        wishes: &Wishes,
+        log: LogHandle,
+    ) -> Reloaded<'a> {
+        Reloaded { sources, in_force: in_force.clone(), drain: wishes.defaults(), log }
+    }
+
+    /// Without a file nothing can have changed.
+    fn watched(
+        self,
+        gateway: &Gateway,
+        pressure: watch::Sender<PressureLimits>,
+        status: Arc<ConfigStatus>,
+    ) -> Option<WatchedConfig> {
+        let Reloaded { sources, in_force, drain, log } = self;
+        let followers =
+            Followers { caller: gateway.caller(), gate: gateway.gate(), pressure, drain, log };
+        let watched = WatchedConfig::new(sources, in_force, followers, status);
+        sources.config.is_some().then_some(watched)
+    }
+}
+
 /// What looks after memory and files, and what it tells.
 struct Watches {
     pressure: Watch,
@@ -277,6 +314,7 @@ struct Watches {
     /// Verifies tokens off the shards, with the keys that they have.
     verifier: watch::Receiver<Arc<TokenVerifier>>,
     keys: Arc<KeyStatus>,
+    config: Arc<ConfigStatus>,
     certificates: Arc<TlsStatus>,
     console: Option<Arc<Console>>,
     kernel: KernelWatch,
@@ -289,13 +327,18 @@ impl Watches {
         gateway: &Gateway,
         tls: Option<TlsFiles>,
         is_echo: bool,
+        reloaded: Reloaded<'_>,
     ) -> Result<Watches, ServeError> {
-        let limits = PressureLimits {
-            user_memory_bytes_max: config.limits.user_memory_bytes_max,
-            memory_available_bytes_min: config.limits.memory_available_bytes_min,
-        };
         let (keys, certificates) = <(Arc<KeyStatus>, Arc<TlsStatus>)>::default();
+        let limits = watch::Sender::new(pressure_limits(config));
+        let pressure =
+            Watch::start(gateway.orders(), limits.subscribe()).map_err(ServeError::Watch)?;
+        let config_status = Arc::<ConfigStatus>::default();
         let mut watched: Vec<Box<dyn Watched>> = Vec::new();
+        let file = reloaded.watched(gateway, limits, Arc::clone(&config_status));
+        if let Some(file) = file.filter(|_| !is_echo) {
+            watched.push(Box::new(file));
+        }
         if let Some(files) = tls {
             let status = Arc::clone(&certificates);
             watched.push(Box::new(WatchedTls::new(files, gateway.orders(), status)));
@@ -316,7 +359,6 @@ impl Watches {
         if let Some(console) = &console {
             watched.push(Box::new(WatchedAccounts::new(Arc::clone(console))));
         }
-        let pressure = Watch::start(gateway.orders(), limits).map_err(ServeError::Watch)?;
         let kernel_status = Arc::<KernelStatus>::default();
         let port = gateway.local_address().port();
         // A watch that is dropped, because the next one cannot begin, ends by itself.
@@ -329,6 +371,7 @@ impl Watches {
             has_words,
             verifier,
             keys,
+            config: config_status,
             certificates,
             console,
             kernel,
@@ -466,6 +509,7 @@ fn operate(
         shards: gateway.snapshots().to_vec(),
         readiness: Arc::clone(&readiness),
         keys: Arc::clone(&watches.keys),
+        config: Arc::clone(&watches.config),
         certificates: Arc::clone(&watches.certificates),
         kernel: Arc::clone(&watches.kernel_status),
         players: Arc::clone(&player_counts),

@@ -28,7 +28,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::data::{Recovered, ShardStart};
 use crate::runtime::disk_journal::{self, DiskJournal};
 use crate::runtime::edge::gate::Gate;
-use crate::runtime::edge::{Edge, EdgeSettings};
+use crate::runtime::edge::{Edge, EdgeSettings, GateSettings};
 use crate::runtime::fatal;
 use crate::runtime::images::Images;
 use crate::runtime::journal::{Journal, MemoryJournal, StoredJournal};
@@ -169,6 +169,7 @@ pub struct Gateway {
     snapshots: Vec<Arc<ShardSnapshot>>,
     stop: Arc<Stop>,
     orders: Orders,
+    gate: Arc<Gate>,
     threads: Vec<ShardThread>,
 }
 
@@ -198,6 +199,18 @@ impl Orders {
             // A shard that takes no orders any more is about to end.
             let _ = shard.try_send(order());
         }
+    }
+}
+
+/// Sets the limits on connecting, from any thread.
+#[derive(Clone)]
+pub struct GateHandle(Arc<Gate>);
+
+impl GateHandle {
+    /// Other numbers for those who come from now on. Whether anything is limited, whether addresses are
+    /// counted, and what counts as one stays as it was at the start.
+    pub fn set(&self, settings: &GateSettings) {
+        self.0.set(settings);
     }
 }
 
@@ -310,7 +323,7 @@ impl Gateway {
             orders.map(|(begun, waker)| Address::new(begun.order_sender.clone(), waker.clone()));
         let orders = Orders(orders.collect());
         let threads = introduce(begun, &wakers);
-        Ok(Gateway { clock, listen, caller, snapshots, stop, orders, threads })
+        Ok(Gateway { clock, listen, caller, snapshots, stop, orders, gate, threads })
     }
 
     /// Where clients connect; the port that the kernel chose if the configured one was 0.
@@ -342,6 +355,12 @@ impl Gateway {
     #[must_use]
     pub fn orders(&self) -> Orders {
         self.orders.clone()
+    }
+
+    /// A handle with which other threads set the limits on connecting.
+    #[must_use]
+    pub fn gate(&self) -> GateHandle {
+        GateHandle(Arc::clone(&self.gate))
     }
 
     /// Accepts clients again after [`Orders::drain`], and asks no more of them to leave.

@@ -13,7 +13,7 @@ use crate::base::time::Time;
 use crate::chat::desk::{ChatDesk, Refusal};
 use crate::chat::likes::Likes;
 use crate::chat::mutes::Mutes;
-use crate::chat::settings::RoomChat;
+use crate::chat::settings::{ChatSettings, RoomChat};
 use crate::chat::words::WordList;
 use crate::room::lane::Lane;
 use crate::shard::Shard;
@@ -95,6 +95,11 @@ impl ChatState {
     /// When [`Shard::chat_tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
         [self.likes_up.due(), self.likes_down.due()].into_iter().flatten().min()
+    }
+
+    /// Other settings are in force.
+    pub(crate) fn set(&mut self, settings: ChatSettings) {
+        self.desk.set(settings);
     }
 
     /// What was set for a room; nothing: like any room.

@@ -40,6 +40,15 @@ impl Codecs {
         }
     }
 
+    /// What is compressed from now on, and how well.
+    pub(crate) fn set(&mut self, settings: Compression) {
+        if settings.level != self.settings.level {
+            self.deflater = None;
+            self.narrow.clear();
+        }
+        self.settings = settings;
+    }
+
     /// The decompressor, taken out for as long as messages are handled.
     pub(crate) fn take_inflater(&mut self) -> Box<Inflater> {
         self.inflater.take().unwrap_or_default()

@@ -46,6 +46,39 @@ pub struct ShardConfig {
     pub words: Arc<WordList>,
 }
 
+/// What of a shard's settings may change while it runs: whoever is connected stays, and goes on by
+/// the new ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSettings {
+    /// As [`ShardConfig::spill_bytes_max`].
+    pub spill_bytes_max: usize,
+    /// As [`ShardConfig::handshake_timeout_ms`].
+    pub handshake_timeout_ms: u32,
+    /// As [`ShardConfig::limits`]; the greatest age stays as it was, because ages are kept as parts of
+    /// it.
+    pub limits: ConnectionLimits,
+    /// As [`ShardConfig::admission`].
+    pub admission: Admission,
+    /// As [`ShardConfig::downlink`].
+    pub downlink: Downlink,
+    /// As [`ShardConfig::chat`].
+    pub chat: ChatSettings,
+}
+
+impl ShardConfig {
+    /// Takes what may change.
+    pub(crate) fn take(&mut self, live: &LiveSettings) {
+        let LiveSettings { spill_bytes_max, handshake_timeout_ms, limits, .. } = live;
+        let age_max_ms = self.limits.age_max_ms;
+        self.spill_bytes_max = *spill_bytes_max;
+        self.handshake_timeout_ms = *handshake_timeout_ms;
+        self.limits = ConnectionLimits { age_max_ms, ..limits.clone() };
+        self.admission = live.admission;
+        self.downlink = live.downlink.clone();
+        self.chat = live.chat;
+    }
+}
+
 /// How rooms' messages go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Downlink {

@@ -101,6 +101,22 @@ impl Egress {
         Egress { rate, credit: 0, ..Egress::default() }
     }
 
+    /// Another rate from now on, 0 for any number. What was saved up or is owed stays, as far as the
+    /// new rate allows for it.
+    pub(crate) fn set_rate(&mut self, now: Time, bytes_per_second: u64) {
+        if let Some(rate) = self.rate {
+            self.refill(now, rate);
+        }
+        self.rate = Some(bytes_per_second).filter(|rate| *rate > 0);
+        match self.rate {
+            Some(rate) => {
+                let (debt_max, burst) = (signed(per(rate, DEBT)), signed(per(rate, BURST)));
+                self.credit = self.credit.clamp(-debt_max, burst);
+            }
+            None => self.is_waiting = false,
+        }
+    }
+
     /// Notes what a send took.
     pub(crate) fn note(&mut self, now: Time, class: Class, bytes: usize) {
         let wire = wire_bytes(bytes);
@@ -316,6 +332,13 @@ mod tests {
         assert_eq!(egress.waits, 1);
         egress.note(at(2_000), Class::Reply, 1 << 30);
         assert!(egress.is_open(at(3_002)), "a debt ends after a second");
+        egress.note(at(4_000), Class::Reply, 1 << 30);
+        egress.set_rate(at(4_000), 1_000);
+        assert!(!egress.is_open(at(4_900)) && egress.is_open(at(5_002)), "at any rate");
+        egress.note(at(6_000), Class::Reply, 1 << 30);
+        assert!(!egress.is_open(at(6_000)));
+        egress.set_rate(at(6_000), 0);
+        assert!(egress.is_open(at(6_000)) && !egress.is_waiting(), "without one nobody waits");
         let mut unlimited = Egress::new(0);
         unlimited.note(at(1), Class::Lane(Lane::Low), 1 << 30);
         assert!(unlimited.is_open(at(1)) && unlimited.opens_at().is_none());

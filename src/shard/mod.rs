@@ -28,6 +28,7 @@ mod held;
 pub mod input;
 
 pub mod limits;
+mod live;
 pub mod mail;
 mod messages;
 pub mod money_mail;

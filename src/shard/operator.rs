@@ -14,6 +14,7 @@ use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
 use crate::quiz::local::{GrantError, MoneyError};
 use crate::quiz::rain::{RainCommand, RainError};
+use crate::shard::config::LiveSettings;
 use crate::shard::mail::ServiceMessages;
 use crate::shard::players::{PlayerAnswer, PlayerRequest};
 pub use crate::shard::quiz_bridge::{Chronicle, OpenedQuestion, ShowMessage, ShowStatus};
@@ -91,6 +92,8 @@ pub enum OperatorRequest {
     Mute(Mute),
     /// Put other sensitive words in force.
     SetWords(Arc<WordList>),
+    /// Go on with other settings, on every shard.
+    SetLive(Arc<LiveSettings>),
     /// What the service asks about rooms and users.
     Service(ServiceRequest),
     /// Carry a request out once, however often it comes, also over restarts.
@@ -261,7 +264,8 @@ impl OperatorRequest {
             OperatorRequest::Shows
             | OperatorRequest::Revoke(_)
             | OperatorRequest::SetKeys(_)
-            | OperatorRequest::SetWords(_) => None,
+            | OperatorRequest::SetWords(_)
+            | OperatorRequest::SetLive(_) => None,
             // One count is enough.
             OperatorRequest::NoteBrokenWords => Some(ShardId(0)),
             OperatorRequest::Once { request, .. } => request.home(placement),

@@ -161,6 +161,7 @@ fn operator(
         shards: gateway.snapshots().to_vec(),
         readiness,
         keys: Arc::default(),
+        config: Arc::default(),
         certificates: Arc::default(),
         kernel: Arc::default(),
         players: Arc::default(),

@@ -332,7 +332,7 @@ static KEYS: &[Key] = &[
         Kind::Text { check: |_| Ok(()), place: |config| &mut config.tls.certificate_files },
         "TLS is spoken with the certificates in these PEM files, parted by commas; each begins with \
          the server's own. The first is for clients that name none of them. Written anew, they are \
-         read again; so does SIGHUP. Without it connections are plain.",
+         read again, on SIGHUP too. Without it connections are plain.",
     ),
     key(
         "tls",
@@ -678,6 +678,84 @@ impl Key {
             format!("{}.{}", self.section, self.name)
         }
     }
+}
+
+/// What takes effect without a restart: tables whole, or single keys of theirs. A file that is read
+/// again by itself counts by its path, which stays.
+static LIVE: &[(&str, &[&str])] = &[
+    (
+        "limits",
+        &[
+            "spill_bytes",
+            "handshake_timeout_ms",
+            "drain_timeout_ms",
+            "upgrade_bytes_max",
+            "messages_per_second_max",
+            "pings_per_second_max",
+            "origins",
+            "connections_per_address_max",
+            "connects_per_address_per_second_max",
+            "connects_per_second_max",
+            "connects_dry_run",
+            "user_memory_bytes_max",
+            "memory_available_bytes_min",
+        ],
+    ),
+    ("rooms", &[]),
+    ("egress", &[]),
+    ("compression", &[]),
+    (
+        "quiz",
+        &["retry_mailbox_age_ms", "retry_turn_ms", "retry_delay_max_ms", "force_retry_percent"],
+    ),
+    (
+        "chat",
+        &[
+            "text_bytes_max",
+            "user_interval_ms",
+            "user_burst",
+            "room_per_second",
+            "duplicate_window_ms",
+            "same_text_max",
+            "like_interval_ms",
+            "like_burst",
+            "opaque_publish",
+        ],
+    ),
+    ("log", &["level", "filter"]),
+    ("drain", &[]),
+];
+
+impl Key {
+    /// Whether a running gateway can take another value ([`crate::ops::reload`]).
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        LIVE.iter().any(|(section, names)| {
+            *section == self.section && (names.is_empty() || names.contains(&self.name))
+        })
+    }
+
+    /// Whether two configurations say the same.
+    #[must_use]
+    pub fn is_same(&self, one: &Config, other: &Config) -> bool {
+        match &self.kind {
+            Kind::Integer { get, .. } => get(one) == get(other),
+            Kind::Choice { get, .. } => get(one) == get(other),
+            // What is kept can be reached by those who change it only.
+            Kind::Address(place) => same_place(*place, one, other),
+            Kind::Boolean(place) => same_place(*place, one, other),
+            Kind::Text { place, .. } => same_place(*place, one, other),
+            Kind::Secret { place, .. } => same_place(*place, one, other),
+        }
+    }
+}
+
+fn same_place<T: PartialEq>(
+    place: fn(&mut Config) -> &mut T,
+    one: &Config,
+    other: &Config,
+) -> bool {
+    place(&mut one.clone()) == place(&mut other.clone())
 }
 
 /// The names of all tables, in the order of the example.

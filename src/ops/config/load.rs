@@ -479,7 +479,8 @@ pub fn example() -> String {
     let mut config = Config::default();
     let mut text = String::from(
         "# tidegate's configuration. Every key is here with its default.\n\
-         # A variable sets a key too: TIDEGATE_LISTEN, TIDEGATE_LIMITS__CONNECTIONS_MAX.\n",
+         # A variable sets a key too: TIDEGATE_LISTEN, TIDEGATE_LIMITS__CONNECTIONS_MAX.\n\
+         # Keys with (SIGHUP) take effect without a restart.\n",
     );
     let mut section = "";
     for key in keys::all() {
@@ -488,7 +489,8 @@ pub fn example() -> String {
             let _ = write!(text, "\n[{section}]\n");
         }
         text.push('\n');
-        for line in wrapped(key.help, 96) {
+        let mark = if key.is_live() { " (SIGHUP)" } else { "" };
+        for line in wrapped(&format!("{}{mark}", key.help), 96) {
             let _ = writeln!(text, "# {line}");
         }
         let name = key.name;

@@ -111,6 +111,7 @@ fn operator_http(gateway: &Gateway) -> Result<OperatorHttp, DemoError> {
         shards: gateway.snapshots().to_vec(),
         readiness,
         keys: Arc::default(),
+        config: Arc::default(),
         certificates: Arc::default(),
         kernel: Arc::<KernelStatus>::default(),
         players: Arc::default(),

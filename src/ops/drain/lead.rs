@@ -31,7 +31,7 @@ pub struct Wishes {
     sender: Sender<Wish>,
     receiver: Receiver<Wish>,
     status: watch::Sender<DrainStatus>,
-    defaults: DrainSettings,
+    defaults: watch::Sender<DrainSettings>,
 }
 
 impl Wishes {
@@ -39,7 +39,14 @@ impl Wishes {
     #[must_use]
     pub fn new(defaults: DrainSettings) -> Wishes {
         let (sender, receiver) = flume::bounded(WISHES_MAX);
+        let defaults = watch::Sender::new(defaults);
         Wishes { sender, receiver, status: watch::Sender::default(), defaults }
+    }
+
+    /// Sets what holds where a wish says nothing.
+    #[must_use]
+    pub fn defaults(&self) -> watch::Sender<DrainSettings> {
+        self.defaults.clone()
     }
 
     /// Where wishes go.
@@ -54,7 +61,7 @@ impl Wishes {
         DrainHandle {
             wishes: self.sender.clone(),
             status: self.status.subscribe(),
-            defaults: self.defaults.clone(),
+            defaults: self.defaults.subscribe(),
         }
     }
 }
@@ -160,7 +167,8 @@ impl<'a> Lead<'a> {
             return;
         }
         tracing::info!(signal, "stopping: clients are asked to leave");
-        let begun = self.begin(self.wishes.defaults.clone());
+        let defaults = self.wishes.defaults.borrow().clone();
+        let begun = self.begin(defaults);
         assert!(begun.is_ok(), "there was no drain");
     }
 

@@ -194,7 +194,7 @@ pub enum Wish {
 pub struct DrainHandle {
     wishes: flume::Sender<Wish>,
     status: watch::Receiver<DrainStatus>,
-    defaults: DrainSettings,
+    defaults: watch::Receiver<DrainSettings>,
 }
 
 impl DrainHandle {
@@ -207,7 +207,7 @@ impl DrainHandle {
     /// What holds where a request says nothing.
     #[must_use]
     pub fn defaults(&self) -> DrainSettings {
-        self.defaults.clone()
+        self.defaults.borrow().clone()
     }
 
     /// Begins a drain.

@@ -178,6 +178,7 @@ async fn metrics(State(view): Shared) -> impl IntoResponse {
     let mut text = metrics_text::render(&view.shards, ready, view.keys.counts(), (view.now)());
     let certificates = &view.certificates;
     metrics_text::render_certificates(&mut text, certificates.reloads(), certificates.errors());
+    metrics_text::render_config(&mut text, view.config.counts());
     view.kernel.render(&mut text);
     metrics_text::render_players(&mut text, &view.players);
     if let Some(ledger) = &view.ledger {

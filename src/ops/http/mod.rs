@@ -42,6 +42,7 @@ pub(crate) use crate::ops::http::server::{HttpPlace, HttpServer};
 use crate::ops::kernel::KernelStatus;
 use crate::ops::key_watch::KeyStatus;
 use crate::ops::players::PlayerCounts;
+use crate::ops::reload::ConfigStatus;
 use crate::ops::secret::Secret;
 use crate::ops::watch::tls_files::TlsStatus;
 use crate::runtime::feed::LedgerHandle;
@@ -103,6 +104,8 @@ pub struct OperatorView {
     pub readiness: Arc<Readiness>,
     /// What tokens are verified with.
     pub keys: Arc<KeyStatus>,
+    /// How often the configuration was read again.
+    pub config: Arc<ConfigStatus>,
     /// How often certificates were read again.
     pub certificates: Arc<TlsStatus>,
     /// What the kernel says of the network.

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flume::{RecvTimeoutError, Sender};
+use tokio::sync::watch;
 
 use crate::ops::watch::pressure::{PressureLimits, Readings};
 use crate::runtime::gateway::Orders;
@@ -25,16 +26,16 @@ pub struct Watch {
 
 struct Watching {
     orders: Orders,
-    limits: PressureLimits,
+    limits: watch::Receiver<PressureLimits>,
     is_holding: bool,
 }
 
 impl Watch {
-    /// Begins to look.
+    /// Begins to look, within limits that may change.
     ///
     /// # Errors
     /// If the thread cannot be had.
-    pub fn start(orders: Orders, limits: PressureLimits) -> io::Result<Watch> {
+    pub fn start(orders: Orders, limits: watch::Receiver<PressureLimits>) -> io::Result<Watch> {
         let (stop, stopped) = flume::bounded::<()>(0);
         let mut watching = Watching { orders, limits, is_holding: false };
         let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
@@ -56,7 +57,8 @@ impl Watch {
 impl Watching {
     fn look(&mut self) {
         let Ok(readings) = Readings::take() else { return };
-        let short = self.limits.short_of(&readings, self.is_holding);
+        let limits = *self.limits.borrow();
+        let short = limits.short_of(&readings, self.is_holding);
         match (short, self.is_holding) {
             (Some(short), false) => {
                 tracing::warn!(%short, "accepting is held: nobody new until it is better");

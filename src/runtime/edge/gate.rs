@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 #[expect(clippy::disallowed_types, reason = "see the module: not on the way of any message")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,7 +60,9 @@ impl GateSettings {
         self.counts_addresses() || self.connects_per_second_max > 0
     }
 
-    fn counts_addresses(&self) -> bool {
+    /// Whether addresses are counted.
+    #[must_use]
+    pub fn counts_addresses(&self) -> bool {
         self.connections_per_address_max > 0 || self.connects_per_address_per_second_max > 0
     }
 }
@@ -115,9 +117,48 @@ struct Stripe {
     left: usize,
 }
 
+/// Limits that may change while people come: each is read by itself.
+struct Limits {
+    connections_per_address_max: AtomicU32,
+    connects_per_address_per_second_max: AtomicU32,
+    connects_per_second_max: AtomicU32,
+    is_dry_run: AtomicBool,
+}
+
+impl Limits {
+    fn new(settings: &GateSettings) -> Limits {
+        Limits {
+            connections_per_address_max: settings.connections_per_address_max.into(),
+            connects_per_address_per_second_max: settings
+                .connects_per_address_per_second_max
+                .into(),
+            connects_per_second_max: settings.connects_per_second_max.into(),
+            is_dry_run: settings.is_dry_run.into(),
+        }
+    }
+
+    fn set(&self, settings: &GateSettings) {
+        let numbers = [
+            (&self.connections_per_address_max, settings.connections_per_address_max),
+            (
+                &self.connects_per_address_per_second_max,
+                settings.connects_per_address_per_second_max,
+            ),
+            (&self.connects_per_second_max, settings.connects_per_second_max),
+        ];
+        for (limit, number) in numbers {
+            limit.store(number, Ordering::Relaxed);
+        }
+        self.is_dry_run.store(settings.is_dry_run, Ordering::Relaxed);
+    }
+}
+
 /// The table of addresses, shared by the shards of a process.
 pub(crate) struct Gate {
-    settings: GateSettings,
+    limits: Limits,
+    ipv6_prefix_bits: u8,
+    /// Anything was limited when it was made: a gate at which nobody is counted is none.
+    is_on: bool,
     #[expect(clippy::disallowed_types, reason = "see the module: not on the way of any message")]
     stripes: Box<[Mutex<Stripe>]>,
     /// As [`Held::paid_until`], for all.
@@ -129,25 +170,43 @@ impl Gate {
     pub(crate) fn new(settings: GateSettings) -> Gate {
         let stripes = if settings.counts_addresses() { STRIPES } else { 0 };
         Gate {
-            settings,
+            limits: Limits::new(&settings),
+            ipv6_prefix_bits: settings.ipv6_prefix_bits,
+            is_on: settings.is_on(),
             stripes: std::iter::repeat_with(Default::default).take(stripes).collect(),
             paid_until: AtomicU64::new(0),
         }
     }
 
-    /// How it was set.
-    pub(crate) fn settings(&self) -> &GateSettings {
-        &self.settings
+    /// Whether anything was limited when it was made.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Whether nobody is refused.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.limits.is_dry_run.load(Ordering::Relaxed)
+    }
+
+    /// Other numbers from now on. A gate that was not on stays as it is, and so does one that counts
+    /// no addresses in that.
+    pub(crate) fn set(&self, settings: &GateSettings) {
+        self.limits.set(settings);
     }
 
     /// What counts as the address of a peer.
     pub(crate) fn key(&self, address: IpAddr) -> AddressKey {
-        AddressKey::new(address, self.settings.ipv6_prefix_bits)
+        AddressKey::new(address, self.ipv6_prefix_bits)
     }
 
     /// Somebody comes. Whoever is let in, or is refused in a dry run, is counted until
-    /// [`Gate::leave`].
-    pub(crate) fn enter(&self, key: AddressKey, now: Time) -> Result<(), Refusal> {
+    /// [`Gate::leave`]; whether it is one is looked at once, for it may change.
+    pub(crate) fn enter(
+        &self,
+        key: AddressKey,
+        now: Time,
+        is_dry_run: bool,
+    ) -> Result<(), Refusal> {
         if self.stripes.is_empty() {
             return self.pay(now);
         }
@@ -155,7 +214,7 @@ impl Gate {
         stripe.sweep(now);
         let held = stripe.held.entry(key).or_default();
         let verdict = self.judge(held, now);
-        if verdict.is_ok() || self.settings.is_dry_run {
+        if verdict.is_ok() || is_dry_run {
             held.connections += 1;
         } else if held.connections == 0 && held.paid_until <= now {
             stripe.held.remove(&key);
@@ -185,11 +244,12 @@ impl Gate {
     /// The address is judged first, and what is refused for its sake costs the others nothing: an
     /// address that connects without end uses up its own rate only.
     fn judge(&self, held: &mut Held, now: Time) -> Result<(), Refusal> {
-        let GateSettings { connections_per_address_max, .. } = self.settings;
+        let connections_per_address_max =
+            self.limits.connections_per_address_max.load(Ordering::Relaxed);
         if connections_per_address_max > 0 && held.connections >= connections_per_address_max {
             return Err(Refusal::AddressFull);
         }
-        let rate = self.settings.connects_per_address_per_second_max;
+        let rate = self.limits.connects_per_address_per_second_max.load(Ordering::Relaxed);
         let paid_until = match rate {
             0 => held.paid_until,
             rate => paid(held.paid_until, now, rate).ok_or(Refusal::AddressRate)?,
@@ -200,7 +260,7 @@ impl Gate {
     }
 
     fn pay(&self, now: Time) -> Result<(), Refusal> {
-        let rate = self.settings.connects_per_second_max;
+        let rate = self.limits.connects_per_second_max.load(Ordering::Relaxed);
         if rate == 0 {
             return Ok(());
         }
@@ -262,13 +322,13 @@ mod tests {
             Gate::new(GateSettings { connections_per_address_max: 3, ..GateSettings::default() });
         let (one, other) = (gate.key(address(1)), gate.key(address(2)));
         for _ in 0..3 {
-            assert_eq!(gate.enter(one, at(0)), Ok(()));
+            assert_eq!(gate.enter(one, at(0), gate.is_dry_run()), Ok(()));
         }
-        assert_eq!(gate.enter(one, at(0)), Err(Refusal::AddressFull));
-        assert_eq!(gate.enter(other, at(0)), Ok(()));
+        assert_eq!(gate.enter(one, at(0), gate.is_dry_run()), Err(Refusal::AddressFull));
+        assert_eq!(gate.enter(other, at(0), gate.is_dry_run()), Ok(()));
         gate.leave(one, at(1));
-        assert_eq!(gate.enter(one, at(1)), Ok(()));
-        assert_eq!(gate.enter(one, at(1)), Err(Refusal::AddressFull));
+        assert_eq!(gate.enter(one, at(1), gate.is_dry_run()), Ok(()));
+        assert_eq!(gate.enter(one, at(1), gate.is_dry_run()), Err(Refusal::AddressFull));
         for _ in 0..3 {
             gate.leave(one, at(2));
         }
@@ -286,7 +346,8 @@ mod tests {
         let gate = Gate::new(settings);
         let tries = |last, now| {
             let key = gate.key(address(last));
-            let verdicts: Vec<_> = (0..10).map(|_| gate.enter(key, now)).collect();
+            let verdicts: Vec<_> =
+                (0..10).map(|_| gate.enter(key, now, gate.is_dry_run())).collect();
             let refused = verdicts.iter().find_map(|verdict| verdict.err());
             (verdicts.iter().filter(|verdict| verdict.is_ok()).count(), refused)
         };
@@ -309,8 +370,8 @@ mod tests {
             ..GateSettings::default()
         });
         let key = gate.key(address(1));
-        assert_eq!(gate.enter(key, at(0)), Ok(()));
-        assert_eq!(gate.enter(key, at(0)), Err(Refusal::AddressFull));
+        assert_eq!(gate.enter(key, at(0), gate.is_dry_run()), Ok(()));
+        assert_eq!(gate.enter(key, at(0), gate.is_dry_run()), Err(Refusal::AddressFull));
         gate.leave(key, at(0));
         gate.leave(key, at(0));
         assert_eq!(gate.known(), 0);
@@ -325,7 +386,7 @@ mod tests {
         for round in 0..1_000_000_u32 {
             let now = Time::from_millis(u64::from(round) / 100);
             let key = gate.key(IpAddr::from(round.to_be_bytes()));
-            assert_eq!(gate.enter(key, now), Ok(()));
+            assert_eq!(gate.enter(key, now, gate.is_dry_run()), Ok(()));
             gate.leave(key, now);
         }
         assert!(gate.known() < 300_000, "{} of a million in ten seconds", gate.known());

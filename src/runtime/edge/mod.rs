@@ -106,7 +106,7 @@ impl Edge {
     pub(crate) fn new(me: ShardId, settings: EdgeSettings, gate: Arc<Gate>) -> Edge {
         Edge {
             me,
-            gate: gate.settings().is_on().then_some(gate),
+            gate: gate.is_on().then_some(gate),
             room: Room::default(),
             keys: Chunked::default(),
             seals: settings.tls.clone().map(Seals::new),
@@ -227,9 +227,8 @@ impl Edge {
     fn admit(&mut self, conn: ConnId, peer: SocketAddr, now: Time, deliver: Deliver<'_>) {
         if let Some(gate) = self.gate.clone() {
             let key = gate.key(peer.ip());
-            let verdict = gate.enter(key, now);
-            let is_dry_run = gate.settings().is_dry_run;
-            if let Err(refusal) = verdict {
+            let is_dry_run = gate.is_dry_run();
+            if let Err(refusal) = gate.enter(key, now, is_dry_run) {
                 self.note_refusal(refusal, is_dry_run, peer, now);
                 if !is_dry_run {
                     return self.refuse(conn, refusal, now);

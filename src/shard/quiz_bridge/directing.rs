@@ -231,6 +231,7 @@ impl Shard {
             }
             OperatorRequest::Mute(mute) => self.mute(mute),
             OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
+            OperatorRequest::SetLive(live) => Ok(self.set_live(&live)),
             OperatorRequest::Service(request) => self.serve(request),
             OperatorRequest::Once { order, request } => {
                 return self.order_once(ticket, order, *request);

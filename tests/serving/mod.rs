@@ -1,0 +1,179 @@
+//! `tidegate serve` as a process of its own, on ports of the kernel's choice, with a show.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, token, until};
+
+const SECRET: &str = "a secret of thirty-two bytes or more";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+const SHOW: &str = r#"
+id = 7
+title = "By hand"
+prize_pool_cents = 100
+timing = { countdown_ms = 2000, lead_ms = 1, display_slack_ms = 1 }
+questions = [
+    { text = "One?", options = ["a", "b"], correct = 0 },
+    { text = "Two?", options = ["a", "b"], correct = 0 },
+]
+"#;
+
+/// A gateway as a process of its own, on ports of the kernel's choice.
+pub(crate) struct Serving {
+    process: Child,
+    pub(crate) clients: SocketAddr,
+    operator: SocketAddr,
+    log: Option<JoinHandle<String>>,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Serving {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Serving {
+    pub(crate) fn start(environment: &[(&str, &str)]) -> Serving {
+        Serving::start_at("127.0.0.1:0", environment)
+    }
+
+    pub(crate) fn start_at(listen: &str, environment: &[(&str, &str)]) -> Serving {
+        Serving::start_with(listen, environment, "")
+    }
+
+    /// With a configuration file, which [`Serving::write_config`] replaces.
+    pub(crate) fn start_with(listen: &str, environment: &[(&str, &str)], config: &str) -> Serving {
+        let folder = tempfile::tempdir().unwrap();
+        let config_file = folder.path().join("tidegate.toml");
+        std::fs::write(&config_file, config).unwrap();
+        let show = folder.path().join("show.toml");
+        std::fs::write(&show, SHOW).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["serve", "--shards", "2", "--listen", listen, "--show"])
+            .arg(&show)
+            .arg("--config")
+            .arg(&config_file)
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .env_clear()
+            .env("TIDEGATE_AUTH__HS256_SECRET", SECRET)
+            .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
+            .env("TIDEGATE_LOG__FORMAT", "json")
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut address_in = |message: &str| -> SocketAddr {
+            let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
+                let line: Value = serde_json::from_str(&line).ok()?;
+                let says = line["message"].as_str()?.contains(message);
+                says.then(|| line["address"].as_str().unwrap().parse().unwrap())
+            });
+            found.unwrap_or_else(|| panic!("the log says {message}"))
+        };
+        let clients = address_in("listening for clients");
+        let operator = address_in("operator HTTP is listening");
+        let log = std::thread::spawn(move || {
+            lines.map_while(Result::ok).map(|line| line + "\n").collect()
+        });
+        let serving = Serving { process, clients, operator, log: Some(log), folder };
+        until("it is ready", || serving.ready_state() == "accepting");
+        serving
+    }
+
+    pub(crate) fn write_config(&self, text: &str) {
+        std::fs::write(self.folder.path().join("tidegate.toml"), text).unwrap();
+    }
+
+    /// Status and JSON of an answer of the operator's HTTP.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.operator).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
+    }
+
+    pub(crate) fn done(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, answer) = self.ask(method, path, &body);
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        answer
+    }
+
+    pub(crate) fn drain(&self, body: &Value) -> Value {
+        self.done("POST", "/v1/drain", body)
+    }
+
+    pub(crate) fn state(&self) -> Value {
+        self.done("GET", "/v1/drain", &Value::Null)
+    }
+
+    pub(crate) fn ready_state(&self) -> String {
+        self.ask("GET", "/readyz", "").1["state"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn has_metric(&self, line: &str) -> bool {
+        let metrics = self.ask("GET", "/metrics", "").1;
+        metrics.as_str().unwrap().lines().any(|it| it == line)
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end of the process: its exit status and its log.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let status = self.process.wait().unwrap();
+        (status.code(), self.log.take().unwrap().join().unwrap())
+    }
+
+    pub(crate) async fn in_room(&self, user: u64) -> Client {
+        let target = format!("/?token={}&room=7", token(user));
+        let mut client = Client::connect_to(self.clients, &target).await;
+        client.until_payload("joined").await;
+        client
+    }
+
+    pub(crate) async fn audience(&self, count: u64) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for user in 1..=count {
+            clients.push(self.in_room(user).await);
+        }
+        clients
+    }
+}
+
+/// Connects and asks to upgrade: the status of the answer.
+pub(crate) fn upgrade_status(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    )?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(String::from_utf8_lossy(&head[9..]).into_owned())
+}
