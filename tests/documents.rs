@@ -29,7 +29,8 @@ fn protocol() -> String {
 fn table(heading: &str) -> Vec<Vec<String>> {
     let text = protocol();
     let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap();
-    let section = section.split("\n## ").next().unwrap();
+    // What stands below headings of its own is another table.
+    let section = section.split("\n#").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
     let cells =
         |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();

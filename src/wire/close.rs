@@ -78,7 +78,7 @@ pub struct Moving {
 
 impl Moving {
     /// Bytes of the longest URL: with all else, it fits into a close frame's 123 (RFC 6455 §5.5).
-    pub const URL_BYTES_MAX: usize = 90;
+    pub const URL_BYTES_MAX: usize = 88;
 
     /// The text of a close frame.
     #[must_use]
