@@ -22,8 +22,10 @@ use crate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the log says how far it is.
 const TELL: Duration = Duration::from_secs(5);
-/// What a service manager is asked for at each look, on top of what it allows: far more than a look
-/// takes.
+/// How often a service manager is asked for more time than it allows by itself. Not at each look: it
+/// reads when it has the time, and what it has not read holds up who writes more.
+const EXTEND: Duration = Duration::from_secs(5);
+/// What it is asked for: far more than it takes until it is asked again.
 const EXTENSION: Duration = Duration::from_secs(30);
 
 /// What is wanted, and where it stands, before anybody leads.
@@ -79,6 +81,7 @@ pub struct Lead<'a> {
     begun: u64,
     aborted: u64,
     told_at: Time,
+    extended_at: Option<Time>,
 }
 
 impl<'a> Lead<'a> {
@@ -96,6 +99,7 @@ impl<'a> Lead<'a> {
             begun: 0,
             aborted: 0,
             told_at: Time::ZERO,
+            extended_at: None,
         }
     }
 
@@ -199,7 +203,8 @@ impl<'a> Lead<'a> {
                 tracing::info!(connections = left, "drain: over, the process ends");
             }
         }
-        if self.is_final {
+        if self.is_final && self.extended_at.is_none_or(|at| now.since(at) >= EXTEND) {
+            self.extended_at = Some(now);
             service::stopping_takes(EXTENSION);
         }
         if next == Next::Stop {
