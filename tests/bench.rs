@@ -74,7 +74,8 @@ fn fanout_reaches_everybody() {
 
 #[test]
 fn chat_reaches_everybody_whole() {
-    for (compress, wire_max) in [("", 190.0), (" --compress", 150.0)] {
+    // One message a frame would be about 280 bytes. How many share one depends on how busy the host is.
+    for (compress, wire_max) in [("", 230.0), (" --compress", 190.0)] {
         let report = report(&format!("chat --connections 100 --repetitions 1{compress}"));
         assert_eq!(
             (&report["lost"], &report["messages"], &report["deliveries"]),

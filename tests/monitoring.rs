@@ -12,7 +12,8 @@ use tidegate::base::metrics::ShardSnapshot;
 use tidegate::base::time::Time;
 use tidegate::ops::kernel::{KernelStatus, KernelWatch};
 use tidegate::ops::key_watch::KeyCounts;
-use tidegate::ops::metrics_text::{render, render_certificates, render_ledger};
+use tidegate::ops::metrics_text::{render, render_certificates, render_config, render_ledger};
+use tidegate::ops::reload::ConfigCounts;
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::feed::LedgerStatus;
 
@@ -25,6 +26,7 @@ fn shown() -> BTreeSet<String> {
     let shards = [Arc::new(ShardSnapshot::new(Time::ZERO))];
     let mut text = render(&shards, true, KeyCounts::default(), Time::ZERO);
     render_certificates(&mut text, 0, 0);
+    render_config(&mut text, ConfigCounts::default());
     render_ledger(&mut text, &LedgerStatus::default());
     let kernel = Arc::<KernelStatus>::default();
     let watch = KernelWatch::start(9, Clock::start(), Arc::clone(&kernel)).unwrap();

@@ -211,7 +211,7 @@ mod tests {
             },
         ));
         expect![
-            "these need a restart, and nothing was changed: shards, operator.listen, auth.audience"
+            "these need a restart, and nothing was changed: shards, auth.audience, operator.listen"
         ]
         .assert_eq(&outcome(|config| {
             config.shards += 1;

@@ -56,11 +56,11 @@ impl Serving {
     pub(crate) fn start_with(listen: &str, environment: &[(&str, &str)], config: &str) -> Serving {
         let folder = tempfile::tempdir().unwrap();
         let config_file = folder.path().join("tidegate.toml");
-        std::fs::write(&config_file, config).unwrap();
+        std::fs::write(&config_file, with_shards(config)).unwrap();
         let show = folder.path().join("show.toml");
         std::fs::write(&show, SHOW).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--shards", "2", "--listen", listen, "--show"])
+            .args(["serve", "--listen", listen, "--show"])
             .arg(&show)
             .arg("--config")
             .arg(&config_file)
@@ -94,7 +94,7 @@ impl Serving {
     }
 
     pub(crate) fn write_config(&self, text: &str) {
-        std::fs::write(self.folder.path().join("tidegate.toml"), text).unwrap();
+        std::fs::write(self.folder.path().join("tidegate.toml"), with_shards(text)).unwrap();
     }
 
     /// Status and JSON of an answer of the operator's HTTP.
@@ -138,6 +138,14 @@ impl Serving {
         metrics.as_str().unwrap().lines().any(|it| it == line)
     }
 
+    /// A number of `/metrics`, by its series.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let metrics = self.ask("GET", "/metrics", "").1;
+        let mut lines = metrics.as_str().unwrap().lines();
+        let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
@@ -163,6 +171,11 @@ impl Serving {
         }
         clients
     }
+}
+
+/// Two, where a configuration does not say how many.
+fn with_shards(config: &str) -> String {
+    if config.contains("shards = ") { config.to_owned() } else { format!("shards = 2\n{config}") }
 }
 
 /// Connects and asks to upgrade: the status of the answer.

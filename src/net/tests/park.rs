@@ -125,6 +125,13 @@ fn a_deadline_ends_parking() {
 
 #[test]
 fn a_timer_that_ended_unnoticed_is_armed_again() {
+    // On a host that is busy with others, the time may be over before anybody parks.
+    let parks = (0..100).map(|_| parks_until_a_timer_that_was_armed_again()).find(|it| *it > 0);
+    assert!(parks.is_some_and(|parks| parks <= 2), "{parks:?}");
+}
+
+/// How often a shard parks until its timer wakes it, of which another one had ended unnoticed before.
+fn parks_until_a_timer_that_was_armed_again() -> u32 {
     let mut world = World::new(settings());
     world.turn();
     let soon = world.now() + Duration::from_millis(2);
@@ -140,7 +147,7 @@ fn a_timer_that_ended_unnoticed_is_armed_again() {
     while world.now() < later {
         parks += u32::from(park(&mut world, &mut eventfd, Some(later)));
     }
-    assert!((1..=2).contains(&parks), "{parks}");
+    parks
 }
 
 #[test]
