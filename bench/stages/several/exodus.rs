@@ -20,8 +20,9 @@ use super::wanderer::{World, wander};
 
 /// Long enough to stop and to kill within it.
 const COUNTDOWN_MS: u32 = 5_000;
-/// The drain spreads its clients over this.
-const SPREAD_MS: u32 = 2_000;
+/// The drain spreads its clients over this; they are then asked to come back within two seconds, which
+/// together is the usual time of close code 1001.
+const SPREAD_MS: u32 = 8_000;
 /// So many clients come a second.
 const COMES_PER_S: u32 = 500;
 /// How long anything may take beyond what it has to.
@@ -59,7 +60,9 @@ pub(crate) struct Exodus {
 /// The clients of a gateway that went.
 #[derive(Debug, Serialize)]
 pub(crate) struct Left {
+    /// Before anybody moved.
     pub(crate) clients: usize,
+    /// Came from it to another one: on the drained one, those too whom the killed one had lost to it.
     pub(crate) back: usize,
     /// From the end of the old connection until in the room of another gateway.
     pub(crate) away_ms: Coverage,
@@ -261,7 +264,7 @@ impl Exodus {
             let Left { clients, back, away_ms, unlisted_ms } = left;
             let Coverage { p50, p99, p100, .. } = away_ms;
             lines.push(format!(
-                "    {what}: {back} of {clients} clients are back; away: 50 % {p50:.0} ms, 99 % {p99:.0}, \
+                "    {what}: had {clients} clients, {back} came back from it; away: 50 % {p50:.0} ms, 99 % {p99:.0}, \
                  all {p100:.0}; on no list after {unlisted_ms:.0} ms"
             ));
         }

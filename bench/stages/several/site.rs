@@ -154,6 +154,8 @@ impl Dispatcher {
 
     /// The ports of the gateways in the next list; none where no gateway takes anybody.
     pub(super) fn listed(&mut self) -> Result<Vec<u16>, Problem> {
+        // It closes the connection behind each answer.
+        self.asked = self.asked.another()?;
         match self.asked.ask("GET", "/v1/gateways", "") {
             Ok(list) => {
                 let list: List =

@@ -37,8 +37,6 @@ const ANSWER_BYTES_MAX: usize = 16 * 1_024;
 pub(super) struct Move {
     /// Port of the gateway that it lost.
     pub(super) from: u16,
-    /// It was asked to leave, with a close frame.
-    pub(super) was_asked: bool,
     /// Until it was in its room again.
     pub(super) away_ns: u64,
 }
@@ -84,7 +82,7 @@ impl World {
 /// Lives for ever; `begins_after` spreads those who come.
 pub(super) async fn wander(index: u32, begins_after: Duration, world: Rc<World>) {
     tokio::time::sleep(begins_after).await;
-    let mut lost: Option<(u16, bool, u64)> = None;
+    let mut lost: Option<(u16, u64)> = None;
     loop {
         let Ok(ports) = ask(world.dispatcher).await else {
             random_sleep(ASK_AGAIN_MS).await;
@@ -104,14 +102,14 @@ pub(super) async fn wander(index: u32, begins_after: Duration, world: Rc<World>)
             random_sleep(ASK_AGAIN_MS).await;
             continue;
         };
-        if let Some((from, was_asked, since_ns)) = lost {
+        if let Some((from, since_ns)) = lost {
             let away_ns = now_ns() - since_ns;
-            world.moves.borrow_mut().push(Move { from, was_asked, away_ns });
+            world.moves.borrow_mut().push(Move { from, away_ns });
         }
         world.homes.borrow_mut()[index as usize] = Some(link.port);
         let within_ms = link.stay(index, &world).await;
         world.homes.borrow_mut()[index as usize] = None;
-        lost = Some((link.port, within_ms.is_some(), now_ns()));
+        lost = Some((link.port, now_ns()));
         drop(link);
         random_sleep(within_ms.unwrap_or(BROKEN_WITHIN_MS)).await;
     }

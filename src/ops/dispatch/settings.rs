@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::limits::NAME_BYTES_MAX;
+use crate::ledger::error::LedgerError;
 use crate::ledger::outbox::settings::check_url;
 use crate::ops::config::checks::{check_gateways, is_origins, operator_token};
 use crate::ops::log::{LogFormat, LogLevel};
@@ -308,7 +309,11 @@ fn gateways(
         if let Some(read) = &operator
             && let Err(error) = check_url(&read.value)
         {
-            problems.push(read.origin.clone(), read.key.clone(), error.to_string());
+            let reason = match error {
+                LedgerError::Settings { what } => what,
+                other => other.to_string(),
+            };
+            problems.push(read.origin.clone(), read.key.clone(), reason);
         }
         let mut reader = Reader { table: &mut table, problems };
         let token = reader.token_of_file(read_file).or_else(|| everybodys.cloned());
@@ -453,13 +458,34 @@ operator = "ftp://x"
 "#;
         expect![[r#"
             d.toml:1: listen: `8093` is no address with a port, such as 127.0.0.1:8093 or [::]:8093
+            d.toml:2: origins[0]: `https://quiz.example/play` is no origin, such as `https://quiz.example`: no path, no wildcard but `*` alone
+            d.toml:3: interval_ms: 99 is out of range: expects 100 to 60000; the nearest valid one is 100
+            d.toml:5: ttl_s: 0 is out of range: expects 1 to 60; the nearest valid one is 1
+            d.toml:6: list_max: 17 is out of range: expects 1 to 16; the nearest valid one is 16
+            d.toml:7: token_file: short: has 5 bytes, fewer than 16
+            d.toml:8: log_level: `loud` is none of error, warn, info, debug, trace; the nearest valid one is `warn`
+            d.toml:9: url: unknown key; the nearest valid one is `ttl_s`
+            d.toml:12: gateways[0].urls[0]: `https://a.example/` is no address of a gateway, such as wss://b.example/
+            d.toml:13: gateways[0].operator: the URL "http://192.0.2.1:8091" goes to 192.0.2.1 through the internet in clear; use https
+            d.toml:14: gateways[0].token_file: nowhere: cannot be opened: No such file or directory (os error 2)
+            d.toml:15: gateways[0].conections: unknown key; did you mean `connections`?
+            d.toml:16: gateways[1].operator: missing: this key is required
+            d.toml:17: gateways[1].name: `a` is also in d.toml:11
+            d.toml:18: gateways[1].urls[0]: `wss://b.example/` is also in d.toml:12
+            d.toml:19: gateways[1].packets_per_s: -1 is negative: expects at least 1; the nearest valid one is 1
+            d.toml:20: gateways[2].name: missing: this key is required
+            d.toml:21: gateways[2].urls: has 0 addresses: give 1 to 8
+            d.toml:22: gateways[2].operator: the URL "ftp://x" begins with neither http nor https
+            environment TIDEGATE_DISPATCH_TOKEN: token_file is set too; keep one
         "#]]
         .assert_eq(&parse(text, &[(TOKEN_VARIABLE, "x")]).unwrap_err());
     }
 
     #[test]
     fn a_file_without_gateways_or_with_too_many_is_refused() {
-        expect![[r#""#]].assert_eq(&parse("", &[]).unwrap_err());
+        expect![[r#"
+            d.toml:1: gateways: there is none: give at least one [[gateways]] with name, urls and operator
+        "#]].assert_eq(&parse("", &[]).unwrap_err());
         let many: String = (0..=GATEWAYS_MAX)
             .map(|index| {
                 ONE.replace("\"a\"", &format!("\"{index}\""))
@@ -467,6 +493,9 @@ operator = "ftp://x"
                     .replace("8091", &(9_000 + index).to_string())
             })
             .collect();
-        expect![[r#""#]].assert_eq(&parse(&many, &[]).unwrap_err());
+        expect![[r#"
+            d.toml:1: gateways: there are 65, more than 64
+        "#]]
+        .assert_eq(&parse(&many, &[]).unwrap_err());
     }
 }
