@@ -83,6 +83,12 @@ enum Subject {
         #[arg(long)]
         show: Vec<PathBuf>,
     },
+    /// The dispatcher of rounds 3 and 4
+    #[command(name = stages::several::SUBCOMMAND, hide = true)]
+    DispatcherUnderTest {
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Keeps the kernel's queues of received packets long, until standard input ends
     #[command(name = loopback::KEEPER, hide = true)]
     KeepBacklog { packets: u32 },
@@ -141,6 +147,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
         Subject::Stages(arguments) => stages::run(&arguments, &Machine::look()),
         Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),
+        Subject::DispatcherUnderTest { config } => stages::several::dispatch_under_test(config),
         Subject::KeepBacklog { packets } => loopback::keep_backlog(packets),
         Subject::FloorFanout(FloorArguments { connections, frame_bytes, port }) => {
             floors::fanout::run(connections, frame_bytes, port).doing("the fan-out floor")

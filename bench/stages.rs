@@ -1,5 +1,6 @@
-//! `stages`: the first two of the four rounds of load tests before a show goes live, each a ramp
-//! that finds the limit, and what so many viewers would need.
+//! `stages`: the four rounds of load tests before a show goes live. The first two are ramps that find
+//! the limit, and what so many viewers would need; rounds 3 and 4 (in `several`) are of a size, and
+//! hold or do not.
 //!
 //! Round 1 takes each interface of one gateway by itself: connects, heartbeats, a question to
 //! everybody, answers, chat through the room. Round 2 takes everything at once, counted in viewers: a
@@ -16,6 +17,7 @@ mod findings;
 mod hall;
 mod interfaces;
 mod ramp;
+pub(crate) mod several;
 mod showing;
 mod viewers;
 
@@ -37,6 +39,7 @@ use criteria::Criteria;
 use findings::{CapacityReport, Finding, Limit, Round, StagesReport, Step, costs};
 use interfaces::{Interface, OneHost, Viewer, each_by_itself, everything_together};
 use ramp::{Ramp, RampSettings, Stopped};
+use several::Several;
 
 const FACTOR: f64 = 2.0;
 const BISECTIONS_MAX: u32 = 2;
@@ -45,9 +48,10 @@ const GIB: f64 = (1_u64 << 30) as f64;
 /// `tidegate-bench stages`
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StagesArguments {
-    /// Rounds: 1 is each interface by itself, 2 everything together
+    /// Rounds: 1 is each interface by itself, 2 everything together, 3 several gateways behind a
+    /// dispatcher of which one is drained and one killed, 4 a whole show on such gateways
     #[arg(long, value_name = "ROUNDS", default_value = "1,2", value_delimiter = ',',
-        value_parser = clap::value_parser!(u8).range(1..=2))]
+        value_parser = clap::value_parser!(u8).range(1..=4))]
     rounds: Vec<u8>,
     /// Connections where they are not what is raised
     #[arg(long, value_name = "N", default_value_t = 8_000,
@@ -71,6 +75,8 @@ pub(crate) struct StagesArguments {
     ramp_seconds_max: u32,
     #[command(flatten)]
     criteria: Criteria,
+    #[command(flatten)]
+    several: Several,
     #[command(flatten)]
     plan: Plan,
     #[command(flatten)]
@@ -147,6 +153,9 @@ pub(crate) fn run(arguments: &StagesArguments, machine: &Machine) -> Result<(), 
         }
     }
     drop(progress);
+    let plays = |round| arguments.rounds.contains(&round);
+    let exodus = plays(3).then(|| several::exodus(arguments.several, options)).transpose()?;
+    let chain = plays(4).then(|| several::chain(arguments.several, options)).transpose()?;
     let (capacity, capacity_missing) = match capacity_report(arguments, &rounds) {
         Ok(report) => (Some(report), None),
         Err(why) => (None, Some(why)),
@@ -159,11 +168,16 @@ pub(crate) fn run(arguments: &StagesArguments, machine: &Machine) -> Result<(), 
         chat_bytes: usize::from(plan.chat_bytes),
         server_cores: options.server_core.len(),
         rounds,
+        exodus,
+        chain,
         capacity,
         capacity_missing,
         took_s: as_f64_ns(now_ns() - begun_ns) / 1e9,
     };
-    report::print_text("stages", machine, &report, options.json, &findings::text(&report))
+    report::print_text("stages", machine, &report, options.json, &findings::text(&report))?;
+    let held =
+        report.exodus.iter().all(|round| round.held) && report.chain.iter().all(|round| round.held);
+    if held { Ok(()) } else { Err(Problem::new("a round did not hold: the report says what")) }
 }
 
 fn check(arguments: &StagesArguments) -> Result<(), Problem> {

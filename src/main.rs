@@ -11,6 +11,7 @@ use tidegate::ops::cli::{Cli, Command, ExitStatus};
 use tidegate::ops::commands::{Surroundings, check_config, token};
 use tidegate::ops::connect::connect;
 use tidegate::ops::demo::demo;
+use tidegate::ops::dispatch::dispatch;
 use tidegate::ops::generate::{completions, man};
 use tidegate::ops::journal_command::journal;
 use tidegate::ops::ledger_command::ledger;
@@ -38,6 +39,16 @@ fn main() -> ExitCode {
                 error.exit_status()
             }
         },
+        Command::Dispatch(arguments) => {
+            let environment: Vec<_> = std::env::vars_os().collect();
+            match dispatch(&arguments, &environment, &mut stdout()) {
+                Ok(()) => ExitStatus::Success,
+                Err(error) => {
+                    eprintln!("{error}");
+                    error.exit_status()
+                }
+            }
+        }
         Command::Demo(arguments) => watched(|world| demo(&arguments, world)),
         Command::Journal(arguments) => shortly(|world| {
             let now_unix_ms = world.now_unix_s.saturating_mul(1_000);

@@ -217,6 +217,9 @@ fn what_cannot_be_measured_is_said_before_anything_starts() {
         ("idle --gateway /nowhere/tidegate", "no such file; build it, or leave it out"),
         ("stages --viewers 0", "0 is not in 1.."),
         ("stages --server-core 4096", "there is no such core for this process; choose from ["),
+        ("stages --rounds 5", "5 is not in 1..=4"),
+        ("stages --rounds 3 --gateways 1", "1 is not in 2..=16"),
+        ("stages --rounds 4 --clients 9", "9 is not in 10..=20000"),
         ("stages --repetitions 2", "--steps-max and --step-ms say how many"),
         ("stages --connections 9000 --connections-max 8000", "raise that, or ask for fewer"),
     ] {
@@ -300,6 +303,43 @@ fn each_interface_is_raised_and_the_capacity_follows() {
         needed["phases"].as_array().unwrap().iter().map(|it| &it["phase"]).collect();
     assert_eq!(phases, ["heartbeats", "chat", "join", "question", "answers"]);
     positive(&report["capacity"]["on_this_host"], &["viewers_per_host"]);
+}
+
+#[test]
+fn clients_come_back_from_a_gateway_that_is_drained_and_one_that_is_killed() {
+    // How long it takes is not looked at, nor how even so few clients are spread.
+    let report = report(
+        "stages --rounds 3 --gateways 3 --clients 60 --part-min-percent 30 --back-limit-ms 60000",
+    );
+    let round = &report["exodus"];
+    assert_eq!((&round["held"], &round["failures"]), (&true.into(), &serde_json::json!([])));
+    let sum = |parts: &Value| -> u64 {
+        parts.as_array().unwrap().iter().map(|part| part.as_u64().unwrap()).sum()
+    };
+    assert_eq!((sum(&round["parts"]), sum(&round["parts_at_end"])), (60, 60), "{round}");
+    assert_eq!((&round["parts_at_end"][0], &round["drained_exit_status"]), (&60.into(), &0.into()));
+    for left in ["killed", "drained"] {
+        positive(&round[left], &["clients", "back", "unlisted_ms"]);
+    }
+    assert!(report["chain"].is_null() && report["capacity"].is_null(), "{report}");
+}
+
+#[test]
+fn a_show_is_played_from_its_file_to_the_proof_of_its_prize() {
+    let report = report("stages --rounds 4 --gateways 2 --clients 60");
+    let round = &report["chain"];
+    assert_eq!((&round["held"], &round["failures"]), (&true.into(), &serde_json::json!([])));
+    let gateways = round["gateways"].as_array().unwrap();
+    let players: u64 = gateways.iter().map(|it| it["players"].as_u64().unwrap()).sum();
+    assert_eq!((gateways.len(), players), (2, 60), "{round}");
+    for played in gateways {
+        positive(played, &["answers_acknowledged", "winners", "per_head_cents", "ledger_causes"]);
+        assert_eq!(
+            (&played["violations"], &played["ledger_is_proved"], &played["exit_status"]),
+            (&0.into(), &true.into(), &0.into()),
+            "{played}"
+        );
+    }
 }
 
 #[test]

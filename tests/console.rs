@@ -127,6 +127,7 @@ impl Stage {
         let view = OperatorView {
             token: None,
             health_stale: Duration::from_secs(5),
+            connections_max: 1_000,
             shards: gateway.snapshots().to_vec(),
             readiness: Arc::new(Readiness::new()),
             keys: Arc::default(),

@@ -118,6 +118,13 @@ async fn health(served: &Served) {
     for path in ["/metrics", "/healthz", "/readyz"] {
         served.ask(At::Operator, "GET", path, "", 200).await;
     }
+    let load = served.ask(At::Operator, "GET", "/v1/load", "", 200).await;
+    assert_eq!((&load["state"], &load["connections_max"]), (&json!("accepting"), &json!(1_000)));
+    let turns = load["turn_us_total"].as_array().unwrap();
+    assert!(turns.len() == 2 && turns.iter().all(|it| it.as_u64().unwrap() > 0), "{load}");
+    let token = "authorization: Bearer sixteen-bytes-or\r\n";
+    let load = served.ask_with(At::Guarded, "GET", "/v1/load", token, "", 200).await;
+    assert_eq!(load["state"], "starting");
     // Its shards are never fresh enough, and it does not accept clients.
     served.ask(At::Guarded, "GET", "/healthz", "", 503).await;
     let answer = served.ask(At::Guarded, "GET", "/readyz", "", 503).await;
@@ -318,6 +325,8 @@ async fn drain(served: &Served) {
     assert_eq!(operator("POST", plan, 200).await["to"], json!(["wss://b.example/"]));
     operator("POST", "", 409).await;
     served.until("/v1/drain", |drain| drain["state"] == "leaving").await;
+    let load = served.ask(At::Operator, "GET", "/v1/load", "", 200).await;
+    assert_eq!(load["state"], "draining");
     assert_eq!(operator("DELETE", "", 200).await["state"], "off");
     operator("POST", r#"{"spread_ms":3600001}"#, 400).await;
 }

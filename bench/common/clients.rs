@@ -21,7 +21,7 @@ use crate::common::problem::{Doing as _, Problem};
 
 use addresses::Addresses;
 use connection::Connection;
-pub(crate) use connection::Heard;
+pub(crate) use connection::{Heard, header as frame_header};
 pub(crate) use outgoing::Outgoing;
 use ring::{Completion, Operation, Ring};
 

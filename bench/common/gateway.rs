@@ -129,6 +129,27 @@ impl Gateway {
         &mut self.operator
     }
 
+    /// Asks its process to end, by SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<(), Problem> {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().doing("running kill")?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Problem::new(format!("kill -TERM {pid}: {status}; has the gateway ended?")))
+    }
+
+    /// Ends its process at once, by SIGKILL.
+    pub(crate) fn kill(&mut self) -> Result<(), Problem> {
+        self.child.kill().doing("killing a gateway")
+    }
+
+    /// What its process ended with, once it has; -1 by a signal.
+    pub(crate) fn exit_status(&mut self) -> Result<Option<i32>, Problem> {
+        let status = self.child.try_wait().doing("asking whether a gateway has ended")?;
+        Ok(status.map(|status| status.code().unwrap_or(-1)))
+    }
+
     /// One more connection to it.
     pub(crate) fn another_operator(&self) -> Result<Operator, Problem> {
         self.operator.another()

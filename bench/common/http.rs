@@ -24,6 +24,11 @@ impl Operator {
         Ok(Operator { address, stream: open(address)?, asked: String::new() })
     }
 
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Connects once more.
     pub(crate) fn another(&self) -> Result<Operator, Problem> {
         Operator::connect(self.address.port())

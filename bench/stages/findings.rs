@@ -6,6 +6,7 @@ use tidegate::ops::capacity::{Capacity, Costs, Host, Resource, Wanted};
 use crate::common::stats::{Coverage, as_f64_ns};
 
 use super::criteria::{Criteria, Failure};
+use super::several::{Chain, Exodus};
 use super::showing::{Kind, Showing};
 
 /// A core that had something to do for so much of the time is what limited.
@@ -106,6 +107,10 @@ pub(crate) struct StagesReport {
     pub(crate) chat_bytes: usize,
     pub(crate) server_cores: usize,
     pub(crate) rounds: Vec<Round>,
+    /// Round 3.
+    pub(crate) exodus: Option<Exodus>,
+    /// Round 4.
+    pub(crate) chain: Option<Chain>,
     pub(crate) capacity: Option<CapacityReport>,
     /// Why there is none.
     pub(crate) capacity_missing: Option<String>,
@@ -146,6 +151,8 @@ pub(crate) fn text(report: &StagesReport) -> String {
         lines.push(format!("  round {}: {}", round.round, round.title));
         lines.extend(round.interfaces.iter().flat_map(finding_lines));
     }
+    lines.extend(report.exodus.iter().flat_map(Exodus::lines));
+    lines.extend(report.chain.iter().flat_map(Chain::lines));
     match (&report.capacity, &report.capacity_missing) {
         (Some(capacity), _) => lines.extend(capacity_lines(capacity)),
         (None, Some(why)) => lines.push(format!("  no capacity report: {why}")),

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use crate::base::limits::TOKEN_ID_BYTES_MAX;
 use crate::ops::account_command::AccountArguments;
 use crate::ops::backup_command::{BackupArguments, RestoreArguments};
+use crate::ops::dispatch::DispatchArguments;
 use crate::ops::journal_command::JournalArguments;
 use crate::ops::ledger_command::LedgerArguments;
 use crate::ops::ledger_standin::StandInArguments;
@@ -35,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the gateway until SIGTERM
     Serve(ServeArguments),
+    /// Tell clients which of several gateways to try, by what each carries, until SIGTERM
+    Dispatch(DispatchArguments),
     /// Play a whole show with real WebSocket players on this machine and check every promise
     Demo(DemoArguments),
     /// Check a configuration and shows, say everything that is wrong, and exit

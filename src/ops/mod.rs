@@ -15,6 +15,7 @@ pub mod config;
 pub mod connect;
 pub mod console;
 pub mod demo;
+pub mod dispatch;
 pub mod drain;
 pub mod gateway_settings;
 pub mod generate;

@@ -506,6 +506,7 @@ fn operate(
     let view = OperatorView {
         token: config.operator.token.clone(),
         health_stale: Duration::from_millis(config.operator.health_stale_ms),
+        connections_max: u64::from(config.limits.connections_max),
         shards: gateway.snapshots().to_vec(),
         readiness: Arc::clone(&readiness),
         keys: Arc::clone(&watches.keys),

@@ -250,8 +250,13 @@ export interface TidegateEventMap {
 }
 
 export interface TidegateOptions {
-  /** Gateways, in the order in which they are tried: `wss://…`, or the page's `https://…`. */
-  url: string | string[];
+  /**
+   * Gateways, in the order in which they are tried: `wss://…`, or the page's `https://…`. With
+   * `dispatch` they are tried while it gives no list, and may be left out.
+   */
+  url?: string | string[];
+  /** Who says which gateways to try: `GET /v1/gateways` of `tidegate dispatch`. */
+  dispatch?: string;
   /** The access token, or what fetches one; `refused` and `expiring` ask for a newer one. */
   token: string | ((reason: 'connect' | 'refused' | 'expiring') => string | Promise<string>);
   /** The room to enter. */

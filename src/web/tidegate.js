@@ -421,6 +421,11 @@ function movingOf(text) {
   const within = fields.get('within_ms') ?? '';
   return { withinMs: /^\d{1,9}$/.test(within) ? Number(within) : undefined, to: fields.get('to') };
 }
+/** Whether what goes there is sealed on its way. */
+const isSafe = (url) => /^(wss|https):/.test(url);
+/** A dispatcher has so many lists at a time, and so long to answer. */
+const DISPATCH_PARTS = 64;
+const DISPATCH_TIMEOUT_MS = 5_000;
 /** A connection that broke without a code: many do at once when a network fails. */
 const RECONNECT_BROKEN_MS = 1_000;
 /** Other codes of 4000 or more are like 1011. */
@@ -488,9 +493,13 @@ export class TidegateError extends Error {
  */
 export class Tidegate extends EventTarget {
   #urls;
-  /** Those that were given; one to which a gateway sent this client may precede them. */
+  /** Those that were given; one to which a gateway sent this client may precede them, and a list of the
+   * dispatcher takes their place. */
   #givenUrls;
   #urlIndex = 0;
+  /** Who says which gateways to try, and until when its list may be used. */
+  #dispatch;
+  #listUntilMs = 0;
   #token;
   #tokenNow;
   #authenticateBy;
@@ -522,9 +531,12 @@ export class Tidegate extends EventTarget {
   /** @param {import('./tidegate.d.ts').TidegateOptions} options */
   constructor(options) {
     super();
-    this.#givenUrls = [options.url].flat();
+    this.#givenUrls = [options.url ?? []].flat();
     this.#urls = this.#givenUrls;
-    if (this.#urls.length === 0) throw new TypeError('url: give at least one gateway');
+    this.#dispatch = options.dispatch;
+    if (this.#urls.length === 0 && this.#dispatch === undefined) {
+      throw new TypeError('url: give at least one gateway, or `dispatch`');
+    }
     this.#token = options.token;
     this.#authenticateBy = options.authenticateBy ?? 'subprotocol';
     this.#uplink = options.uplink;
@@ -723,6 +735,7 @@ export class Tidegate extends EventTarget {
     const bySubprotocol = this.#authenticateBy === 'subprotocol';
     let socket;
     try {
+      await this.#askDispatch();
       const token = await this.#anyToken(reason);
       // `close` came meanwhile, and perhaps another `connect`.
       if (this.#state !== 'connecting' || this.#connects !== connects) return undefined;
@@ -733,7 +746,8 @@ export class Tidegate extends EventTarget {
     } catch (error) {
       if (this.#connects !== connects) return undefined;
       this.#emit('error', error);
-      return this.#state === 'connecting' ? this.#comeBackWithin(RECONNECT_UNKNOWN_MS) : undefined;
+      if (this.#state !== 'connecting') return undefined;
+      return this.#comeBackWithin(Math.max(error.retryAfterMs ?? 0, RECONNECT_UNKNOWN_MS));
     }
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
@@ -753,6 +767,32 @@ export class Tidegate extends EventTarget {
       if (this.#socket === socket) this.#closed(event.code, event.reason);
     };
     return undefined;
+  }
+
+  /** Asks for the gateways to try, unless the list that is here is young and has one that is not tried. */
+  async #askDispatch() {
+    if (this.#dispatch === undefined || clockMs() < this.#listUntilMs) return;
+    try {
+      const url = new URL(this.#dispatch, globalThis.location?.href);
+      // Caches in between keep a list for each part, so that not everybody behind them gets the same.
+      url.searchParams.set('part', String(Math.floor(Math.random() * DISPATCH_PARTS)));
+      const response = await fetch(url, { signal: AbortSignal.timeout(DISPATCH_TIMEOUT_MS) });
+      if (!response.ok) {
+        const laterMs = Number(response.headers.get('Retry-After') ?? 0) * 1_000;
+        throw new TidegateError('connection', `${url.pathname}: ${response.status}`, laterMs);
+      }
+      const { ttl_s: lifeS, gateways } = await response.json();
+      const isMeant = (given) => URL.canParse(given) && (isSafe(given) || !isSafe(url.href));
+      const urls = gateways.flatMap((gateway) => gateway.urls).filter(isMeant);
+      if (urls.length === 0) throw new TidegateError('connection', `${url.pathname}: no gateway`);
+      this.#urls = urls;
+      this.#urlIndex = 0;
+      this.#listUntilMs = clockMs() + lifeS * 1_000;
+    } catch (error) {
+      // An older list, or what was given beside, is better than nothing.
+      if (this.#urls.length === 0) throw error;
+      this.#emit('error', error);
+    }
   }
 
   /** The token that was used last, or one that is fetched now. */
@@ -789,6 +829,9 @@ export class Tidegate extends EventTarget {
     const what = moving.withinMs ?? (codeKnown ? RECONNECT[code] : unknown);
     this.#drop();
     if (!isLost) this.#urlIndex = (this.#urlIndex + 1) % this.#urls.length;
+    // All were tried in vain, or the one that a gateway named was.
+    const isUsed = (!isLost && this.#urlIndex === 0) || this.#listUntilMs === Infinity;
+    if (isUsed) this.#listUntilMs = 0;
     if (moving.to !== undefined) this.#tryFirst(moving.to);
     const returns = what === 'token' ? typeof this.#token === 'function' : what !== undefined;
     this.#emit('disconnected', { code, reason: text, returns });
@@ -801,10 +844,11 @@ export class Tidegate extends EventTarget {
 
   /** A gateway that is drained named another one; not one without TLS where there was TLS. */
   #tryFirst(url) {
-    const isSafe = (text) => /^(wss|https):/.test(text);
     if (!URL.canParse(url) || (isSafe(this.#urls[this.#urlIndex]) && !isSafe(url))) return;
     this.#urls = [url, ...this.#givenUrls.filter((given) => given !== url)];
     this.#urlIndex = 0;
+    // Nobody else is asked before it was tried.
+    this.#listUntilMs = Infinity;
   }
 
   /** Gives a connection up of which no end came. */
@@ -879,7 +923,9 @@ export class Tidegate extends EventTarget {
 
   /** Gives an answer by HTTP: the way up that needs no connection. */
   async #post(answer) {
-    const url = new URL(this.#uplink ?? this.#urls[this.#urlIndex]);
+    const gateway = this.#uplink ?? this.#urls[this.#urlIndex];
+    if (gateway === undefined) throw new TidegateError('connection', 'no gateway is known yet');
+    const url = new URL(gateway);
     url.protocol = url.protocol.replace('ws', 'http');
     url.pathname = '/v1/answers';
     url.search = '';

@@ -389,6 +389,68 @@ async function tokensAreRefused() {
   check(refused instanceof TidegateError && never.state === 'closed', 'one token is not enough');
 }
 
+/** The client goes where it is sent, asks again when that was in vain, and does without if need be. */
+async function aDispatcherSaysWhereToGo() {
+  const real = window.fetch;
+  const answers = [];
+  const asked = [];
+  window.fetch = async (url, options) => {
+    if (!String(url).includes('/gateways')) return real(url, options);
+    asked.push(new URL(url));
+    const next = answers.shift();
+    const headers = { 'Retry-After': '1' };
+    return typeof next === 'number'
+      ? new Response('{}', { status: next, headers }) : new Response(JSON.stringify(next));
+  };
+  const list = (ttl_s, ...urls) => ({ ttl_s, gateways: [{ urls }] });
+  // The same port on another address of this host: nobody listens there.
+  const dead = GATEWAYS[0].replace('127.0.0.1', '127.0.0.2');
+  const at = (url) => sockets.at(-1).url.startsWith(url.replace('http', 'ws'));
+  const open = async (options) => {
+    const errors = [];
+    const dave = new Tidegate({ token: () => token(3), ...options });
+    dave.addEventListener('error', ({ detail }) => errors.push(detail));
+    await dave.connect();
+    return { dave, errors };
+  };
+  Math.random = () => 0.001;
+  const dispatch = '/v1/gateways';
+
+  answers.push(list(60, 'none of these', dead, GATEWAYS[1]));
+  const { dave, errors } = await open({ dispatch });
+  check(at(GATEWAYS[1]) && asked.length === 1 && errors.length === 0, `the second one: ${errors}`);
+  check(asked[0].searchParams.get('part') === '0', 'it draws a part');
+  const back = next(dave, 'session');
+  sockets.at(-1).close(4900);
+  await back;
+  check(at(GATEWAYS[1]) && asked.length === 1, 'a young list is used again');
+  dave.close();
+
+  answers.push(503, list(0, dead), list(0, GATEWAYS[0]));
+  const second = await open({ dispatch });
+  check(at(GATEWAYS[0]) && asked.length === 4, `asked ${asked.length} times`);
+  const [{ reason, retryAfterMs }] = second.errors;
+  check(second.errors.length === 1 && reason === 'connection', `${second.errors}`);
+  check(retryAfterMs === 1_000, 'when to come again is told');
+  const moved = next(second.dave, 'session');
+  answers.push(list(60, GATEWAYS[1]));
+  sockets.at(-1).close(4900);
+  await moved;
+  check(at(GATEWAYS[1]) && asked.length === 5, 'an old list is asked for anew');
+  second.dave.close();
+
+  answers.push(500, list(60), 404);
+  const third = await open({ dispatch, url: [dead, dead, GATEWAYS[0]] });
+  check(at(GATEWAYS[0]) && asked.length === 8, 'what was given is tried meanwhile');
+  check(third.errors.length === 3, `${third.errors}`);
+  third.dave.close();
+  let thrown;
+  try { new Tidegate({ token: 'x' }); } catch (error) { thrown = error; }
+  check(thrown instanceof TypeError, 'one of the two must be given');
+  Math.random = realRandom;
+  window.fetch = real;
+}
+
 async function theGatewayStops() {
   Math.random = () => 0.001;
   const carol = player(4, { url: GATEWAYS });
@@ -437,6 +499,8 @@ export async function run(log) {
   await aNewerSessionReplaces(alice);
   await log('tokens');
   await tokensAreRefused();
+  await log('a dispatcher');
+  await aDispatcherSaysWhereToGo();
   await log('the gateway stops');
   await theGatewayStops();
 }

@@ -12,6 +12,7 @@ const options: TidegateOptions = {
   authenticateBy: 'frame',
 };
 const client = new Tidegate(options);
+new Tidegate({ dispatch: 'https://dispatch.example/v1/gateways', token: 'first' });
 
 client.addEventListener('question', async ({ detail }) => {
   const question: Question = detail;

@@ -158,6 +158,7 @@ fn operator(
     let view = OperatorView {
         token: is_guarded.then(|| Secret::new(b"sixteen-bytes-or".to_vec())),
         health_stale: if is_guarded { Duration::ZERO } else { Duration::from_secs(5) },
+        connections_max: 1_000,
         shards: gateway.snapshots().to_vec(),
         readiness,
         keys: Arc::default(),

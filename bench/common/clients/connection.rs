@@ -117,7 +117,7 @@ fn unexpected(bytes: &[u8]) -> String {
 
 /// Opcode, bytes of the header and of the payload of the frame at the start of `bytes` (RFC 6455
 /// §5.2), if its header is whole.
-fn header(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, String> {
+pub(crate) fn header(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, String> {
     let [first, second, rest @ ..] = bytes else {
         return Ok(None);
     };

@@ -54,28 +54,8 @@ impl OutboxSettings {
     /// # Errors
     /// What is wrong.
     pub fn check(&self) -> Result<(), LedgerError> {
+        check_url(&self.url)?;
         let wrong = |what: String| Err(LedgerError::Settings { what });
-        let uri: Uri = match self.url.parse() {
-            Ok(uri) => uri,
-            Err(error) => return wrong(format!("the URL {:?} is none: {error}", self.url)),
-        };
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        match (uri.scheme_str(), host.parse()) {
-            (Some("http" | "https"), _) if host.is_empty() => {
-                return wrong(format!("the URL {:?} names no host", self.url));
-            }
-            (Some("https"), _) | (Some("http"), Err(_)) => {}
-            (Some("http"), Ok(address)) if is_private(address) => {}
-            (Some("http"), Ok(address)) => {
-                return wrong(format!(
-                    "the URL {:?} goes to {address} through the internet in clear; use https",
-                    self.url
-                ));
-            }
-            _ => {
-                return wrong(format!("the URL {:?} begins with neither http nor https", self.url));
-            }
-        }
         if self.secret.len() < SECRET_BYTES_MIN {
             let bytes = self.secret.len();
             return wrong(format!(
@@ -116,6 +96,35 @@ fn is_private(address: IpAddr) -> bool {
             address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
         }
     }
+}
+
+/// Whether secrets may be sent to this address: http within a network, https anywhere.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_url(url: &str) -> Result<(), LedgerError> {
+    let wrong = |what: String| Err(LedgerError::Settings { what });
+    let uri: Uri = match url.parse() {
+        Ok(uri) => uri,
+        Err(error) => return wrong(format!("the URL {url:?} is none: {error}")),
+    };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    match (uri.scheme_str(), host.parse()) {
+        (Some("http" | "https"), _) if host.is_empty() => {
+            return wrong(format!("the URL {url:?} names no host"));
+        }
+        (Some("https"), _) | (Some("http"), Err(_)) => {}
+        (Some("http"), Ok(address)) if is_private(address) => {}
+        (Some("http"), Ok(address)) => {
+            return wrong(format!(
+                "the URL {url:?} goes to {address} through the internet in clear; use https"
+            ));
+        }
+        _ => {
+            return wrong(format!("the URL {url:?} begins with neither http nor https"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One try: the request, and what its answer means.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -83,25 +84,7 @@ impl Webhook {
         settings.check()?;
         let mut tls = TlsConfig::builder();
         if let Some(path) = &settings.certificates {
-            let doing = "cannot be read";
-            let pem = std::fs::read(path).map_err(|source| LedgerError::File {
-                path: path.clone(),
-                doing,
-                source,
-            })?;
-            let found: Result<Vec<Certificate<'static>>, _> = parse_pem(&pem)
-                .filter_map(|item| match item {
-                    Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
-                    Ok(_) => None,
-                    Err(error) => Some(Err(error)),
-                })
-                .collect();
-            let wrong = |what: String| LedgerError::Input { path: path.clone(), line: 1, what };
-            let found = found.map_err(|error| wrong(error.to_string()))?;
-            if found.is_empty() {
-                return Err(wrong("there is no certificate in it".to_owned()));
-            }
-            tls = tls.root_certs(RootCerts::new_with_certs(&found));
+            tls = tls.root_certs(root_certificates(path)?);
         }
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -159,6 +142,33 @@ impl Webhook {
             Err(error) => failed(format!("status {status}, and its answer broke off: {error}")),
         }
     }
+}
+
+/// The certificates of a file, as those that servers' are signed by.
+///
+/// # Errors
+/// The file cannot be read, or has none.
+pub fn root_certificates(path: &Path) -> Result<RootCerts, LedgerError> {
+    let doing = "cannot be read";
+    let path = path.to_path_buf();
+    let pem = std::fs::read(&path).map_err(|source| LedgerError::File {
+        path: path.clone(),
+        doing,
+        source,
+    })?;
+    let found: Result<Vec<Certificate<'static>>, _> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect();
+    let wrong = |what: String| LedgerError::Input { path: path.clone(), line: 1, what };
+    let found = found.map_err(|error| wrong(error.to_string()))?;
+    if found.is_empty() {
+        return Err(wrong("there is no certificate in it".to_owned()));
+    }
+    Ok(RootCerts::new_with_certs(&found))
 }
 
 fn failed(why: String) -> Answer {

@@ -39,7 +39,10 @@ pub fn token_secret(text: &str) -> Result<Secret, String> {
 
 /// Origins are scheme, host and port as browsers write them (RFC 6454 §6.2): no path, and no wildcard
 /// but the one that is all of them.
-pub(super) fn is_origins(text: &str) -> Result<(), String> {
+///
+/// # Errors
+/// Which of them is none.
+pub(crate) fn is_origins(text: &str) -> Result<(), String> {
     for origin in comma_separated(text).filter(|origin| *origin != "*") {
         let host = origin.split_once("://").map(|(scheme, host)| (scheme.is_empty(), host));
         let valid = matches!(host, Some((false, host)) if !host.is_empty() && !host.contains(['/', '*', ' ']));
@@ -62,7 +65,11 @@ pub(crate) fn comma_separated(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
-pub(super) fn operator_token(text: &str) -> Result<Secret, String> {
+/// The token of the operator's HTTP.
+///
+/// # Errors
+/// What is wrong with it, without repeating it.
+pub(crate) fn operator_token(text: &str) -> Result<Secret, String> {
     let least = OPERATOR_TOKEN_BYTES_MIN;
     if text.len() < least {
         return Err(format!("has {} bytes, fewer than {least}", text.len()));

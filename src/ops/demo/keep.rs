@@ -43,6 +43,8 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090
 const OPERATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// A shard that was silent for so long is not healthy.
 const HEALTH_STALE: Duration = Duration::from_secs(5);
+/// What a dispatcher is told that a demo takes.
+const CONNECTIONS_MAX: u64 = 100_000;
 
 /// How the bundled show is paced for people.
 const PACE: Pace = Pace {
@@ -108,6 +110,7 @@ fn operator_http(gateway: &Gateway) -> Result<OperatorHttp, DemoError> {
     let view = OperatorView {
         token: None,
         health_stale: HEALTH_STALE,
+        connections_max: CONNECTIONS_MAX,
         shards: gateway.snapshots().to_vec(),
         readiness,
         keys: Arc::default(),

@@ -28,7 +28,7 @@ use crate::ops::http::port::{
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::schema::{Answer, proto};
 use crate::ops::http::{
-    OperatorView, ReadyState, batch, drain, idempotency, operations, rains, rooms, users,
+    OperatorView, ReadyState, batch, drain, idempotency, load, operations, rains, rooms, users,
 };
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
@@ -55,6 +55,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .merge(rooms::routes())
         .merge(rains::routes())
         .merge(drain::routes())
+        .merge(load::routes())
         .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));

@@ -13,6 +13,7 @@ mod batch;
 mod drain;
 pub(crate) mod idempotency;
 pub(crate) mod listener;
+mod load;
 mod media;
 mod operations;
 mod port;
@@ -98,6 +99,8 @@ pub struct OperatorView {
     pub token: Option<Secret>,
     /// How long a shard may show no sign of life before `/healthz` fails.
     pub health_stale: Duration,
+    /// As many connections as the gateway takes.
+    pub connections_max: u64,
     /// One for each shard, in order.
     pub shards: Vec<Arc<ShardSnapshot>>,
     /// Where the process is in its life.

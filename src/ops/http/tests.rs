@@ -116,6 +116,7 @@ fn server(token: Option<&str>) -> Server {
     let view = OperatorView {
         token: token.map(|token| Secret::new(token.as_bytes().to_vec())),
         health_stale: Duration::from_secs(5),
+        connections_max: 1_000,
         shards: vec![Arc::clone(&shard)],
         readiness: Arc::clone(&readiness),
         keys: Arc::new(KeyStatus::default()),
@@ -368,6 +369,7 @@ fn a_taken_port_is_said_with_the_remedy() {
     let view = OperatorView {
         token: None,
         health_stale: Duration::from_secs(5),
+        connections_max: 1_000,
         shards: vec![],
         readiness: Arc::new(Readiness::new()),
         keys: Arc::new(KeyStatus::default()),

@@ -12,7 +12,7 @@
 mod api;
 mod bonuses;
 mod gate;
-mod reply;
+pub(crate) mod reply;
 mod share;
 mod shows;
 

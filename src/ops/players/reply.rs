@@ -98,7 +98,7 @@ pub(super) fn finish(response: &mut Response, wait: Option<Duration>) {
 
 /// Lets pages of the origins that are set read an answer. No cookie is ever looked at, so a page that
 /// may not read it cannot use anybody's rights either.
-pub(super) fn allow_pages(
+pub(crate) fn allow_pages(
     response: &mut Response,
     origins: &Origins,
     origin: Option<&HeaderValue>,
@@ -133,7 +133,7 @@ pub(super) fn preflight(methods: &'static str) -> Response {
 }
 
 /// The origin that a browser names.
-pub(super) fn origin_of(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn origin_of(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(ORIGIN).cloned()
 }
 

@@ -1,0 +1,387 @@
+//! Dispatch: two gateways and a dispatcher as processes; clients are sent where there is room, and
+//! away from who leaves or is gone.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test waits for other processes, and measures how long that takes"
+)]
+
+mod client;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use client::{Client, token};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SECRET: &str = "a secret of thirty-two bytes or more";
+const TOKEN: &str = "the-operators-own-token";
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks of the dispatcher.
+const INTERVAL: Duration = Duration::from_millis(400);
+
+/// A process of this program, and where it listens by its log.
+struct Process {
+    child: Child,
+    clients: SocketAddr,
+    operator: SocketAddr,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended already is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what} did not come to pass");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Process {
+    fn start(command: &mut Command, clients_line: &str) -> Process {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (mut clients, mut operator, mut said) = (None, None, String::new());
+        while clients.is_none() || operator.is_none() {
+            let Some(Ok(line)) = lines.next() else { panic!("it did not start: {said}") };
+            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+            let address = || entry["address"].as_str()?.parse().ok();
+            match entry["message"].as_str() {
+                Some(message) if message.contains(clients_line) => clients = address(),
+                Some("operator HTTP is listening") => operator = address(),
+                _ => {}
+            }
+            said += &line;
+        }
+        let log = std::thread::spawn(move || {
+            lines.map_while(Result::ok).map(|line| line + "\n").collect()
+        });
+        let (clients, operator) = (clients.unwrap(), operator.unwrap());
+        Process { child, clients, operator, log: Some(log) }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end: its exit status and its log.
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap();
+        (status.code(), self.log.take().unwrap().join().unwrap())
+    }
+
+    async fn audience(&self, users: std::ops::Range<u64>) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for user in users {
+            let target = format!("/?token={}&room=7", token(user));
+            let mut client = Client::connect_to(self.clients, &target).await;
+            client.until_payload("joined").await;
+            clients.push(client);
+        }
+        clients
+    }
+}
+
+fn gateway(operator_token: Option<&str>) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command
+        .args(["serve", "--shards", "1", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("TIDEGATE_AUTH__HS256_SECRET", SECRET)
+        .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
+        .env("TIDEGATE_LOG__FORMAT", "json")
+        .env("TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS", "5000");
+    if let Some(token) = operator_token {
+        command.env("TIDEGATE_OPERATOR__TOKEN", token);
+    }
+    Process::start(&mut command, "listening for clients")
+}
+
+/// A folder with the file of a dispatcher for these gateways: name, where its operator is, and keys.
+fn file(top: &str, gateways: &[(&str, SocketAddr, &str)]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = format!(
+        "listen = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\nlog_format = \"json\"\n\
+         interval_ms = {}\ntimeout_ms = 300\n{top}\n",
+        INTERVAL.as_millis()
+    );
+    for (name, operator, keys) in gateways {
+        text += &format!(
+            "[[gateways]]\nname = \"{name}\"\nurls = [\"wss://{name}.example/\", \
+             \"wss://{name}-2.example/\"]\noperator = \"http://{operator}\"\n{keys}\n"
+        );
+    }
+    let path = folder.path().join("dispatch.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+fn command(path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["dispatch", "--config"]).arg(path).env_clear();
+    command
+}
+
+fn dispatcher(path: &Path) -> Process {
+    Process::start(&mut command(path), "listening for clients")
+}
+
+/// Status, head and body of an answer.
+fn ask(address: SocketAddr, method: &str, target: &str, headers: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request =
+        format!("{method} {target} HTTP/1.1\r\nhost: d\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+/// The names of the gateways in a list, by their first addresses.
+fn listed(dispatcher: &Process) -> Vec<String> {
+    let (status, _, body) = ask(dispatcher.clients, "GET", "/v1/gateways", "");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    if status == 503 {
+        assert_eq!(body["error"]["code"], "unavailable", "{body}");
+        return Vec::new();
+    }
+    let gateways = body["gateways"].as_array().unwrap().iter();
+    gateways
+        .map(|gateway| {
+            let url = gateway["urls"][0].as_str().unwrap();
+            url.strip_prefix("wss://").unwrap().strip_suffix(".example/").unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// How often each gateway comes first in as many lists as there are orders.
+fn firsts(dispatcher: &Process) -> BTreeMap<String, usize> {
+    let mut firsts = BTreeMap::new();
+    for _ in 0..64 {
+        if let Some(first) = listed(dispatcher).into_iter().next() {
+            *firsts.entry(first).or_insert(0) += 1;
+        }
+    }
+    firsts
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn clients_are_sent_where_there_is_room_and_away_from_who_leaves_or_is_gone() {
+    let (a, b, c) = (gateway(None), gateway(None), gateway(None));
+    let good_for = "connections = 40";
+    let gateways =
+        [("a", a.operator, good_for), ("b", b.operator, good_for), ("c", c.operator, good_for)];
+    let (_folder, path) = file("", &gateways);
+    let dispatcher = dispatcher(&path);
+    until("all are listed", || listed(&dispatcher).len() == 3);
+    let even = firsts(&dispatcher);
+    assert!(even.values().all(|count| (15..28).contains(count)), "{even:?}");
+
+    // Whoever has many gets few: 36 of 40 against none and none, so one in twenty-one.
+    let audience = a.audience(1..37).await;
+    until("a has few more", || firsts(&dispatcher).get("a").copied().unwrap_or(0) <= 6);
+    assert_eq!(sorted(listed(&dispatcher)), ["a", "b", "c"]);
+    let metrics = ask(dispatcher.operator, "GET", "/metrics", "").2;
+    for line in [
+        "tidegate_dispatch_gateway_connections{gateway=\"a\"} 36",
+        "tidegate_dispatch_gateway_room{gateway=\"a\"} 4",
+        "tidegate_dispatch_gateway_room{gateway=\"b\"} 40",
+        "tidegate_dispatch_gateway_state{gateway=\"a\",state=\"listed\"} 1",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line} is not in:\n{metrics}");
+    }
+
+    // Who is drained goes; its clients have half a minute for that.
+    let leaving = b.audience(100..105).await;
+    let (status, ..) = ask_post(b.operator, "/v1/drain", r#"{"spread_ms":30000}"#);
+    assert_eq!(status, 200);
+    let begun = Instant::now();
+    until("b is not listed", || sorted(listed(&dispatcher)) == ["a", "c"]);
+    assert!(begun.elapsed() < 4 * INTERVAL, "{:?}", begun.elapsed());
+    assert_eq!(firsts(&dispatcher).get("b"), None);
+
+    // Who is killed goes too.
+    c.signal("-KILL");
+    let begun = Instant::now();
+    until("c is not listed", || listed(&dispatcher) == ["a"]);
+    assert!(begun.elapsed() < 4 * INTERVAL, "{:?}", begun.elapsed());
+
+    // Where nobody is left, clients are told when to come again.
+    drop((audience, leaving));
+    a.signal("-KILL");
+    until("nobody is listed", || listed(&dispatcher).is_empty());
+    let (status, head, _) = ask(dispatcher.clients, "GET", "/v1/gateways?part=3", "");
+    assert_eq!(status, 503);
+    assert!(head.contains("retry-after: 1") && head.contains("cache-control: no-store"), "{head}");
+    assert_eq!(ask(dispatcher.operator, "GET", "/readyz", "").0, 503);
+    assert_eq!(ask(dispatcher.operator, "GET", "/healthz", "").0, 200);
+
+    dispatcher.signal("-TERM");
+    let (status, log) = dispatcher.end();
+    assert_eq!(status, Some(0), "{log}");
+    // One line for each change, however often it was asked.
+    let about_c = log.lines().filter(|line| line.contains("\"gateway\":\"c\"")).count();
+    assert!((2..6).contains(&about_c) && log.contains("\"why\":\"draining\""), "{log}");
+}
+
+fn ask_post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
+#[test]
+fn a_gateway_that_comes_back_is_listed_again_and_a_wrong_token_is_said() {
+    let (a, b) = (gateway(Some(TOKEN)), gateway(Some("another-token-of-b")));
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("token");
+    std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
+    let top = format!("token_file = {:?}", token_file.display().to_string());
+    let (_folder, path) = file(&top, &[("a", a.operator, ""), ("b", b.operator, "")]);
+    let dispatcher_process = dispatcher(&path);
+    until("a is listed", || listed(&dispatcher_process) == ["a"]);
+    let failed = "tidegate_dispatch_asks_failed_total{gateway=\"b\"} ";
+    until("b was asked again and again", || {
+        let metrics = ask(dispatcher_process.operator, "GET", "/metrics", "").2;
+        let count = metrics.lines().find_map(|line| line.strip_prefix(failed)?.parse::<u32>().ok());
+        count.is_some_and(|count| count >= 4)
+    });
+    dispatcher_process.signal("-TERM");
+    let (status, log) = dispatcher_process.end();
+    assert_eq!(status, Some(0), "{log}");
+    let lines: Vec<&str> = log.lines().filter(|it| it.contains("the token is refused")).collect();
+    assert!((1..=2).contains(&lines.len()) && lines[0].contains("\"gateway\":\"b\""), "{log}");
+    assert!(!log.contains(TOKEN));
+    // The variable does as well.
+    let (_folder, path) = file("", &[("b", b.operator, "")]);
+    let mut command = command(&path);
+    command.env("TIDEGATE_DISPATCH_TOKEN", "another-token-of-b");
+    let dispatcher_process = Process::start(&mut command, "listening for clients");
+    until("b is listed", || listed(&dispatcher_process) == ["b"]);
+    let stopped = |name: &str| b.signal(name);
+    stopped("-STOP");
+    until("b hangs", || listed(&dispatcher_process).is_empty());
+    stopped("-CONT");
+    until("b is listed again", || listed(&dispatcher_process) == ["b"]);
+}
+
+#[test]
+fn clients_get_what_they_may_and_errors_that_say_what_is_wrong() {
+    let a = gateway(None);
+    let top = "origins = [\"https://quiz.example\"]\nttl_s = 3";
+    let (_folder, path) = file(top, &[("a", a.operator, "")]);
+    let dispatcher = dispatcher(&path);
+    until("a is listed", || listed(&dispatcher) == ["a"]);
+    let clients = dispatcher.clients;
+    let expected = r#"{"ttl_s":3,"gateways":[{"urls":["wss://a.example/","wss://a-2.example/"]}]}"#;
+    for (target, kept) in [("/v1/gateways", "private"), ("/v1/gateways?part=63", "public")] {
+        let (status, head, body) = ask(clients, "GET", target, "origin: https://quiz.example\r\n");
+        assert_eq!((status, &*body), (200, expected), "{target}");
+        for line in [
+            &*format!("cache-control: {kept}, max-age=3"),
+            "access-control-allow-origin: https://quiz.example",
+            "vary: origin",
+            "content-type: application/json",
+            "connection: close",
+        ] {
+            assert!(head.lines().any(|it| it == line), "{line} is not in {head}");
+        }
+        let (status, head, body) = ask(clients, "HEAD", target, "");
+        assert!(status == 200 && body.is_empty(), "{head}");
+        assert!(head.contains(&format!("content-length: {}", expected.len())), "{head}");
+        assert!(!head.contains("access-control-allow-origin"), "{head}");
+        let (_, head, _) = ask(clients, "GET", target, "origin: https://other.example\r\n");
+        assert!(!head.contains("access-control-allow-origin"), "{head}");
+    }
+    for (method, target, status, part) in [
+        ("GET", "/", 404, "there is nothing at /"),
+        ("GET", "/metrics", 404, "there is nothing at /metrics"),
+        ("GET", "/v1/gateways/", 404, "there is nothing at /v1/gateways/"),
+        ("POST", "/v1/gateways", 405, "POST is not for /v1/gateways; use GET, HEAD"),
+        ("OPTIONS", "/v1/gateways", 405, "use GET, HEAD"),
+        ("GET", "/v1/gateways?part=64", 400, "give a whole number from 0 to 63"),
+        ("GET", "/v1/gateways?part=x", 400, "give a whole number from 0 to 63"),
+        ("GET", "/v1/gateways?prat=1", 400, "did you mean `part`?"),
+        ("GET", "/v1/gateways?part=1&part=2", 400, "twice"),
+    ] {
+        let (got, head, body) = ask(clients, method, target, "");
+        assert!(got == status && body.contains(part), "{method} {target}: {got} {body}");
+        assert!(head.contains("cache-control: no-store"), "{head}");
+        assert_eq!(head.contains("allow: get, head"), status == 405, "{head}");
+    }
+    // What is the operator's is not the clients', and the other way round.
+    let (status, ..) = ask(dispatcher.operator, "GET", "/v1/gateways", "");
+    assert_eq!(status, 404);
+    let (status, head, metrics) = ask(dispatcher.operator, "GET", "/metrics", "");
+    assert!(status == 200 && head.contains("version=0.0.4"), "{head}");
+    assert!(metrics.lines().any(|line| line == "tidegate_dispatch_refused_total 9"), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line == "tidegate_dispatch_first_ratio{gateway=\"a\"} 1.000")
+    );
+    assert_eq!(ask(dispatcher.operator, "GET", "/readyz", "").0, 200);
+    assert_eq!(ask(dispatcher.operator, "POST", "/metrics", "").0, 405);
+}
+
+fn output(path: &Path, more: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command(path).args(more).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_file_that_is_wrong_is_refused_with_all_that_is_wrong() {
+    let here: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let (_folder, path) = file("ttl_s = 0\nintervall = 1", &[("a", here, "bits = 1")]);
+    let (status, _, said) = output(&path, &[]);
+    assert_eq!(status, Some(78), "{said}");
+    for part in ["ttl_s: 0 is out of range", "did you mean `interval_ms`?", "gateways[0].bits"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    let (status, _, said) = output(Path::new("/nowhere/dispatch.toml"), &[]);
+    assert!(status == Some(78) && said.contains("cannot be opened"), "{said}");
+    let (_folder, path) = file("certificates_file = \"/nowhere/ca.pem\"", &[("a", here, "")]);
+    let (status, _, said) = output(&path, &["--check"]);
+    assert!(status == Some(78) && said.starts_with("certificates_file: "), "{said}");
+    let (_folder, path) = file("", &[("a", here, "")]);
+    let (status, printed, said) = output(&path, &["--check"]);
+    assert!(status == Some(0) && printed.contains("valid; 1 gateways; listens on"), "{said}");
+    // A place that somebody has.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let place = format!("\nlisten = \"{}\"", taken.local_addr().unwrap());
+    std::fs::write(&path, text.replacen("listen = \"127.0.0.1:0\"", place.trim_start(), 1))
+        .unwrap();
+    let (status, _, said) = output(&path, &[]);
+    assert!(status == Some(1) && said.contains("stop what listens there"), "{said}");
+}
