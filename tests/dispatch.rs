@@ -8,108 +8,30 @@
 )]
 
 mod client;
+mod serving;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::JoinHandle;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use client::{Client, token};
+use client::until;
 use serde_json::Value;
+use serving::{Process, ask, serve};
 use tempfile::TempDir;
 
-const SECRET: &str = "a secret of thirty-two bytes or more";
 const TOKEN: &str = "the-operators-own-token";
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks of the dispatcher.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-/// A process of this program, and where it listens by its log.
-struct Process {
-    child: Child,
-    clients: SocketAddr,
-    operator: SocketAddr,
-    log: Option<JoinHandle<String>>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // One that has ended already is what we want.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "{what} did not come to pass");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-impl Process {
-    fn start(command: &mut Command, clients_line: &str) -> Process {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (mut clients, mut operator, mut said) = (None, None, String::new());
-        while clients.is_none() || operator.is_none() {
-            let Some(Ok(line)) = lines.next() else { panic!("it did not start: {said}") };
-            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-            let address = || entry["address"].as_str()?.parse().ok();
-            match entry["message"].as_str() {
-                Some(message) if message.contains(clients_line) => clients = address(),
-                Some("operator HTTP is listening") => operator = address(),
-                _ => {}
-            }
-            said += &line;
-        }
-        let log = std::thread::spawn(move || {
-            lines.map_while(Result::ok).map(|line| line + "\n").collect()
-        });
-        let (clients, operator) = (clients.unwrap(), operator.unwrap());
-        Process { child, clients, operator, log: Some(log) }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-
-    /// Waits for its end: its exit status and its log.
-    fn end(mut self) -> (Option<i32>, String) {
-        let status = self.child.wait().unwrap();
-        (status.code(), self.log.take().unwrap().join().unwrap())
-    }
-
-    async fn audience(&self, users: std::ops::Range<u64>) -> Vec<Client> {
-        let mut clients = Vec::new();
-        for user in users {
-            let target = format!("/?token={}&room=7", token(user));
-            let mut client = Client::connect_to(self.clients, &target).await;
-            client.until_payload("joined").await;
-            clients.push(client);
-        }
-        clients
-    }
-}
-
 fn gateway(operator_token: Option<&str>) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command
-        .args(["serve", "--shards", "1", "--listen", "127.0.0.1:0"])
-        .env_clear()
-        .env("TIDEGATE_AUTH__HS256_SECRET", SECRET)
-        .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
-        .env("TIDEGATE_LOG__FORMAT", "json")
-        .env("TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS", "5000");
+    let mut command = serve("127.0.0.1:0");
+    command.args(["--shards", "1"]).env("TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS", "5000");
     if let Some(token) = operator_token {
         command.env("TIDEGATE_OPERATOR__TOKEN", token);
     }
-    Process::start(&mut command, "listening for clients")
+    Process::start(&mut command)
 }
 
 /// A folder with the file of a dispatcher for these gateways: name, where its operator is, and keys.
@@ -138,26 +60,12 @@ fn command(path: &Path) -> Command {
 }
 
 fn dispatcher(path: &Path) -> Process {
-    Process::start(&mut command(path), "listening for clients")
-}
-
-/// Status, head and body of an answer.
-fn ask(address: SocketAddr, method: &str, target: &str, headers: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request =
-        format!("{method} {target} HTTP/1.1\r\nhost: d\r\nconnection: close\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_ascii_lowercase(), body.to_owned())
+    Process::start(&mut command(path))
 }
 
 /// The names of the gateways in a list, by their first addresses.
 fn listed(dispatcher: &Process) -> Vec<String> {
-    let (status, _, body) = ask(dispatcher.clients, "GET", "/v1/gateways", "");
+    let (status, _, body) = ask(dispatcher.clients, "GET", "/v1/gateways", "", "");
     let body: Value = serde_json::from_str(&body).unwrap();
     if status == 503 {
         assert_eq!(body["error"]["code"], "unavailable", "{body}");
@@ -204,7 +112,7 @@ async fn clients_are_sent_where_there_is_room_and_away_from_who_leaves_or_is_gon
     let audience = a.audience(1..37).await;
     until("a has few more", || firsts(&dispatcher).get("a").copied().unwrap_or(0) <= 6);
     assert_eq!(sorted(listed(&dispatcher)), ["a", "b", "c"]);
-    let metrics = ask(dispatcher.operator, "GET", "/metrics", "").2;
+    let metrics = dispatcher.ask("GET", "/metrics", "").2;
     for line in [
         "tidegate_dispatch_gateway_connections{gateway=\"a\"} 36",
         "tidegate_dispatch_gateway_room{gateway=\"a\"} 4",
@@ -216,7 +124,7 @@ async fn clients_are_sent_where_there_is_room_and_away_from_who_leaves_or_is_gon
 
     // Who is drained goes; its clients have half a minute for that.
     let leaving = b.audience(100..105).await;
-    let (status, ..) = ask_post(b.operator, "/v1/drain", r#"{"spread_ms":30000}"#);
+    let (status, ..) = b.ask("POST", "/v1/drain", r#"{"spread_ms":30000}"#);
     assert_eq!(status, 200);
     let begun = Instant::now();
     until("b is not listed", || sorted(listed(&dispatcher)) == ["a", "c"]);
@@ -233,11 +141,11 @@ async fn clients_are_sent_where_there_is_room_and_away_from_who_leaves_or_is_gon
     drop((audience, leaving));
     a.signal("-KILL");
     until("nobody is listed", || listed(&dispatcher).is_empty());
-    let (status, head, _) = ask(dispatcher.clients, "GET", "/v1/gateways?part=3", "");
+    let (status, head, _) = ask(dispatcher.clients, "GET", "/v1/gateways?part=3", "", "");
     assert_eq!(status, 503);
     assert!(head.contains("retry-after: 1") && head.contains("cache-control: no-store"), "{head}");
-    assert_eq!(ask(dispatcher.operator, "GET", "/readyz", "").0, 503);
-    assert_eq!(ask(dispatcher.operator, "GET", "/healthz", "").0, 200);
+    assert_eq!(dispatcher.ask("GET", "/readyz", "").0, 503);
+    assert_eq!(dispatcher.ask("GET", "/healthz", "").0, 200);
 
     dispatcher.signal("-TERM");
     let (status, log) = dispatcher.end();
@@ -245,20 +153,6 @@ async fn clients_are_sent_where_there_is_room_and_away_from_who_leaves_or_is_gon
     // One line for each change, however often it was asked.
     let about_c = log.lines().filter(|line| line.contains("\"gateway\":\"c\"")).count();
     assert!((2..6).contains(&about_c) && log.contains("\"why\":\"draining\""), "{log}");
-}
-
-fn ask_post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let length = body.len();
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
 #[test]
@@ -273,7 +167,7 @@ fn a_gateway_that_comes_back_is_listed_again_and_a_wrong_token_is_said() {
     until("a is listed", || listed(&dispatcher_process) == ["a"]);
     let failed = "tidegate_dispatch_asks_failed_total{gateway=\"b\"} ";
     until("b was asked again and again", || {
-        let metrics = ask(dispatcher_process.operator, "GET", "/metrics", "").2;
+        let metrics = dispatcher_process.ask("GET", "/metrics", "").2;
         let count = metrics.lines().find_map(|line| line.strip_prefix(failed)?.parse::<u32>().ok());
         count.is_some_and(|count| count >= 4)
     });
@@ -287,7 +181,7 @@ fn a_gateway_that_comes_back_is_listed_again_and_a_wrong_token_is_said() {
     let (_folder, path) = file("", &[("b", b.operator, "")]);
     let mut command = command(&path);
     command.env("TIDEGATE_DISPATCH_TOKEN", "another-token-of-b");
-    let dispatcher_process = Process::start(&mut command, "listening for clients");
+    let dispatcher_process = Process::start(&mut command);
     until("b is listed", || listed(&dispatcher_process) == ["b"]);
     let stopped = |name: &str| b.signal(name);
     stopped("-STOP");
@@ -306,7 +200,8 @@ fn clients_get_what_they_may_and_errors_that_say_what_is_wrong() {
     let clients = dispatcher.clients;
     let expected = r#"{"ttl_s":3,"gateways":[{"urls":["wss://a.example/","wss://a-2.example/"]}]}"#;
     for (target, kept) in [("/v1/gateways", "private"), ("/v1/gateways?part=63", "public")] {
-        let (status, head, body) = ask(clients, "GET", target, "origin: https://quiz.example\r\n");
+        let (status, head, body) =
+            ask(clients, "GET", target, "origin: https://quiz.example\r\n", "");
         assert_eq!((status, &*body), (200, expected), "{target}");
         for line in [
             &*format!("cache-control: {kept}, max-age=3"),
@@ -317,11 +212,11 @@ fn clients_get_what_they_may_and_errors_that_say_what_is_wrong() {
         ] {
             assert!(head.lines().any(|it| it == line), "{line} is not in {head}");
         }
-        let (status, head, body) = ask(clients, "HEAD", target, "");
+        let (status, head, body) = ask(clients, "HEAD", target, "", "");
         assert!(status == 200 && body.is_empty(), "{head}");
         assert!(head.contains(&format!("content-length: {}", expected.len())), "{head}");
         assert!(!head.contains("access-control-allow-origin"), "{head}");
-        let (_, head, _) = ask(clients, "GET", target, "origin: https://other.example\r\n");
+        let (_, head, _) = ask(clients, "GET", target, "origin: https://other.example\r\n", "");
         assert!(!head.contains("access-control-allow-origin"), "{head}");
     }
     for (method, target, status, part) in [
@@ -335,22 +230,22 @@ fn clients_get_what_they_may_and_errors_that_say_what_is_wrong() {
         ("GET", "/v1/gateways?prat=1", 400, "did you mean `part`?"),
         ("GET", "/v1/gateways?part=1&part=2", 400, "twice"),
     ] {
-        let (got, head, body) = ask(clients, method, target, "");
+        let (got, head, body) = ask(clients, method, target, "", "");
         assert!(got == status && body.contains(part), "{method} {target}: {got} {body}");
         assert!(head.contains("cache-control: no-store"), "{head}");
         assert_eq!(head.contains("allow: get, head"), status == 405, "{head}");
     }
     // What is the operator's is not the clients', and the other way round.
-    let (status, ..) = ask(dispatcher.operator, "GET", "/v1/gateways", "");
+    let (status, ..) = dispatcher.ask("GET", "/v1/gateways", "");
     assert_eq!(status, 404);
-    let (status, head, metrics) = ask(dispatcher.operator, "GET", "/metrics", "");
+    let (status, head, metrics) = dispatcher.ask("GET", "/metrics", "");
     assert!(status == 200 && head.contains("version=0.0.4"), "{head}");
     assert!(metrics.lines().any(|line| line == "tidegate_dispatch_refused_total 9"), "{metrics}");
     assert!(
         metrics.lines().any(|line| line == "tidegate_dispatch_first_ratio{gateway=\"a\"} 1.000")
     );
-    assert_eq!(ask(dispatcher.operator, "GET", "/readyz", "").0, 200);
-    assert_eq!(ask(dispatcher.operator, "POST", "/metrics", "").0, 405);
+    assert_eq!(dispatcher.ask("GET", "/readyz", "").0, 200);
+    assert_eq!(dispatcher.ask("POST", "/metrics", "").0, 405);
 }
 
 fn output(path: &Path, more: &[&str]) -> (Option<i32>, String, String) {

@@ -36,7 +36,7 @@ async fn closes(clients: Vec<Client>) -> Vec<(Duration, u16, String)> {
 async fn connections_are_asked_to_leave_over_the_time_and_the_process_ends() {
     const COUNT: usize = 300;
     let serving = Serving::start(&[]);
-    let audience = serving.audience(COUNT as u64).await;
+    let audience = serving.audience(1..COUNT as u64 + 1).await;
     let off = json!({"state": "off", "connections": COUNT});
     until("all are counted", || serving.state() == off);
     let begun = serving.drain(&json!({
@@ -125,7 +125,7 @@ async fn an_aborted_drain_leaves_no_trace() {
     let nothing = serving.done("DELETE", "/v1/drain", &Value::Null);
     assert_eq!(nothing["state"], "off");
     serving.done("POST", "/v1/shows/7/open-lobby", &Value::Null);
-    let mut audience = serving.audience(10).await;
+    let mut audience = serving.audience(1..11).await;
     for _ in 0..2 {
         serving.drain(&json!({"spread_ms": 3_600_000}));
         until("the listeners are closed", || {
@@ -162,7 +162,7 @@ async fn an_aborted_drain_leaves_no_trace() {
 async fn a_signal_goes_the_same_way_and_to_the_end() {
     let environment = [("TIDEGATE_DRAIN__SPREAD_MS", "1000"), ("TIDEGATE_DRAIN__TO", "ws://b/")];
     let serving = Serving::start(&environment);
-    let audience = serving.audience(40).await;
+    let audience = serving.audience(1..41).await;
     serving.signal("-TERM");
     until("it drains", || serving.state()["state"] == "leaving");
     assert_eq!(serving.state()["can_abort"], false);

@@ -1,9 +1,10 @@
-//! `tidegate serve` as a process of its own, on ports of the kernel's choice, with a show.
+//! tidegate as a process of its own, on ports of the kernel's choice.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::{Deref, Range};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,20 +27,113 @@ questions = [
 ]
 "#;
 
-/// A gateway as a process of its own, on ports of the kernel's choice.
-pub(crate) struct Serving {
-    process: Child,
+/// A process of this program, and where it listens by its log, which is in JSON.
+pub(crate) struct Process {
+    child: Child,
     pub(crate) clients: SocketAddr,
-    operator: SocketAddr,
+    pub(crate) operator: SocketAddr,
     log: Option<JoinHandle<String>>,
+}
+
+impl Drop for Process {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts it, and waits until it listens for clients and for its operator.
+    pub(crate) fn start(command: &mut Command) -> Process {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (mut clients, mut operator, mut said) = (None, None, String::new());
+        while clients.is_none() || operator.is_none() {
+            let Some(Ok(line)) = lines.next() else { panic!("it did not start: {said}") };
+            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+            let address = || entry["address"].as_str()?.parse().ok();
+            match entry["message"].as_str() {
+                Some(message) if message.contains("listening for clients") => clients = address(),
+                Some("operator HTTP is listening") => operator = address(),
+                _ => {}
+            }
+            said += &line;
+        }
+        let log = std::thread::spawn(move || {
+            lines.map_while(Result::ok).map(|line| line + "\n").collect()
+        });
+        let (clients, operator) = (clients.unwrap(), operator.unwrap());
+        Process { child, clients, operator, log: Some(log) }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end: its exit status and its log from then on.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap();
+        (status.code(), self.log.take().unwrap().join().unwrap())
+    }
+
+    /// A client in room 7.
+    pub(crate) async fn in_room(&self, user: u64) -> Client {
+        let target = format!("/?token={}&room=7", token(user));
+        let mut client = Client::connect_to(self.clients, &target).await;
+        client.until_payload("joined").await;
+        client
+    }
+
+    pub(crate) async fn audience(&self, users: Range<u64>) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for user in users {
+            clients.push(self.in_room(user).await);
+        }
+        clients
+    }
+
+    /// Status, head in small letters, and body of an answer of its operator's HTTP.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String, String) {
+        let length = body.len();
+        let length = format!("content-length: {length}\r\n");
+        ask(self.operator, method, path, &length, body)
+    }
+}
+
+/// Status, head in small letters, and body of an answer.
+pub(crate) fn ask(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+/// `tidegate serve` with a show, on ports of the kernel's choice.
+pub(crate) struct Serving {
+    process: Process,
     folder: tempfile::TempDir,
 }
 
-impl Drop for Serving {
-    /// A test that fails leaves no process behind.
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+impl Deref for Serving {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
@@ -59,36 +153,16 @@ impl Serving {
         std::fs::write(&config_file, with_shards(config)).unwrap();
         let show = folder.path().join("show.toml");
         std::fs::write(&show, SHOW).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--listen", listen, "--show"])
+        let mut command = serve(listen);
+        command
+            .arg("--show")
             .arg(&show)
             .arg("--config")
             .arg(&config_file)
             .arg("--data")
             .arg(folder.path().join("data"))
-            .env_clear()
-            .env("TIDEGATE_AUTH__HS256_SECRET", SECRET)
-            .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
-            .env("TIDEGATE_LOG__FORMAT", "json")
-            .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut address_in = |message: &str| -> SocketAddr {
-            let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
-                let line: Value = serde_json::from_str(&line).ok()?;
-                let says = line["message"].as_str()?.contains(message);
-                says.then(|| line["address"].as_str().unwrap().parse().unwrap())
-            });
-            found.unwrap_or_else(|| panic!("the log says {message}"))
-        };
-        let clients = address_in("listening for clients");
-        let operator = address_in("operator HTTP is listening");
-        let log = std::thread::spawn(move || {
-            lines.map_while(Result::ok).map(|line| line + "\n").collect()
-        });
-        let serving = Serving { process, clients, operator, log: Some(log), folder };
+            .envs(environment.iter().copied());
+        let serving = Serving { process: Process::start(&mut command), folder };
         until("it is ready", || serving.ready_state() == "accepting");
         serving
     }
@@ -99,19 +173,8 @@ impl Serving {
 
     /// Status and JSON of an answer of the operator's HTTP.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(self.operator).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
+        let (status, _, body) = self.process.ask(method, path, body);
+        (status, serde_json::from_str(&body).unwrap_or_else(|_| json!(body)))
     }
 
     pub(crate) fn done(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -146,31 +209,22 @@ impl Serving {
         value.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-
     /// Waits for the end of the process: its exit status and its log.
-    pub(crate) fn end(mut self) -> (Option<i32>, String) {
-        let status = self.process.wait().unwrap();
-        (status.code(), self.log.take().unwrap().join().unwrap())
+    pub(crate) fn end(self) -> (Option<i32>, String) {
+        self.process.end()
     }
+}
 
-    pub(crate) async fn in_room(&self, user: u64) -> Client {
-        let target = format!("/?token={}&room=7", token(user));
-        let mut client = Client::connect_to(self.clients, &target).await;
-        client.until_payload("joined").await;
-        client
-    }
-
-    pub(crate) async fn audience(&self, count: u64) -> Vec<Client> {
-        let mut clients = Vec::new();
-        for user in 1..=count {
-            clients.push(self.in_room(user).await);
-        }
-        clients
-    }
+/// A gateway for tests that tells its log in JSON.
+pub(crate) fn serve(listen: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command
+        .args(["serve", "--listen", listen])
+        .env_clear()
+        .env("TIDEGATE_AUTH__HS256_SECRET", SECRET)
+        .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
+        .env("TIDEGATE_LOG__FORMAT", "json");
+    command
 }
 
 /// Two, where a configuration does not say how many.
