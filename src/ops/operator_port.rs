@@ -7,6 +7,8 @@ use crate::base::time::DisplayClock;
 use crate::ops::http::{
     OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold,
 };
+use crate::ops::plan_port::filed_json;
+use crate::ops::plans::Plans;
 use crate::ops::show_json;
 use crate::ops::watch::files::ReloadHandle;
 use crate::quiz::director::CommandError;
@@ -20,21 +22,28 @@ use crate::shard::standing::Order;
 #[derive(Clone)]
 pub struct GatewayPort {
     caller: Caller,
-    clock: DisplayClock,
+    pub(super) clock: DisplayClock,
     words: Option<ReloadHandle>,
+    pub(super) plans: Option<Plans>,
 }
 
 impl GatewayPort {
     /// A port that asks through `caller` and shows times by `clock`.
     #[must_use]
     pub fn new(caller: Caller, clock: DisplayClock) -> GatewayPort {
-        GatewayPort { caller, clock, words: None }
+        GatewayPort { caller, clock, words: None, plans: None }
     }
 
     /// The same, which has the list of sensitive words read again when it is asked to.
     #[must_use]
     pub fn with_words(self, words: Option<ReloadHandle>) -> GatewayPort {
         GatewayPort { words, ..self }
+    }
+
+    /// The same, through which shows are planned and begun.
+    #[must_use]
+    pub fn with_plans(self, plans: Plans) -> GatewayPort {
+        GatewayPort { plans: Some(plans), ..self }
     }
 
     async fn answer(&self, request: OperatorRequest) -> Result<OperatorTold, OperatorRefusal> {
@@ -50,26 +59,23 @@ impl GatewayPort {
         request: OperatorRequest,
     ) -> Result<OperatorTold, OperatorRefusal> {
         match request {
-            OperatorRequest::Shows => match self.ask(operator::OperatorRequest::Shows).await? {
-                OperatorAnswer::Shows(shows) => Ok(shows.iter().map(show_json::summary).collect()),
-                other => Err(unexpected(&other)),
-            },
+            OperatorRequest::Shows => self.shows().await,
             OperatorRequest::Show { show } => self.show(show).await,
-            OperatorRequest::Messages { show } => {
-                match self.ask(operator::OperatorRequest::Messages { show }).await? {
-                    OperatorAnswer::Messages(messages) => {
-                        Ok(messages.iter().map(|it| show_json::message(it, self.clock)).collect())
-                    }
-                    other => Err(unexpected(&other)),
-                }
-            }
+            OperatorRequest::Messages { show } => self.messages(show).await,
             OperatorRequest::Script { show } => {
-                match self.ask(operator::OperatorRequest::Definition { show }).await? {
-                    OperatorAnswer::Definition(definition) => Ok(show_json::script(&definition)),
-                    other => Err(unexpected(&other)),
-                }
+                Ok(show_json::script(&self.filed(show).await?.0.definition))
+            }
+            OperatorRequest::Filed { show } => {
+                let (file, plan) = self.filed(show).await?;
+                Ok(filed_json(&file, plan.as_deref()))
+            }
+            OperatorRequest::ChangePlan(change) => self.change_plan(*change).await,
+            OperatorRequest::WithdrawPlan { show, version } => {
+                self.plan(move |plans| plans.withdraw(show, version)).await?;
+                Ok(json!({ "id": show.0, "withdrawn": true }))
             }
             OperatorRequest::Command { show, command, seen } => {
+                let seen = self.begin_if_waiting(show, &command, seen).await?;
                 let request = operator::OperatorRequest::Command { show, command };
                 let request = behind(show, seen, request);
                 match self.ask_as(order, request).await? {
@@ -79,6 +85,7 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::Rain { show, command, seen } => {
+                self.refuse_if_waiting(show)?;
                 let request = operator::OperatorRequest::Rain { show, command };
                 let request = behind(show, seen, request);
                 match self.ask_as(order, request).await? {
@@ -115,6 +122,9 @@ impl GatewayPort {
     }
 
     async fn show(&self, show: ShowId) -> Result<Value, OperatorRefusal> {
+        if let Some(plan) = self.waiting(show) {
+            return Ok(show_json::show(&plan.status(), self.clock));
+        }
         match self.ask(operator::OperatorRequest::Status { show }).await? {
             OperatorAnswer::Show(status) => Ok(show_json::show(&status, self.clock)),
             other => Err(unexpected(&other)),

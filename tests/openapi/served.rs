@@ -189,6 +189,7 @@ fn players(gateway: &Gateway, data: &TempDir, address_rate: u32) -> PlayerHttp {
     let view = PlayerView {
         settings,
         caller: gateway.caller(),
+        plans: None,
         clock: gateway.clock(),
         verifier: watch::channel(verifier).1,
         book: PlayerView::book_of(Some(data.path())),

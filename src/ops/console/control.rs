@@ -18,8 +18,9 @@ use crate::base::ids::{
 };
 use crate::ops::console::accounts::Role;
 use crate::ops::console::door::{Door, Visit, admit, log_in, log_out, session};
-use crate::ops::console::{Console, LastOrder, assets, figures};
+use crate::ops::console::{Console, LastOrder, assets, editing, figures};
 use crate::ops::http::idempotency::{Idempotency, once};
+use crate::ops::http::plans::body_limit;
 use crate::ops::http::schema::proto;
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::{
@@ -33,9 +34,9 @@ use crate::wire::proto::Lane;
 /// Bytes of a message to a room.
 const TEXT_BYTES_MAX: usize = 1_024;
 
-type View = State<Arc<OperatorView>>;
-type Guest = Extension<Visit>;
-type OnePath = Result<Path<String>, PathRejection>;
+pub(super) type View = State<Arc<OperatorView>>;
+pub(super) type Guest = Extension<Visit>;
+pub(super) type OnePath = Result<Path<String>, PathRejection>;
 type TwoPaths = Result<Path<(String, String)>, PathRejection>;
 
 /// Pages, login, and what pages ask for.
@@ -52,7 +53,12 @@ pub(crate) fn routes(
         .with_state(door.clone());
     let inside = Router::new()
         .route("/console/api/shows", get(shows))
-        .route("/console/api/shows/{id}", get(live))
+        .route(
+            "/console/api/shows/{id}",
+            get(live).put(editing::change).delete(editing::withdraw).layer(body_limit()),
+        )
+        .route("/console/api/shows/{id}/file", get(editing::filed))
+        .route("/console/api/questions/check", post(editing::check_questions).layer(body_limit()))
         .route("/console/api/shows/{id}/script", get(script))
         .route("/console/api/shows/{id}/commands/{word}", post(command))
         .route("/console/api/shows/{id}/rains/{rain}/{word}", post(rain))
@@ -76,7 +82,9 @@ pub(crate) fn routes(
 pub(crate) fn allowed_at(path: &str) -> &'static str {
     let parts: Vec<&str> = path.split('/').skip(3).collect();
     match parts[..] {
-        ["login" | "logout"] | ["shows", _, "commands" | "rains", ..] => "POST",
+        ["login" | "logout"] | ["questions", "check"] => "POST",
+        ["shows", _] => "GET, HEAD, PUT, DELETE",
+        ["shows", _, "commands" | "rains", ..] => "POST",
         ["rooms" | "users", _, _] => "POST",
         _ => "GET, HEAD",
     }
@@ -361,7 +369,7 @@ async fn audit(State(view): View, Extension(visit): Guest) -> Result<Response, A
     Ok(Json(json!({ "entries": visit.console.audit.newest_first() })).into_response())
 }
 
-fn json_of(told: OperatorTold) -> Value {
+pub(super) fn json_of(told: OperatorTold) -> Value {
     match told {
         OperatorTold::Json(value) => value,
         OperatorTold::Answer(answer) => answer.to_json(),

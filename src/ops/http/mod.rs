@@ -15,6 +15,7 @@ pub(crate) mod idempotency;
 pub(crate) mod listener;
 mod media;
 mod operations;
+pub(crate) mod plans;
 mod port;
 pub(crate) mod query;
 mod rains;
