@@ -6,6 +6,10 @@
 mod client;
 #[path = "browser/devtools.rs"]
 mod devtools;
+#[path = "console/editing.rs"]
+mod editing;
+#[path = "console/kept.rs"]
+mod kept;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -26,6 +30,7 @@ use tidegate::ops::console::{Console, ConsoleSettings, WatchedAccounts};
 use tidegate::ops::http::{OperatorHttp, OperatorView, Readiness};
 use tidegate::ops::operator_port::GatewayPort;
 use tidegate::ops::plans::Plans;
+use tidegate::ops::rehearsal::Rehearsals;
 use tidegate::ops::watch::files::Watched as _;
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use tidegate::quiz::money::Cents;
@@ -141,6 +146,7 @@ impl Stage {
             players: Arc::default(),
             ledger: None,
             drain: None,
+            rehearsals: Some(Rehearsals::new(gateway.caller())),
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display()).with_plans(plans)),
             clock: clock.display(),
             console: Some(Arc::clone(&console)),
@@ -490,137 +496,6 @@ fn planned(title: &str, prize_pool_cents: i64) -> Value {
         ],
         "rains": [{ "pool_cents": 500, "packets": 5, "duration_ms": 1_000 }],
     })
-}
-
-#[test]
-fn a_show_is_made_changed_begun_and_then_it_is_what_it_is() {
-    let stage = Stage::new();
-    let [vera, otto, olga, anna] = ["vera", "otto", "olga", "anna"].map(|name| stage.log_in(name));
-    let put = |page: &Page, path: &str, body: &Value| {
-        stage.send(page, "PUT", &format!("/console/api/shows/{path}"), "", &body.to_string())
-    };
-    assert_eq!(put(&vera, "8", &planned("A", 0)).code(), (403, "not_allowed".into()));
-    let made = put(&otto, "8", &planned("A", 1_000));
-    assert_eq!(made.status, 200, "{}", made.body);
-    let first = made.json()["version"].as_u64().unwrap();
-    assert_eq!(made.json()["show"]["room"], 8, "its own, where none is said");
-    let twice = put(&olga, "8", &planned("B", 0));
-    assert_eq!(twice.code(), (409, "moved_on".into()));
-    assert!(twice.body.contains("by otto"), "{}", twice.body);
-    let changed = put(&olga, &format!("8?version={first}"), &planned("B", 2_000));
-    assert_eq!(changed.status, 200, "{}", changed.body);
-    let second = changed.json()["version"].as_u64().unwrap();
-    assert!(second > first);
-    let late = put(&otto, &format!("8?version={first}"), &planned("C", 0));
-    assert_eq!(late.code(), (409, "moved_on".into()));
-    assert!(late.body.contains("olga changed show 8"), "{}", late.body);
-    // Everybody sees it as one that is announced.
-    let shows = stage.get(&vera, "/console/api/shows").json();
-    assert_eq!(shows[1]["title"], "B");
-    assert_eq!(shows[1]["phase"], "announced");
-    assert_eq!(stage.get(&vera, "/console/api/shows/8/file").status, 403);
-    let live = stage.get(&otto, "/console/api/shows/8").json();
-    assert_eq!(live["show"]["allowed"], json!(["open-lobby"]));
-    assert_eq!(live["show"]["event"], second);
-    assert_eq!(live["last"]["account"], "olga");
-    let order = |word: &str, event: u64| {
-        let path = format!("/console/api/shows/8/commands/{word}");
-        stage.post(&otto, &path, &json!({ "event": event }))
-    };
-    assert_eq!(order("cancel", second).code(), (409, "not_now".into()));
-    let unseen = order("open-lobby", first);
-    assert_eq!(unseen.code(), (409, "moved_on".into()));
-    assert!(unseen.body.contains("olga ordered `edit`"), "{}", unseen.body);
-    let begun = order("open-lobby", second);
-    assert_eq!((begun.status, &begun.json()["phase"]), (200, &json!("lobby")), "{}", begun.body);
-    assert_eq!(begun.json()["rains"][0]["pool_cents"], 500);
-    assert!([409].contains(&order("open-lobby", second).status), "a second click");
-    let too_late = put(&olga, &format!("8?version={second}"), &planned("D", 0));
-    assert_eq!(too_late.code(), (409, "not_now".into()));
-    assert!(too_late.body.contains("has begun (lobby)"), "{}", too_late.body);
-    assert!(too_late.body.contains("possible now: publish"), "{}", too_late.body);
-    let path = format!("/console/api/shows/8?version={second}");
-    assert_eq!(stage.send(&otto, "DELETE", &path, "", "").code().1, "not_now");
-    let filed = stage.get(&otto, "/console/api/shows/8/file").json();
-    assert_eq!((&filed["has_begun"], &filed["show"]["title"]), (&json!(true), &json!("B")));
-    // Of a show that was announced from elsewhere, what the shards know of it.
-    let other = stage.get(&otto, "/console/api/shows/3/file").json();
-    assert_eq!((&other["version"], &other["show"]["title"]), (&Value::Null, &json!("A show")));
-    assert_eq!(put(&otto, "3", &planned("E", 0)).code(), (409, "not_now".into()));
-    let audit = stage.get(&anna, "/console/api/audit").json()["entries"].to_string();
-    for action in ["create", "edit", "open-lobby", "withdraw the show"] {
-        assert!(audit.contains(&format!("\"action\":\"{action}\"")), "{action}: {audit}");
-    }
-    stage.stop();
-}
-
-#[test]
-fn what_is_wrong_with_a_show_is_said_all_at_once() {
-    let stage = Stage::new();
-    let otto = stage.log_in("otto");
-    let put = |path: &str, body: &str| {
-        stage.send(&otto, "PUT", &format!("/console/api/shows/{path}"), "", body)
-    };
-    let wrong = "{\"title\": \"\",\n\"prize_pool_cents\": -1,\n\"questions\": \
-                 [{\"text\": \"a\", \"options\": [\"x\"], \"correct\": 0}]}";
-    let answer = put("8", wrong);
-    assert_eq!(answer.code(), (422, "bad_show".into()));
-    let problems = answer.json()["error"]["problems"].clone();
-    let at = |index: usize| (problems[index]["line"].clone(), problems[index]["key"].clone());
-    assert_eq!(at(0), (json!(1), json!("title")));
-    assert_eq!(at(1), (json!(2), json!("prize_pool_cents")));
-    assert_eq!(at(2), (json!(3), json!("questions[0].options")));
-    for (path, body, status, code) in [
-        ("0", "{}", 400, "bad_show_id"),
-        ("8?version=0", "{}", 400, "bad_query"),
-        ("8?version=7", &planned("A", 0).to_string(), 404, "unknown_show"),
-        ("8", "{", 422, "bad_show"),
-    ] {
-        assert_eq!(put(path, body).code(), (status, code.to_owned()), "{path} {body}");
-    }
-    let mut same_room = planned("A", 0);
-    same_room["room"] = json!(30);
-    let taken = put("8", &same_room.to_string());
-    assert_eq!(taken.code(), (422, "invalid".into()));
-    assert!(taken.body.contains("room 30 is that of show 3"), "{}", taken.body);
-    let other = json!({ "id": 9 });
-    assert!(put("8", &other.to_string()).body.contains("is 9, and the show is 8"));
-    assert_eq!(stage.get(&otto, "/console/api/shows/8").status, 404, "nothing was made");
-    assert_eq!(put("8", &planned("A", 0).to_string()).status, 200);
-    let delete =
-        |query: &str| stage.send(&otto, "DELETE", &format!("/console/api/shows/8{query}"), "", "");
-    assert_eq!(delete("").code(), (400, "bad_query".into()));
-    assert_eq!(delete("?version=1").code(), (409, "moved_on".into()));
-    let version = stage.get(&otto, "/console/api/shows/8/file").json()["version"].clone();
-    assert_eq!(delete(&format!("?version={version}")).status, 200);
-    assert_eq!(delete(&format!("?version={version}")).code(), (404, "unknown_show".into()));
-    stage.stop();
-}
-
-#[test]
-fn questions_are_checked_in_both_forms() {
-    let stage = Stage::new();
-    let [vera, otto] = ["vera", "otto"].map(|name| stage.log_in(name));
-    let check = |page: &Page, media_type: &str, body: &str| {
-        let headers = format!("content-type: {media_type}\r\n");
-        stage.send(page, "POST", "/console/api/questions/check", &headers, body)
-    };
-    let csv = "\u{feff}text,option_1,option_2,correct\r\nWhich?,a,b,2\r\n";
-    assert_eq!(check(&vera, "text/csv", csv).status, 403);
-    let expected =
-        json!({ "questions": [{ "text": "Which?", "options": ["a", "b"], "correct": 1 }] });
-    assert_eq!(check(&otto, "text/csv; charset=utf-8", csv).json(), expected);
-    let json = expected["questions"].to_string();
-    assert_eq!(check(&otto, "application/json", &json).json(), expected);
-    let wrong = check(&otto, "text/csv", "text,option_1,option_2,correct\nWhich?,a,a,3\n,a,b,1\n");
-    assert_eq!(wrong.code(), (422, "bad_questions".into()));
-    let problems = wrong.json()["error"]["problems"].clone();
-    let places: Vec<_> =
-        problems.as_array().unwrap().iter().map(|it| (&it["line"], &it["key"])).collect();
-    let (two, three) = (json!(2), json!(3));
-    let [correct, option, text] = ["correct", "option_2", "text"].map(|it| json!(it));
-    assert_eq!(places, [(&two, &correct), (&two, &option), (&three, &text)]);
-    stage.stop();
 }
 
 fn in_phase(phase: &str) -> String {

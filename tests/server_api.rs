@@ -38,6 +38,7 @@ impl Served {
             players: Arc::default(),
             ledger: None,
             drain: None,
+            rehearsals: None,
             port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
             clock: clock.display(),
             console: None,

@@ -37,6 +37,7 @@ mod plan_port;
 pub mod plans;
 pub mod players;
 pub mod problems;
+pub mod rehearsal;
 pub mod secret;
 pub mod serve;
 mod server_port;

@@ -122,13 +122,17 @@ impl GatewayPort {
     }
 
     async fn show(&self, show: ShowId) -> Result<Value, OperatorRefusal> {
-        if let Some(plan) = self.waiting(show) {
-            return Ok(show_json::show(&plan.status(), self.clock));
-        }
-        match self.ask(operator::OperatorRequest::Status { show }).await? {
-            OperatorAnswer::Show(status) => Ok(show_json::show(&status, self.clock)),
-            other => Err(unexpected(&other)),
-        }
+        let (status, is_planned) = match self.waiting(show) {
+            Some(plan) => (Box::new(plan.status()), true),
+            None => match self.ask(operator::OperatorRequest::Status { show }).await? {
+                OperatorAnswer::Show(status) => (status, false),
+                other => return Err(unexpected(&other)),
+            },
+        };
+        let mut value = show_json::show(&status, self.clock);
+        // It has not begun: it may be changed and withdrawn.
+        value["is_planned"] = is_planned.into();
+        Ok(value)
     }
 
     async fn grant_card(

@@ -32,6 +32,7 @@ use crate::ops::payouts::Payouts;
 use crate::ops::plans::{Plans, ResumeError};
 use crate::ops::players::{PlayerCounts, PlayerHttp, PlayerSettings, PlayerView};
 use crate::ops::problems::Problems;
+use crate::ops::rehearsal::Rehearsals;
 use crate::ops::service::{self, Watchdog};
 use crate::ops::settings::{Settings, SettingsSources};
 use crate::ops::show_file::{ShowFile, rains};
@@ -511,6 +512,7 @@ fn start_http(
     let (caller, clock) = (gateway.caller(), gateway.clock());
     let words = watches.has_words.then(|| watches.files.handle(WORDS));
     let player_counts = Arc::new(PlayerCounts::default());
+    let rehearsals = Rehearsals::new(caller.clone());
     let port = GatewayPort::new(caller.clone(), clock.display())
         .with_words(words)
         .with_plans(plans.clone());
@@ -525,6 +527,7 @@ fn start_http(
         players: Arc::clone(&player_counts),
         ledger: ledger.cloned(),
         drain: Some(drain),
+        rehearsals: Some(rehearsals),
         port: Arc::new(port),
         clock: clock.display(),
         console: watches.console.clone(),

@@ -343,7 +343,7 @@ mod tests {
             starts_at_unix_ms: 0,
             prize_pool: Cents(1_000),
             question_count: 2,
-            early_push_max: std::time::Duration::from_secs(8),
+            early_push_max: Duration::from_secs(8),
             pushed: None,
             last_event: EventNumber(7),
             live: LiveFigures {

@@ -16,6 +16,8 @@ mod control;
 mod door;
 mod editing;
 mod figures;
+mod planning;
+mod rehearsing;
 pub mod sessions;
 mod throttle;
 

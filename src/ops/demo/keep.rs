@@ -116,6 +116,7 @@ fn operator_http(gateway: &Gateway) -> Result<OperatorHttp, DemoError> {
         players: Arc::default(),
         ledger: None,
         drain: None,
+        rehearsals: None,
         console: None,
         clock: clock.display(),
         port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),

@@ -28,7 +28,8 @@ use crate::ops::http::port::{
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::schema::{Answer, proto};
 use crate::ops::http::{
-    OperatorView, ReadyState, batch, drain, idempotency, operations, plans, rains, rooms, users,
+    OperatorView, ReadyState, batch, drain, idempotency, operations, plans, rains, rehearsal,
+    rooms, users,
 };
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
@@ -60,6 +61,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .merge(rooms::routes())
         .merge(rains::routes())
         .merge(drain::routes())
+        .merge(rehearsal::routes())
         .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
@@ -176,7 +178,7 @@ async fn method_not_allowed(request: Request) -> Response {
 fn allowed_at(path: &str) -> &'static str {
     let mut parts = path.split('/').skip(1);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("v1"), Some("drain"), None, None) => "GET, HEAD, POST, DELETE",
+        (Some("v1"), Some("drain" | "rehearsal"), None, None) => "GET, HEAD, POST, DELETE",
         (Some("v1"), Some("rooms"), Some(_), None) => "GET, HEAD, PUT",
         (Some("v1"), Some("rooms"), Some(_), Some("online" | "history")) => "GET, HEAD",
         (Some("v1"), Some("shows"), Some(_), None) => "GET, HEAD, PUT, DELETE",

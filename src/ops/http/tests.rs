@@ -91,8 +91,13 @@ impl OperatorPort for Echo {
             }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
+            OperatorRequest::ChangePlan(change) => {
+                Ok(json!({ "version": change.seen, "title": change.file.definition.title }))
+            }
             OperatorRequest::Show { show }
             | OperatorRequest::Script { show }
+            | OperatorRequest::Filed { show }
+            | OperatorRequest::WithdrawPlan { show, .. }
             | OperatorRequest::Command { show, .. } => Err(OperatorRefusal::UnknownShow { show }),
         };
         reply.send(outcome);
@@ -124,6 +129,7 @@ fn server(token: Option<&str>) -> Server {
         players: Arc::default(),
         ledger: None,
         drain: None,
+        rehearsals: None,
         port: Arc::new(Echo::default()),
         clock: DisplayClock::default(),
         console: None,
@@ -313,9 +319,9 @@ fn what_is_not_there() {
             ]],
         ),
         (
-            "DELETE /v1/shows/1",
+            "POST /v1/shows/1",
             expect![[
-                r#"405 {"error":{"code":"method_not_allowed","message":"DELETE is not for /v1/shows/1; use GET, HEAD"}}"#
+                r#"405 {"error":{"code":"method_not_allowed","message":"POST is not for /v1/shows/1; use GET, HEAD, PUT, DELETE"}}"#
             ]],
         ),
         (
@@ -375,6 +381,7 @@ fn a_taken_port_is_said_with_the_remedy() {
         players: Arc::default(),
         ledger: None,
         drain: None,
+        rehearsals: None,
         port: Arc::new(Echo::default()),
         clock: DisplayClock::default(),
         console: None,

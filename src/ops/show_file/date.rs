@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_written_as_it_is_read() {
-        for day in (-719_000..2_932_000).step_by(97) {
+        for day in (-719_000_i64..2_932_000).step_by(97) {
             let at = day * 86_400_000 + (day * 7_919).rem_euclid(86_400_000);
             let written = text(at).expect("within the years");
             assert_eq!(unix_ms(&written.parse().expect("a moment")), Ok(at), "{written}");
