@@ -202,7 +202,7 @@ mod tests {
                     "show:5: null is no element of a list",
                     "show:2: number: 12 is out of range: expects 1 to 9; the nearest valid one is 9",
                     "show:5: list[1]: expects a string, got a whole number",
-                    "show:6: x: unknown key",
+                    "show:6: x: unknown key; the nearest valid one is `list`",
                 ],
             ),
             ("{\"number\": 1,\n\"number\": 2}", &["show:2: number: stands twice in its object"]),

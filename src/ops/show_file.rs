@@ -356,7 +356,8 @@ fn read_question(
     if let Some(text) = &text {
         match texts.iter().find(|other| other.value == text.value) {
             Some(first) => {
-                let reason = format!("duplicate question: the same text is at {}", first.origin);
+                let Read { origin, key, .. } = first;
+                let reason = format!("duplicate question: the same text is at {origin}: {key}");
                 problems.push(text.origin.clone(), text.key.clone(), reason);
             }
             None => texts.push(text.clone()),

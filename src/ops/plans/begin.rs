@@ -57,7 +57,11 @@ impl Plans {
     fn finish_beginning(&self, plan: &Plan) -> Result<(), PlanError> {
         let file = &plan.file;
         let show = file.definition.id;
-        let status = self.status(show)?.ok_or(PlanError::NoSuchShow(show))?;
+        let Some(status) = self.status(show)? else {
+            // They know the id of a show that ended, and not this one.
+            self.keep(Plan { state: PlanState::Planned, ..plan.clone() })?;
+            return Err(CallError::Refused(OperatorError::ShowExists(show)).into());
+        };
         // Once somebody has commanded it, what is missing is missing on purpose.
         if status.live.phase == Phase::Announced {
             for command in rains::missing(&file.rains, status.rains.len(), status.rain_fund) {

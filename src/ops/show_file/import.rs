@@ -282,15 +282,13 @@ mod tests {
                 q:2: correct: `4` is no option of this question: give 1 to 2, or A to B
                 q:2: option_2: duplicate option `a`
                 q:3: text: is empty
-                q:4: correct: `D` is no option of this question: give 1 to 3, or A to C
-                q:4: option_2: is empty
+                q:5: correct: `D` is no option of this question: give 1 to 3, or A to C
+                q:5: option_2: is empty
                 q:6: is more than the first line has columns; put cells with separators in them in quotes
-                q:6: text: duplicate question: the same text is at q:2
+                q:6: text: duplicate question: the same text is at q:2: questions[0].text
                 q:7: correct: `` is no option of this question: give 1 to 3, or A to C
                 q:8: begins with a quote that is never closed
-                q:8: correct: `` is no option of this question: give 1 to 2, or A to B
                 q:8: option_1: is empty
-                q:8: option_2: is empty
             "#]],
         );
         for (text, expected) in [
@@ -338,7 +336,7 @@ mod tests {
                 q:2: questions[0].options: has 1 options; a question has 2 to 6 of them
                 q:3: questions[1].text: is empty
                 q:3: questions[1].correct: option index 2 is out of range: options are counted from 0 to 1
-                q:3: questions[1].note: unknown key
+                q:3: questions[1].note: unknown key; the nearest valid one is `text`
                 q:4: questions[2]: expects a table, got a whole number
             "#]],
         );

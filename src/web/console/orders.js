@@ -146,7 +146,7 @@ export class Orders {
     });
     return [el('section', { 'aria-labelledby': 'rejudge-heading' },
       el('h2', { id: 'rejudge-heading' }, t('rejudge')), el('p', {}, question.text),
-      el('div', { class: 'row' }, el('label', {}, t('correct_option'), choice), give))];
+      el('label', {}, t('correct_option'), choice), give)];
   }
 
   /** What is done about one player. */

@@ -96,7 +96,7 @@ class RehearsalPage {
 function outcome({ state, title, robots, by, began_at_ms: began, reason, last }) {
   if (state === 'none') return [];
   const heading = el('h2', {}, t('last_rehearsal', title, moment(began), by));
-  const why = el('p', { class: state === 'failed' ? 'wrong' : '' }, t('rehearsal_over', reason));
+  const why = el('p', { class: state === 'failed' ? 'wrong' : '' }, t('rehearsal_over', t(reason)));
   if (!last) return [el('section', { class: 'outcome' }, heading, why)];
   const { settlement } = last;
   const rows = last.questions.map(({ question, is_voided: isVoided, counts, in_play: inPlay }) => el('tr', {},
