@@ -6,6 +6,10 @@
 mod client;
 #[path = "browser/devtools.rs"]
 mod devtools;
+#[path = "console/editing.rs"]
+mod editing;
+#[path = "console/kept.rs"]
+mod kept;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -18,12 +22,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::base::entropy::SeededEntropy;
 use tidegate::base::ids::{OptionIndex, RoomId, ShowId};
+use tidegate::ops::autopilot::Autopilot;
 use tidegate::ops::console::accounts::{Account, Accounts, HashedPassword, Role};
 use tidegate::ops::console::audit::AUDIT_FILE;
 use tidegate::ops::console::sessions::Lifetimes;
 use tidegate::ops::console::{Console, ConsoleSettings, WatchedAccounts};
 use tidegate::ops::http::{OperatorHttp, OperatorView, Readiness};
 use tidegate::ops::operator_port::GatewayPort;
+use tidegate::ops::plans::Plans;
+use tidegate::ops::rehearsal::Rehearsals;
 use tidegate::ops::watch::files::Watched as _;
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
 use tidegate::quiz::money::Cents;
@@ -39,6 +46,7 @@ struct Stage {
     http: OperatorHttp,
     console: Arc<Console>,
     ahead_s: Arc<AtomicU64>,
+    autopilot: Autopilot,
     folder: tempfile::TempDir,
 }
 
@@ -122,29 +130,21 @@ impl Stage {
         accounts().write(&settings.accounts_file).unwrap();
         let console = Arc::new(Console::start(settings, Some(folder.path())).unwrap());
         let (clock, caller) = (gateway.clock(), gateway.caller());
+        let autopilot = Autopilot::start(caller.clone(), clock).unwrap();
+        let plans = Plans::new(Some(folder.path()), caller.clone(), clock, autopilot.handle());
+        plans.resume(&[]).unwrap();
         let ahead_s = Arc::new(AtomicU64::new(0));
         let ahead = Arc::clone(&ahead_s);
+        let port = GatewayPort::new(caller, clock.display()).with_plans(plans);
         let view = OperatorView {
-            token: None,
-            health_stale: Duration::from_secs(5),
-            connections_max: 1_000,
-            shards: gateway.snapshots().to_vec(),
-            readiness: Arc::new(Readiness::new()),
-            keys: Arc::default(),
-            config: Arc::default(),
-            certificates: Arc::default(),
-            kernel: Arc::default(),
-            players: Arc::default(),
-            ledger: None,
-            drain: None,
-            port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
-            clock: clock.display(),
+            rehearsals: Some(Rehearsals::new(gateway.caller())),
+            port: Arc::new(port),
             console: Some(Arc::clone(&console)),
-            wake: Box::new(move || caller.wake_all()),
             now: Box::new(move || clock.now() + Duration::from_secs(ahead.load(Ordering::Relaxed))),
+            ..OperatorView::of(&gateway)
         };
         let http = OperatorHttp::start(SocketAddr::from(([127, 0, 0, 1], 0)), view).unwrap();
-        Stage { gateway, http, console, ahead_s, folder }
+        Stage { gateway, http, console, ahead_s, autopilot, folder }
     }
 
     fn file_in(folder: &tempfile::TempDir) -> PathBuf {
@@ -175,12 +175,16 @@ impl Stage {
     }
 
     fn post_with(&self, page: &Page, path: &str, headers: &str, body: &Value) -> Answer {
+        self.send(page, "POST", path, headers, &body.to_string())
+    }
+
+    fn send(&self, page: &Page, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let Page { cookie, token } = page;
         let address = self.http.local_address();
         let headers = format!(
             "cookie: {cookie}\r\nx-tidegate-token: {token}\r\norigin: http://{address}\r\n{headers}"
         );
-        self.ask("POST", path, &headers, &body.to_string())
+        self.ask(method, path, &headers, body)
     }
 
     fn post(&self, page: &Page, path: &str, body: &Value) -> Answer {
@@ -208,6 +212,7 @@ impl Stage {
 
     fn stop(self) -> tempfile::TempDir {
         self.http.stop();
+        self.autopilot.stop();
         self.gateway.stop();
         self.folder
     }
@@ -466,6 +471,21 @@ fn pages_are_served_to_operators_only_and_browsers_are_told_what_not_to_do() {
     let headers = format!("cookie: {}\r\norigin: http://example.org\r\n", page.cookie);
     assert_eq!(stage.ask("GET", "/v1/shows", &headers, "").status, 403);
     stage.stop();
+}
+
+/// A show as the pages send it.
+fn planned(title: &str, prize_pool_cents: i64) -> Value {
+    json!({
+        "title": title,
+        "prize_pool_cents": prize_pool_cents,
+        "timing": { "lead_ms": 50, "display_slack_ms": 50, "countdown_ms": 1_000,
+            "ticket_life_ms": 100 },
+        "questions": [
+            { "text": "Which?", "options": ["a", "b"], "correct": 1 },
+            { "text": "Who?", "options": ["c", "d", "e"], "correct": 0 },
+        ],
+        "rains": [{ "pool_cents": 500, "packets": 5, "duration_ms": 1_000 }],
+    })
 }
 
 fn in_phase(phase: &str) -> String {

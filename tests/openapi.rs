@@ -107,6 +107,7 @@ async fn every_operation_answers_as_the_documents_say() {
     rooms(&served).await;
     protobuf(&served).await;
     users(&served).await;
+    plans(&served).await;
     players(&served, &played).await;
     drain(&served).await;
     guarded(&served).await;
@@ -200,6 +201,72 @@ async fn shows(served: &Served) {
     operator("POST", "/v1/users/0/cards", "", 400).await;
     operator("POST", "/v1/words/reload", "", 200).await;
     served.ask(At::WithoutWords, "POST", "/v1/words/reload", "", 422).await;
+}
+
+/// Shows that have not begun, questions, and a rehearsal.
+async fn plans(served: &Served) {
+    let operator = async |method: &str, path: &str, body: &str, status: u16| {
+        served.ask(At::Operator, method, path, body, status).await
+    };
+    let show = json!({
+        "title": "Tomorrow",
+        "starts_at": "2030-01-31T20:00:00Z",
+        "prize_pool_cents": 0,
+        "timing": { "lead_ms": 50, "countdown_ms": 1_000 },
+        "pace": { "lobby_ms": 100 },
+        "questions": [{ "text": "Which?", "options": ["a", "b"], "correct": 0 }],
+        "rains": [{ "pool_cents": 100, "packets": 10, "duration_ms": 1_000 }],
+    });
+    let filed = operator("PUT", "/v1/shows/8", &show.to_string(), 200).await;
+    operator("PUT", "/v1/shows/8", &show.to_string(), 409).await;
+    let path = format!("/v1/shows/8?version={}", filed["version"]);
+    let filed = operator("PUT", &path, &show.to_string(), 200).await;
+    operator("PUT", &path, "{}", 422).await;
+    let mut prize = show.clone();
+    prize["prize_pool_cents"] = json!(100);
+    let refused = operator("PUT", "/v1/shows/9", &prize.to_string(), 422).await;
+    assert_eq!(refused["error"]["code"], "invalid", "there is no data folder");
+    let toml = "title = \"A\"\nprize_pool_cents = 0\n[[questions]]\ntext = \"\"\n";
+    let as_toml = "content-type: application/toml\r\n";
+    let refused = served.ask_with(At::Operator, "PUT", "/v1/shows/9", as_toml, toml, 422).await;
+    assert_eq!(refused["error"]["problems"][0]["line"], 3, "{refused}");
+    assert_eq!(operator("GET", "/v1/shows/8", "", 200).await["is_planned"], true);
+    operator("GET", "/v1/shows/8/file", "", 200).await;
+    operator("GET", "/v1/shows/3/file", "", 200).await;
+    operator("GET", "/v1/shows/9/file", "", 404).await;
+    operator("GET", "/v1/shows", "", 200).await;
+    operator("POST", "/v1/shows/8/cancel", "", 409).await;
+    let questions = show["questions"].to_string();
+    let answer = operator("POST", "/v1/questions/check", &questions, 200).await;
+    assert_eq!(answer["questions"], show["questions"]);
+    let as_csv = "content-type: text/csv\r\n";
+    let csv = "text,option_1,option_2,correct\nWhich?,a,a,1\n";
+    let path = "/v1/questions/check";
+    let refused = served.ask_with(At::Operator, "POST", path, as_csv, csv, 422).await;
+    assert_eq!(refused["error"]["problems"][0]["key"], "option_2", "{refused}");
+
+    assert_eq!(operator("GET", "/v1/rehearsal", "", 200).await["state"], "none");
+    let begin = |robots: u32| json!({ "show": 8, "robots": robots, "by_hand": true }).to_string();
+    // One whose prize is settled is not over until it has ended.
+    operator("POST", "/v1/rehearsal", &begin(5), 409).await;
+    served
+        .until("/v1/shows/3", |show| {
+            show["allowed"].as_array().is_some_and(|it| it.iter().any(|word| word == "end"))
+        })
+        .await;
+    operator("POST", "/v1/shows/3/end", "", 200).await;
+    served.until("/v1/shows/3", |show| show["phase"] == "ended").await;
+    operator("POST", "/v1/rehearsal", &begin(501), 422).await;
+    assert_eq!(operator("POST", "/v1/rehearsal", &begin(5), 200).await["state"], "runs");
+    operator("POST", "/v1/rehearsal", &begin(5), 409).await;
+    operator("DELETE", "/v1/rehearsal", "", 200).await;
+    served.until("/v1/rehearsal", |it| it["state"] == "over").await;
+    operator("DELETE", "/v1/rehearsal", "", 409).await;
+
+    let path = format!("/v1/shows/8?version={}", filed["version"]);
+    operator("DELETE", "/v1/shows/8", "", 400).await;
+    operator("DELETE", &path, "", 200).await;
+    operator("DELETE", &path, "", 404).await;
 }
 
 async fn rooms(served: &Served) {

@@ -114,6 +114,7 @@ impl Served {
         let view = PlayerView {
             settings,
             caller: gateway.caller(),
+            plans: None,
             clock: gateway.clock(),
             verifier: watch::channel(verifier).1,
             book: PlayerView::book_of(Some(data.path())),

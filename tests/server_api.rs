@@ -26,26 +26,7 @@ struct Served {
 impl Served {
     fn start(shards: u16) -> Served {
         let gateway = gateway(shards);
-        let (clock, caller) = (gateway.clock(), gateway.caller());
-        let view = OperatorView {
-            token: None,
-            health_stale: Duration::from_secs(5),
-            connections_max: 1_000,
-            shards: gateway.snapshots().to_vec(),
-            readiness: Arc::new(Readiness::new()),
-            keys: Arc::default(),
-            config: Arc::default(),
-            certificates: Arc::default(),
-            kernel: Arc::default(),
-            players: Arc::default(),
-            ledger: None,
-            drain: None,
-            port: Arc::new(GatewayPort::new(gateway.caller(), clock.display())),
-            clock: clock.display(),
-            console: None,
-            wake: Box::new(move || caller.wake_all()),
-            now: Box::new(move || clock.now()),
-        };
+        let view = OperatorView::of(&gateway);
         let http = OperatorHttp::start(SocketAddr::from(([127, 0, 0, 1], 0)), view).unwrap();
         Served { gateway, http }
     }

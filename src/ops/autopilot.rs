@@ -10,8 +10,9 @@ use std::time::Duration;
 use flume::{Receiver, RecvTimeoutError, Sender};
 
 use crate::base::ids::{RainIndex, ShowId};
+use crate::base::limits::SHOWS_MAX;
 use crate::base::time::{DisplayClock, Time};
-use crate::ops::show_file::Pace;
+use crate::ops::show_file::{Pace, ShowFile, rains};
 use crate::quiz::director::{Command, CommandKind, Notice};
 use crate::quiz::phase::Phase;
 use crate::quiz::rain::{RainCommand, RainPhase};
@@ -138,51 +139,91 @@ struct Flight {
     due: Time,
 }
 
-/// A thread that runs shows until they are over or it is stopped.
+/// A show that runs by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacedShow {
+    show: ShowId,
+    pace: Pace,
+    starts_at_unix_ms: i64,
+    rains: Vec<u16>,
+}
+
+impl PacedShow {
+    /// What a show file says; nothing if an operator gives every command.
+    #[must_use]
+    pub fn of(file: &ShowFile) -> Option<PacedShow> {
+        let ShowFile { definition, pace, rains } = file;
+        let last = definition.questions.len().saturating_sub(1);
+        Some(PacedShow {
+            show: definition.id,
+            pace: (*pace)?,
+            starts_at_unix_ms: definition.starts_at_unix_ms,
+            rains: rains::after_questions(rains, last),
+        })
+    }
+}
+
+enum Word {
+    Fly(PacedShow),
+    Stop,
+}
+
+/// Hands shows to an autopilot.
+#[derive(Clone)]
+pub struct AutopilotHandle(Sender<Word>);
+
+impl AutopilotHandle {
+    /// Lets a show that was announced go its course. May wait while the autopilot does something.
+    pub fn fly(&self, show: PacedShow) {
+        // One that has ended gives no more commands.
+        let _ = self.0.send(Word::Fly(show));
+    }
+}
+
+/// A thread that runs shows until it is stopped.
 pub struct Autopilot {
-    /// Dropped to stop.
-    stop: Sender<()>,
+    words: Sender<Word>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Autopilot {
-    /// Takes over shows that were announced: each with its pace and its planned start, Unix
-    /// milliseconds.
+    /// Begins without a show.
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub fn start(
-        caller: Caller,
-        clock: Clock,
-        shows: impl IntoIterator<Item = (ShowId, Pace, i64, Vec<u16>)>,
-    ) -> std::io::Result<Autopilot> {
-        let now = clock.now();
-        let flight = |(show, pace, starts_at, rains)| {
-            let starts_at = start_time(starts_at, clock.display());
-            let course = Course { pace, starts_at, phase_since: now, rains };
-            Flight { show, course, phase: Phase::Announced, due: now }
-        };
-        let flights = shows.into_iter().map(flight).collect();
-        let (stop, stopped) = flume::bounded(0);
+    pub fn start(caller: Caller, clock: Clock) -> std::io::Result<Autopilot> {
+        let (words, heard) = flume::bounded(SHOWS_MAX);
         let thread = std::thread::Builder::new()
             .name("autopilot".to_owned())
-            .spawn(move || fly(flights, &caller, clock, &stopped))?;
-        Ok(Autopilot { stop, thread })
+            .spawn(move || fly(&caller, clock, &heard))?;
+        Ok(Autopilot { words, thread })
+    }
+
+    /// Through which shows come to it.
+    #[must_use]
+    pub fn handle(&self) -> AutopilotHandle {
+        AutopilotHandle(self.words.clone())
     }
 
     /// Gives no more commands. The shows stay as they are.
     pub fn stop(self) {
-        drop(self.stop);
+        let _ = self.words.send(Word::Stop);
         // A panic has ended the process already.
         let _ = self.thread.join();
     }
 }
 
-fn fly(mut flights: Vec<Flight>, caller: &Caller, clock: Clock, stopped: &Receiver<()>) {
-    while let Some(due) = flights.iter().map(|flight| flight.due).min() {
-        let wait = due.since(clock.now());
-        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-            return;
+fn fly(caller: &Caller, clock: Clock, words: &Receiver<Word>) {
+    let mut flights: Vec<Flight> = Vec::new();
+    loop {
+        let word = match flights.iter().map(|flight| flight.due).min() {
+            None => words.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => words.recv_timeout(due.since(clock.now())),
+        };
+        match word {
+            Ok(Word::Fly(show)) => flights.push(Flight::new(show, clock)),
+            Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
         }
         let now = clock.now();
         flights.retain_mut(|flight| flight.due > now || flight.advance(caller, clock));
@@ -190,6 +231,14 @@ fn fly(mut flights: Vec<Flight>, caller: &Caller, clock: Clock, stopped: &Receiv
 }
 
 impl Flight {
+    fn new(show: PacedShow, clock: Clock) -> Flight {
+        let PacedShow { show, pace, starts_at_unix_ms, rains } = show;
+        let now = clock.now();
+        let starts_at = start_time(starts_at_unix_ms, clock.display());
+        let course = Course { pace, starts_at, phase_since: now, rains };
+        Flight { show, course, phase: Phase::Announced, due: now }
+    }
+
     /// Does what is due; false once the show is over.
     fn advance(&mut self, caller: &Caller, clock: Clock) -> bool {
         let show = self.show;

@@ -1,40 +1,86 @@
 //! The operator API's way to the directors of a running gateway.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::base::ids::{EventNumber, ShowId, UserId};
 use crate::base::time::DisplayClock;
+use crate::ops::config::Config;
 use crate::ops::http::{
-    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold,
+    OperatorPort, OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, OperatorView,
+    Readiness,
 };
+use crate::ops::plan_port::filed_json;
+use crate::ops::plans::Plans;
 use crate::ops::show_json;
 use crate::ops::watch::files::ReloadHandle;
 use crate::quiz::director::CommandError;
 use crate::quiz::local::GrantError;
 use crate::quiz::rain::RainError;
+use crate::runtime::gateway::Gateway;
 use crate::runtime::operator::{CallError, Caller};
 use crate::shard::operator::{self, OperatorAnswer, OperatorError};
 use crate::shard::standing::Order;
+
+/// How long a shard may show no sign of life, where nothing else is said.
+const HEALTH_STALE: Duration = Duration::from_secs(5);
+
+impl OperatorView {
+    /// A gateway with nothing beside it: no token, no console, no book, nobody to drain it; starting.
+    #[must_use]
+    pub fn of(gateway: &Gateway) -> OperatorView {
+        let (caller, clock) = (gateway.caller(), gateway.clock());
+        OperatorView {
+            token: None,
+            health_stale: HEALTH_STALE,
+            connections_max: Config::default().limits.connections_max.into(),
+            shards: gateway.snapshots().to_vec(),
+            readiness: Arc::new(Readiness::new()),
+            keys: Arc::default(),
+            config: Arc::default(),
+            certificates: Arc::default(),
+            kernel: Arc::default(),
+            players: Arc::default(),
+            ledger: None,
+            drain: None,
+            rehearsals: None,
+            port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),
+            clock: clock.display(),
+            console: None,
+            wake: Box::new(move || caller.wake_all()),
+            now: Box::new(move || clock.now()),
+        }
+    }
+}
 
 /// Asks the shards, and shows their answers.
 #[derive(Clone)]
 pub struct GatewayPort {
     caller: Caller,
-    clock: DisplayClock,
+    pub(super) clock: DisplayClock,
     words: Option<ReloadHandle>,
+    pub(super) plans: Option<Plans>,
 }
 
 impl GatewayPort {
     /// A port that asks through `caller` and shows times by `clock`.
     #[must_use]
     pub fn new(caller: Caller, clock: DisplayClock) -> GatewayPort {
-        GatewayPort { caller, clock, words: None }
+        GatewayPort { caller, clock, words: None, plans: None }
     }
 
     /// The same, which has the list of sensitive words read again when it is asked to.
     #[must_use]
     pub fn with_words(self, words: Option<ReloadHandle>) -> GatewayPort {
         GatewayPort { words, ..self }
+    }
+
+    /// The same, through which shows are planned and begun.
+    #[must_use]
+    pub fn with_plans(self, plans: Plans) -> GatewayPort {
+        GatewayPort { plans: Some(plans), ..self }
     }
 
     async fn answer(&self, request: OperatorRequest) -> Result<OperatorTold, OperatorRefusal> {
@@ -50,26 +96,23 @@ impl GatewayPort {
         request: OperatorRequest,
     ) -> Result<OperatorTold, OperatorRefusal> {
         match request {
-            OperatorRequest::Shows => match self.ask(operator::OperatorRequest::Shows).await? {
-                OperatorAnswer::Shows(shows) => Ok(shows.iter().map(show_json::summary).collect()),
-                other => Err(unexpected(&other)),
-            },
+            OperatorRequest::Shows => self.shows().await,
             OperatorRequest::Show { show } => self.show(show).await,
-            OperatorRequest::Messages { show } => {
-                match self.ask(operator::OperatorRequest::Messages { show }).await? {
-                    OperatorAnswer::Messages(messages) => {
-                        Ok(messages.iter().map(|it| show_json::message(it, self.clock)).collect())
-                    }
-                    other => Err(unexpected(&other)),
-                }
-            }
+            OperatorRequest::Messages { show } => self.messages(show).await,
             OperatorRequest::Script { show } => {
-                match self.ask(operator::OperatorRequest::Definition { show }).await? {
-                    OperatorAnswer::Definition(definition) => Ok(show_json::script(&definition)),
-                    other => Err(unexpected(&other)),
-                }
+                Ok(show_json::script(&self.filed(show).await?.0.definition))
+            }
+            OperatorRequest::Filed { show } => {
+                let (file, plan) = self.filed(show).await?;
+                Ok(filed_json(&file, plan.as_deref()))
+            }
+            OperatorRequest::ChangePlan(change) => self.change_plan(*change).await,
+            OperatorRequest::WithdrawPlan { show, version } => {
+                self.plan(move |plans| plans.withdraw(show, version)).await?;
+                Ok(json!({ "id": show.0, "withdrawn": true }))
             }
             OperatorRequest::Command { show, command, seen } => {
+                let seen = self.begin_if_waiting(show, &command, seen).await?;
                 let request = operator::OperatorRequest::Command { show, command };
                 let request = behind(show, seen, request);
                 match self.ask_as(order, request).await? {
@@ -79,6 +122,7 @@ impl GatewayPort {
                 }
             }
             OperatorRequest::Rain { show, command, seen } => {
+                self.refuse_if_waiting(show)?;
                 let request = operator::OperatorRequest::Rain { show, command };
                 let request = behind(show, seen, request);
                 match self.ask_as(order, request).await? {
@@ -115,10 +159,17 @@ impl GatewayPort {
     }
 
     async fn show(&self, show: ShowId) -> Result<Value, OperatorRefusal> {
-        match self.ask(operator::OperatorRequest::Status { show }).await? {
-            OperatorAnswer::Show(status) => Ok(show_json::show(&status, self.clock)),
-            other => Err(unexpected(&other)),
-        }
+        let (status, is_planned) = match self.waiting(show) {
+            Some(plan) => (Box::new(plan.status()), true),
+            None => match self.ask(operator::OperatorRequest::Status { show }).await? {
+                OperatorAnswer::Show(status) => (status, false),
+                other => return Err(unexpected(&other)),
+            },
+        };
+        let mut value = show_json::show(&status, self.clock);
+        // It has not begun: it may be changed and withdrawn.
+        value["is_planned"] = is_planned.into();
+        Ok(value)
     }
 
     async fn grant_card(

@@ -48,6 +48,17 @@ pub struct Problem {
     pub reason: String,
 }
 
+impl Origin {
+    /// The line, where it is known.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Origin::File { line, .. } => *line,
+            Origin::Environment { .. } | Origin::Flag { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.key.is_empty() {
@@ -113,6 +124,13 @@ impl Problems {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Gives keys other names, as they stand in the source.
+    pub fn rename_keys(&mut self, name: impl Fn(&str) -> String) {
+        for problem in &mut self.list {
+            problem.key = name(&problem.key);
+        }
     }
 
     /// `value`, if there is none.

@@ -15,7 +15,7 @@ use crate::base::entropy::SystemEntropy;
 use crate::base::hash::Placement;
 use crate::base::ids::ShowId;
 use crate::ledger::error::LedgerError;
-use crate::ops::autopilot::Autopilot;
+use crate::ops::autopilot::{Autopilot, PacedShow};
 use crate::ops::cli::{ExitStatus, ServeArguments};
 use crate::ops::config::Config;
 use crate::ops::console::{Console, ConsoleError, ConsoleSettings, WatchedAccounts};
@@ -29,8 +29,10 @@ use crate::ops::key_watch::{KeyStatus, WatchedKeys};
 use crate::ops::log::{self, LogHandle};
 use crate::ops::operator_port::GatewayPort;
 use crate::ops::payouts::Payouts;
+use crate::ops::plans::{Plans, ResumeError};
 use crate::ops::players::{PlayerCounts, PlayerHttp, PlayerSettings, PlayerView};
 use crate::ops::problems::Problems;
+use crate::ops::rehearsal::Rehearsals;
 use crate::ops::reload::{ConfigStatus, Followers, WatchedConfig, pressure_limits};
 use crate::ops::service::{self, Watchdog};
 use crate::ops::settings::{Settings, SettingsSources};
@@ -41,6 +43,7 @@ use crate::ops::watch::files::{FileWatch, Watched};
 use crate::ops::watch::pressure::PressureLimits;
 use crate::ops::watch::tls_files::{TlsFiles, TlsFilesError, TlsStatus, WatchedTls};
 use crate::ops::words::{WORDS, WatchedWords, WordsFile};
+use crate::quiz::definition::ShowDefinition;
 use crate::quiz::money::Cents;
 use crate::quiz::phase::Phase;
 use crate::quiz::rain::RainCommand;
@@ -101,6 +104,9 @@ pub enum ServeError {
         /// Why.
         error: CallError,
     },
+    /// Shows that were planned.
+    #[error("planned shows cannot go on: {0}")]
+    Plans(#[from] ResumeError),
     /// The autopilot's thread.
     #[error("the thread that runs shows cannot be started: {0}; raise the limit on threads")]
     Autopilot(#[source] io::Error),
@@ -127,6 +133,7 @@ impl ServeError {
             | ServeError::Tls(_)
             | ServeError::PrizeWithoutData { .. }
             | ServeError::Console(ConsoleError::Accounts(_))
+            | ServeError::Plans(ResumeError::Twice { .. })
             | ServeError::Data(DataError::Contradiction { .. }) => ExitStatus::Settings,
             // Threads and descriptors are limits of the host, too.
             ServeError::Host(_)
@@ -145,6 +152,7 @@ impl ServeError {
             | ServeError::Console(ConsoleError::Audit { .. })
             | ServeError::Data(_)
             | ServeError::Ledger(_)
+            | ServeError::Plans(_)
             | ServeError::Payouts(_)
             | ServeError::Gateway(StartError::Bind(_))
             | ServeError::Http(HttpError::Bind { .. } | HttpError::Listener { .. })
@@ -484,7 +492,7 @@ struct Operations {
     readiness: Arc<Readiness>,
     http: OperatorHttp,
     players: Option<PlayerHttp>,
-    autopilot: Option<Autopilot>,
+    autopilot: Autopilot,
     payouts: Option<Payouts>,
 }
 
@@ -498,65 +506,28 @@ fn operate(
     drain: DrainHandle,
     readiness: Arc<Readiness>,
 ) -> Result<Operations, ServeError> {
-    announce(config, gateway, shows)?;
-    let (caller, clock) = (gateway.caller(), gateway.clock());
-    let words = watches.has_words.then(|| watches.files.handle(WORDS));
-    let player_counts = Arc::new(PlayerCounts::default());
-    let port = GatewayPort::new(caller.clone(), clock.display()).with_words(words);
-    let view = OperatorView {
-        token: config.operator.token.clone(),
-        health_stale: Duration::from_millis(config.operator.health_stale_ms),
-        connections_max: u64::from(config.limits.connections_max),
-        shards: gateway.snapshots().to_vec(),
-        readiness: Arc::clone(&readiness),
-        keys: Arc::clone(&watches.keys),
-        config: Arc::clone(&watches.config),
-        certificates: Arc::clone(&watches.certificates),
-        kernel: Arc::clone(&watches.kernel_status),
-        players: Arc::clone(&player_counts),
-        ledger: ledger.cloned(),
-        drain: Some(drain),
-        port: Arc::new(port),
-        clock: clock.display(),
-        console: watches.console.clone(),
-        wake: Box::new({
-            let caller = caller.clone();
-            move || caller.wake_all()
-        }),
-        now: Box::new(move || clock.now()),
-    };
-    let http = OperatorHttp::start(config.operator.listen, view)?;
-    let players = match start_players(config, gateway, watches, player_counts) {
-        Ok(players) => players,
+    let autopilot =
+        Autopilot::start(gateway.caller(), gateway.clock()).map_err(ServeError::Autopilot)?;
+    let data = config.data_dir.as_deref().map(Path::new);
+    let plans = Plans::new(data, gateway.caller(), gateway.clock(), autopilot.handle());
+    let begun = plans
+        .resume(shows)
+        .map_err(ServeError::from)
+        .and_then(|()| announce(config, gateway, shows))
+        .and_then(|()| start_http(config, gateway, watches, ledger, drain, &readiness, plans));
+    let (http, players) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
-            http.stop();
-            return Err(error.into());
+            autopilot.stop();
+            return Err(error);
         }
     };
-    let paced = |show: &ShowFile| {
-        let ShowFile { definition, pace, rains } = show;
-        let starts_at = definition.starts_at_unix_ms;
-        let last = definition.questions.len() - 1;
-        pace.map(|pace| (definition.id, pace, starts_at, rains::after_questions(rains, last)))
-    };
-    let paced: Vec<_> = shows.iter().filter_map(paced).collect();
-    let autopilot = if paced.is_empty() {
-        None
-    } else {
-        match Autopilot::start(caller, clock, paced) {
-            Ok(autopilot) => Some(autopilot),
-            Err(error) => {
-                http.stop();
-                if let Some(players) = players {
-                    players.stop();
-                }
-                return Err(ServeError::Autopilot(error));
-            }
-        }
-    };
+    for paced in shows.iter().filter_map(PacedShow::of) {
+        autopilot.handle().fly(paced);
+    }
     let operations = Operations { readiness, http, players, autopilot, payouts: None };
-    let payouts =
-        ledger.map(|ledger| Payouts::start(&config.payouts, ledger, gateway.caller(), clock));
+    let (caller, clock) = (gateway.caller(), gateway.clock());
+    let payouts = ledger.map(|ledger| Payouts::start(&config.payouts, ledger, caller, clock));
     let payouts = match payouts.transpose() {
         Ok(payouts) => payouts,
         Err(error) => {
@@ -571,6 +542,48 @@ fn operate(
     Ok(Operations { payouts, ..operations })
 }
 
+/// The operator's HTTP, and the REST for players.
+fn start_http(
+    config: &Config,
+    gateway: &Gateway,
+    watches: &Watches,
+    ledger: Option<&LedgerHandle>,
+    drain: DrainHandle,
+    readiness: &Arc<Readiness>,
+    plans: Plans,
+) -> Result<(OperatorHttp, Option<PlayerHttp>), ServeError> {
+    let words = watches.has_words.then(|| watches.files.handle(WORDS));
+    let player_counts = Arc::new(PlayerCounts::default());
+    let port = GatewayPort::new(gateway.caller(), gateway.clock().display())
+        .with_words(words)
+        .with_plans(plans.clone());
+    let view = OperatorView {
+        token: config.operator.token.clone(),
+        health_stale: Duration::from_millis(config.operator.health_stale_ms),
+        connections_max: u64::from(config.limits.connections_max),
+        readiness: Arc::clone(readiness),
+        keys: Arc::clone(&watches.keys),
+        config: Arc::clone(&watches.config),
+        certificates: Arc::clone(&watches.certificates),
+        kernel: Arc::clone(&watches.kernel_status),
+        players: Arc::clone(&player_counts),
+        ledger: ledger.cloned(),
+        drain: Some(drain),
+        rehearsals: Some(Rehearsals::new(gateway.caller())),
+        port: Arc::new(port),
+        console: watches.console.clone(),
+        ..OperatorView::of(gateway)
+    };
+    let http = OperatorHttp::start(config.operator.listen, view)?;
+    match start_players(config, gateway, watches, player_counts, plans) {
+        Ok(players) => Ok((http, players)),
+        Err(error) => {
+            http.stop();
+            Err(error.into())
+        }
+    }
+}
+
 /// Announces the shows of the files, and plans their rains; those that went on are left alone.
 fn announce(config: &Config, gateway: &Gateway, shows: &[ShowFile]) -> Result<(), ServeError> {
     for ShowFile { definition, pace, rains } in shows {
@@ -579,6 +592,7 @@ fn announce(config: &Config, gateway: &Gateway, shows: &[ShowFile]) -> Result<()
             Ok(_) => {}
             Err(CallError::Refused(OperatorError::ShowExists(_))) if config.data_dir.is_some() => {
                 tracing::info!(%show, "the show goes on as it was announced before");
+                say_if_other(gateway, definition);
                 plan_rains(gateway, show, |status| match status.live.phase {
                     // Nobody has commanded it: what is missing of its file a crash left out.
                     Phase::Announced => rains::missing(rains, status.rains.len(), status.rain_fund),
@@ -593,6 +607,20 @@ fn announce(config: &Config, gateway: &Gateway, shows: &[ShowFile]) -> Result<()
         tracing::info!(%show, questions, runs_by_itself = pace.is_some(), "show announced");
     }
     Ok(())
+}
+
+/// What was announced stands, whatever its file says by now: people know it, and may have answered.
+fn say_if_other(gateway: &Gateway, file: &ShowDefinition) {
+    let request = OperatorRequest::Definition { show: file.id };
+    if let Ok(OperatorAnswer::Definition(announced)) = gateway.call(request)
+        && *announced != *file
+    {
+        tracing::warn!(
+            show = %file.id,
+            "the show's file says something else than what was announced, which stands: give a \
+             changed show another id"
+        );
+    }
 }
 
 /// Gives a show the orders about its rains that its status calls for.
@@ -633,6 +661,7 @@ fn start_players(
     gateway: &Gateway,
     watches: &Watches,
     counts: Arc<PlayerCounts>,
+    plans: Plans,
 ) -> Result<Option<PlayerHttp>, HttpError> {
     let Some((address, settings)) = PlayerSettings::of(config) else {
         return Ok(None);
@@ -640,6 +669,7 @@ fn start_players(
     let view = PlayerView {
         settings,
         caller: gateway.caller(),
+        plans: Some(plans),
         clock: gateway.clock(),
         verifier: watches.verifier.clone(),
         book: PlayerView::book_of(config.data_dir.as_deref().map(Path::new)),
@@ -652,9 +682,7 @@ impl Operations {
     /// Nobody is sent here any more, and no show goes on by itself; metrics are still answered.
     fn stop_commanding(self) -> OperatorHttp {
         self.readiness.set(ReadyState::Draining);
-        if let Some(autopilot) = self.autopilot {
-            autopilot.stop();
-        }
+        self.autopilot.stop();
         if let Some(payouts) = self.payouts {
             payouts.stop();
         }

@@ -1,9 +1,11 @@
 //! Show files: a show with its questions, written in TOML by a person.
 //!
-//! One show per file. Everything that is wrong is reported at once, each with file, line, key and
+//! One show per file; the operator API takes the same as JSON. Everything that is wrong is reported at once, each with file, line, key and
 //! reason. What is right becomes a [`ShowDefinition`] that keeps every promise of its fields.
 
-mod date;
+mod csv;
+pub mod date;
+pub mod import;
 pub mod rains;
 
 use std::ops::RangeInclusive;
@@ -16,6 +18,7 @@ use crate::base::limits::{
     NAME_BYTES_MAX, OPTIONS_MAX, OPTIONS_MIN, PRIZE_POOL_CENTS_MAX, QUESTION_TEXT_BYTES_MAX,
     QUESTIONS_MAX, SHOWS_MAX,
 };
+use crate::ops::json_document;
 use crate::ops::nearest::suggestion;
 use crate::ops::problems::{Origin, Problems};
 use crate::ops::show_file::date::unix_ms;
@@ -84,7 +87,31 @@ pub fn bundled() -> ShowFile {
 /// Everything that is wrong with it.
 pub fn parse(name: &str, text: &str) -> Result<ShowFile, Problems> {
     let mut problems = Problems::new();
-    let (show, _) = read(name, text, &mut problems);
+    let document = Document::parse(name, text, &mut problems);
+    let (show, _) = read(&document, None, &mut problems);
+    problems.none_or(show)
+}
+
+/// Reads one show from JSON with the keys of a show file. `id` is the show's where the text has none,
+/// which it then must not contradict.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_json(name: &str, text: &str, id: Option<ShowId>) -> Result<ShowFile, Problems> {
+    let mut problems = Problems::new();
+    let document = json_document::parse(name, text, "questions", &mut problems);
+    let (show, _) = read(&document, id, &mut problems);
+    problems.none_or(show)
+}
+
+/// The same from TOML.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_as(name: &str, text: &str, id: ShowId) -> Result<ShowFile, Problems> {
+    let mut problems = Problems::new();
+    let document = Document::parse(name, text, &mut problems);
+    let (show, _) = read(&document, Some(id), &mut problems);
     problems.none_or(show)
 }
 
@@ -97,7 +124,8 @@ pub fn parse_all(files: &[(String, String)]) -> Result<Vec<ShowFile>, Problems> 
     let mut shows: Vec<ShowFile> = Vec::new();
     let mut places: Vec<Places> = Vec::new();
     for (name, text) in files {
-        let (show, place) = read(name, text, &mut problems);
+        let document = Document::parse(name, text, &mut problems);
+        let (show, place) = read(&document, None, &mut problems);
         let ids = |show: &ShowFile| (show.definition.id, show.definition.room);
         for (other, first) in shows.iter().zip(&places) {
             if ids(other).0 == ids(&show).0 && ids(&show).0.0 != 0 {
@@ -125,20 +153,30 @@ struct Places {
     room: Origin,
 }
 
-/// Reads what can be read. Ids that could not be read are 0.
-fn read(name: &str, text: &str, problems: &mut Problems) -> (ShowFile, Places) {
-    let document = Document::parse(name, text, problems);
+/// Reads what can be read. Ids that could not be read are 0; `named` is the one that the show has
+/// anyway.
+fn read(
+    document: &Document<'_>,
+    named: Option<ShowId>,
+    problems: &mut Problems,
+) -> (ShowFile, Places) {
     let mut root = document.root();
     let ids = 1..=i64::MAX;
     let id = root.integer("id", ids.clone(), problems);
-    if id.is_none() && !root.has("id") {
-        root.missing("id", problems);
+    match (named, &id) {
+        (None, None) if !root.has("id") => root.missing("id", problems),
+        (Some(named), Some(id)) if u64::try_from(id.value) != Ok(named.0) => {
+            let reason = format!("is {}, and the show is {named}: leave it out", id.value);
+            problems.push(id.origin.clone(), id.key.clone(), reason);
+        }
+        _ => {}
     }
     let room = root.integer("room", ids, problems);
     let number = |read: &Option<Read<i64>>| {
         read.as_ref().and_then(|read| u64::try_from(read.value).ok()).unwrap_or(0)
     };
-    let room_id = if root.has("room") { number(&room) } else { number(&id) };
+    let show_id = named.map_or_else(|| number(&id), |named| named.0);
+    let room_id = if root.has("room") { number(&room) } else { show_id };
     let place = |read: &Option<Read<i64>>| read.as_ref().map(|read| read.origin.clone());
     let id_place = place(&id).unwrap_or(root.origin());
     let places = Places { room: place(&room).unwrap_or(id_place.clone()), id: id_place };
@@ -160,7 +198,7 @@ fn read(name: &str, text: &str, problems: &mut Problems) -> (ShowFile, Places) {
     root.finish(elsewhere, problems);
 
     let definition = ShowDefinition {
-        id: ShowId(number(&id)),
+        id: ShowId(show_id),
         room: RoomId(room_id),
         title,
         starts_at_unix_ms,
@@ -318,7 +356,8 @@ fn read_question(
     if let Some(text) = &text {
         match texts.iter().find(|other| other.value == text.value) {
             Some(first) => {
-                let reason = format!("duplicate question: the same text is at {}", first.origin);
+                let Read { origin, key, .. } = first;
+                let reason = format!("duplicate question: the same text is at {origin}: {key}");
                 problems.push(text.origin.clone(), text.key.clone(), reason);
             }
             None => texts.push(text.clone()),

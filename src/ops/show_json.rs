@@ -4,10 +4,14 @@
 //! Counts tell what is not revealed: for operators only. Times are Unix milliseconds, money is
 //! integer cents, questions and options are counted from 0.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::base::hex;
 use crate::base::time::DisplayClock;
+use crate::ops::show_file::rains::FiledRain;
+use crate::ops::show_file::{ShowFile, date};
 use crate::quiz::definition::{QuestionDefinition, ShowDefinition};
 use crate::quiz::director::{LiveFigures, Notice, RejudgePreview};
 use crate::quiz::event::Settlement;
@@ -65,7 +69,7 @@ pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
     let more = json!({
         "room": status.room.0,
         "event": status.last_event.0,
-        "early_push_max_ms": u64::try_from(status.early_push_max.as_millis()).unwrap_or(u64::MAX),
+        "early_push_max_ms": millis(status.early_push_max),
         "pushed": status.pushed.map(|question| question.0),
         "per_head_cents": status.live.per_head.0,
         "cards_used": status.live.cards_used,
@@ -85,11 +89,81 @@ pub fn show(status: &ShowStatus, clock: DisplayClock) -> Value {
     value
 }
 
-/// The questions of a show, in order: `text`, `options`, and `correct`, the option that counts.
+/// The questions of a show, in order: see [`questions`].
 #[must_use]
 pub fn script(definition: &ShowDefinition) -> Value {
+    questions(&definition.questions)
+}
+
+/// Questions, each with `text`, `options`, and `correct`, the option that counts.
+#[must_use]
+pub fn questions(questions: &[QuestionDefinition]) -> Value {
     let question = |it: &QuestionDefinition| json!({ "text": it.text, "options": it.options, "correct": it.correct.0 });
-    definition.questions.iter().map(question).collect()
+    questions.iter().map(question).collect()
+}
+
+/// A show as it is filed, with the keys of a show file, so that it can be filed again. What is not
+/// said, and what a show that is announced from elsewhere does not tell, is left out.
+#[must_use]
+pub fn filed(file: &ShowFile) -> Value {
+    let ShowFile { definition, pace, rains } = file;
+    let ShowDefinition { revive, timing, .. } = definition;
+    let mut value = json!({
+        "id": definition.id.0,
+        "room": definition.room.0,
+        "title": definition.title,
+        "prize_pool_cents": definition.prize_pool.0,
+        "remainder_account": definition.remainder_account,
+        "revive": {
+            "wrong": revive.wrong,
+            "late": revive.late,
+            "unreachable": revive.unreachable,
+        },
+        "timing": {
+            "lead_ms": millis(timing.lead),
+            "display_slack_ms": millis(timing.display_slack),
+            "countdown_ms": millis(timing.countdown),
+            "ticket_life_ms": millis(timing.ticket_life),
+            "stream_delay_ms": millis(timing.stream_delay),
+            "extension_max_ms": millis(timing.extension_max),
+            "early_push_max_ms": millis(timing.early_push_max),
+        },
+        "questions": script(definition),
+        "rains": rains.iter().map(filed_rain).collect::<Vec<_>>(),
+    });
+    let starts_at = Some(definition.starts_at_unix_ms).filter(|at| *at != 0);
+    if let Some(starts_at) = starts_at.and_then(date::text) {
+        value["starts_at"] = starts_at.into();
+    }
+    if let Some(pace) = pace {
+        value["pace"] = json!({
+            "lobby_ms": millis(pace.lobby),
+            "reveal_pause_ms": millis(pace.reveal_pause),
+            "next_pause_ms": millis(pace.next_pause),
+            "end_pause_ms": millis(pace.end_pause),
+        });
+    }
+    value
+}
+
+fn filed_rain(rain: &FiledRain) -> Value {
+    let FiledRain { settings, after_question } = rain;
+    let mut value = json!({
+        "pool_cents": settings.pool.0,
+        "packets": settings.packets,
+        "duration_ms": millis(settings.duration),
+        "win_per_10000": settings.win_per_10000,
+        "taps_max": settings.taps_max,
+        "show_packets_max": settings.show_packets_max,
+    });
+    if let Some(after) = after_question {
+        value["after_question"] = (*after).into();
+    }
+    value
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The running figures of the current question, as of the last tallies: `answered` (in time or
@@ -136,7 +210,7 @@ fn rain(rain: &RainStatus) -> Value {
         "win_per_10000": settings.win_per_10000,
         "taps_max": settings.taps_max,
         "show_packets_max": settings.show_packets_max,
-        "duration_ms": u64::try_from(settings.duration.as_millis()).unwrap_or(u64::MAX),
+        "duration_ms": millis(settings.duration),
         "granted": rain.granted,
         "grabbed": ended.map(|it| it.grabbed),
         "paid_cents": ended.map(|it| it.paid.0),
@@ -269,7 +343,7 @@ mod tests {
             starts_at_unix_ms: 0,
             prize_pool: Cents(1_000),
             question_count: 2,
-            early_push_max: std::time::Duration::from_secs(8),
+            early_push_max: Duration::from_secs(8),
             pushed: None,
             last_event: EventNumber(7),
             live: LiveFigures {
@@ -312,6 +386,19 @@ mod tests {
         let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });
         expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"event":7,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"journals_standing":[3],"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"rain_fund_cents":5,"rains":[],"room":1,"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
             .assert_eq(&shown.to_string());
+    }
+
+    #[test]
+    fn a_show_that_is_filed_is_read_as_it_was() {
+        let mut show = crate::ops::show_file::bundled();
+        show.definition.starts_at_unix_ms = 1_896_116_400_007;
+        show.definition.timing.early_push_max = Duration::from_millis(1_500);
+        for pace in [None, Some(crate::ops::show_file::Pace::default())] {
+            show.pace = pace;
+            let text = filed(&show).to_string();
+            let read = crate::ops::show_file::parse_json("show", &text, None);
+            assert_eq!(read.as_ref(), Ok(&show), "{text}");
+        }
     }
 
     #[test]

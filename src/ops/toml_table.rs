@@ -32,15 +32,21 @@ impl<'i> Document<'i> {
             problems.push_unreadable(origin, reason);
             return Document::empty(name);
         }
-        let line_starts =
-            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let (root, errors) = DeTable::parse_recoverable(text);
-        let document = Document { name: name.to_owned(), line_starts, root: root.into_inner() };
+        let document = Document::of(name, text, root.into_inner());
         for error in errors {
             let origin = document.origin(error.span().unwrap_or(0..0));
             problems.push_unreadable(origin, format!("not TOML: {}", error.message()));
         }
         document
+    }
+
+    /// What another reader made of `text`, with spans in it.
+    #[must_use]
+    pub fn of(name: &str, text: &str, root: DeTable<'i>) -> Document<'i> {
+        let line_starts =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Document { name: name.to_owned(), line_starts, root }
     }
 
     /// A file without a key.

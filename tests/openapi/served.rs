@@ -17,11 +17,14 @@ use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
 use tidegate::ledger::account::Pool;
 use tidegate::ledger::book::{Batch, Book, FeedId, Position};
 use tidegate::ledger::cause::{Cause, CauseKind, Reward, Side, WithdrawalId};
+use tidegate::ops::autopilot::{Autopilot, AutopilotHandle};
 use tidegate::ops::drain::lead::{Lead, Wishes};
 use tidegate::ops::drain::{DrainHandle, DrainSettings, Wish};
 use tidegate::ops::http::{OperatorHttp, OperatorView, Readiness, ReadyState};
 use tidegate::ops::operator_port::GatewayPort;
+use tidegate::ops::plans::Plans;
 use tidegate::ops::players::{PlayerHttp, PlayerSettings, PlayerView};
+use tidegate::ops::rehearsal::Rehearsals;
 use tidegate::ops::secret::Secret;
 use tidegate::ops::watch::files::{FileWatch, Outcome, ReloadHandle, Watched};
 use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
@@ -56,6 +59,7 @@ pub(crate) enum At {
 
 pub(crate) struct Served {
     gateway: Arc<Gateway>,
+    autopilot: Autopilot,
     lead: Leading,
     operators: [OperatorHttp; 3],
     players: [PlayerHttp; 2],
@@ -148,32 +152,29 @@ fn operator(
     at: At,
     words: Option<ReloadHandle>,
     drain: Option<DrainHandle>,
+    autopilot: AutopilotHandle,
 ) -> OperatorHttp {
-    let (clock, caller) = (gateway.clock(), gateway.caller());
+    let clock = gateway.clock();
     let is_guarded = at == At::Guarded;
     let readiness = Arc::new(Readiness::new());
     if !is_guarded {
         readiness.set(ReadyState::Accepting);
     }
+    let port = GatewayPort::new(gateway.caller(), clock.display()).with_words(words);
+    let port = match at {
+        At::Operator => port.with_plans(Plans::new(None, gateway.caller(), clock, autopilot)),
+        _ => port,
+    };
     let view = OperatorView {
         token: is_guarded.then(|| Secret::new(b"sixteen-bytes-or".to_vec())),
-        health_stale: if is_guarded { Duration::ZERO } else { Duration::from_secs(5) },
-        connections_max: 1_000,
-        shards: gateway.snapshots().to_vec(),
         readiness,
-        keys: Arc::default(),
-        config: Arc::default(),
-        certificates: Arc::default(),
-        kernel: Arc::default(),
-        players: Arc::default(),
-        ledger: None,
         drain,
-        port: Arc::new(GatewayPort::new(gateway.caller(), clock.display()).with_words(words)),
-        clock: clock.display(),
-        console: None,
-        wake: Box::new(move || caller.wake_all()),
-        now: Box::new(move || clock.now()),
+        rehearsals: Some(Rehearsals::new(gateway.caller())),
+        port: Arc::new(port),
+        ..OperatorView::of(gateway)
     };
+    let health_stale = if is_guarded { Duration::ZERO } else { view.health_stale };
+    let view = OperatorView { health_stale, ..view };
     OperatorHttp::start(SocketAddr::from(([127, 0, 0, 1], 0)), view).unwrap()
 }
 
@@ -191,6 +192,7 @@ fn players(gateway: &Gateway, data: &TempDir, address_rate: u32) -> PlayerHttp {
     let view = PlayerView {
         settings,
         caller: gateway.caller(),
+        plans: None,
         clock: gateway.clock(),
         verifier: watch::channel(verifier).1,
         book: PlayerView::book_of(Some(data.path())),
@@ -206,15 +208,18 @@ impl Served {
         let data = tempfile::tempdir().unwrap();
         let lead = Leading::start(&gateway);
         let words = FileWatch::start(vec![Box::new(Words)]).unwrap();
+        let autopilot = Autopilot::start(gateway.caller(), gateway.clock()).unwrap();
+        let list = Some(words.handle("words"));
         let operators = [
-            operator(&gateway, At::Operator, Some(words.handle("words")), Some(lead.handle())),
-            operator(&gateway, At::Guarded, None, None),
-            operator(&gateway, At::WithoutWords, None, None),
+            operator(&gateway, At::Operator, list, Some(lead.handle()), autopilot.handle()),
+            operator(&gateway, At::Guarded, None, None, autopilot.handle()),
+            operator(&gateway, At::WithoutWords, None, None, autopilot.handle()),
         ];
         let players = [players(&gateway, &data, 0), players(&gateway, &data, 1)];
         let documents = [Document::read(OPERATOR), Document::read(PLAYERS)];
         Served {
             gateway,
+            autopilot,
             lead,
             operators,
             players,
@@ -396,6 +401,7 @@ impl Served {
         self.operators.into_iter().for_each(OperatorHttp::stop);
         self.players.into_iter().for_each(PlayerHttp::stop);
         self.words.stop();
+        self.autopilot.stop();
         self.lead.stop();
         let gateway = Arc::try_unwrap(self.gateway);
         gateway.unwrap_or_else(|_| panic!("nobody else has it")).stop();

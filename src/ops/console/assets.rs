@@ -33,6 +33,13 @@ const FILES: &[(&str, &str, &str)] = &[
     ("words.js", SCRIPT, include_str!("../../web/console/words.js")),
     ("live.js", SCRIPT, include_str!("../../web/console/live.js")),
     ("orders.js", SCRIPT, include_str!("../../web/console/orders.js")),
+    ("lists.js", SCRIPT, include_str!("../../web/console/lists.js")),
+    ("editor.js", SCRIPT, include_str!("../../web/console/editor.js")),
+    ("questions.js", SCRIPT, include_str!("../../web/console/questions.js")),
+    ("fields.js", SCRIPT, include_str!("../../web/console/fields.js")),
+    ("rehearsal.js", SCRIPT, include_str!("../../web/console/rehearsal.js")),
+    ("rooms.js", SCRIPT, include_str!("../../web/console/rooms.js")),
+    ("wordlist.js", SCRIPT, include_str!("../../web/console/wordlist.js")),
     ("charts.js", SCRIPT, include_str!("../../web/console/charts.js")),
 ];
 

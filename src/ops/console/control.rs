@@ -18,8 +18,9 @@ use crate::base::ids::{
 };
 use crate::ops::console::accounts::Role;
 use crate::ops::console::door::{Door, Visit, admit, log_in, log_out, session};
-use crate::ops::console::{Console, LastOrder, assets, figures};
+use crate::ops::console::{Console, LastOrder, assets, editing, figures, planning, rehearsing};
 use crate::ops::http::idempotency::{Idempotency, once};
+use crate::ops::http::plans::body_limit;
 use crate::ops::http::schema::proto;
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::{
@@ -33,9 +34,9 @@ use crate::wire::proto::Lane;
 /// Bytes of a message to a room.
 const TEXT_BYTES_MAX: usize = 1_024;
 
-type View = State<Arc<OperatorView>>;
-type Guest = Extension<Visit>;
-type OnePath = Result<Path<String>, PathRejection>;
+pub(super) type View = State<Arc<OperatorView>>;
+pub(super) type Guest = Extension<Visit>;
+pub(super) type OnePath = Result<Path<String>, PathRejection>;
 type TwoPaths = Result<Path<(String, String)>, PathRejection>;
 
 /// Pages, login, and what pages ask for.
@@ -52,10 +53,30 @@ pub(crate) fn routes(
         .with_state(door.clone());
     let inside = Router::new()
         .route("/console/api/shows", get(shows))
-        .route("/console/api/shows/{id}", get(live))
+        .route(
+            "/console/api/shows/{id}",
+            get(live).put(editing::change).delete(editing::withdraw).layer(body_limit()),
+        )
+        .route("/console/api/shows/{id}/file", get(editing::filed))
+        .route("/console/api/questions/check", post(editing::check_questions).layer(body_limit()))
         .route("/console/api/shows/{id}/script", get(script))
         .route("/console/api/shows/{id}/commands/{word}", post(command))
+        .route("/console/api/shows/{id}/rains", post(planning::plan_rain))
+        .route("/console/api/shows/{id}/rain-fund", post(planning::fund_rains))
         .route("/console/api/shows/{id}/rains/{rain}/{word}", post(rain))
+        .route(
+            "/console/api/rehearsal",
+            get(rehearsing::last).post(rehearsing::begin).delete(rehearsing::stop),
+        )
+        .route("/console/api/rehearsal/show", get(rehearsing::live))
+        .route("/console/api/rehearsal/show/script", get(rehearsing::script))
+        .route("/console/api/rehearsal/show/commands/{word}", post(rehearsing::command))
+        .route("/console/api/rehearsal/show/rains/{rain}/{word}", post(rehearsing::rain))
+        .route("/console/api/words", get(planning::words))
+        .route("/console/api/words/reload", post(planning::reload_words))
+        .route("/console/api/rooms", get(planning::rooms))
+        .route("/console/api/rooms/{id}", get(planning::room).put(planning::configure_room))
+        .route("/console/api/rooms/{id}/close", post(planning::close_room))
         .route("/console/api/rooms/{id}/say", post(say))
         .route("/console/api/users/{id}/{word}", post(user))
         .route("/console/api/audit", get(audit))
@@ -76,7 +97,12 @@ pub(crate) fn routes(
 pub(crate) fn allowed_at(path: &str) -> &'static str {
     let parts: Vec<&str> = path.split('/').skip(3).collect();
     match parts[..] {
-        ["login" | "logout"] | ["shows", _, "commands" | "rains", ..] => "POST",
+        ["login" | "logout"] | ["questions", "check"] => "POST",
+        ["shows", _] => "GET, HEAD, PUT, DELETE",
+        ["shows", _, "commands" | "rains" | "rain-fund", ..] => "POST",
+        ["rehearsal"] => "GET, HEAD, POST, DELETE",
+        ["rehearsal", "show", "commands" | "rains", ..] | ["words", "reload"] => "POST",
+        ["rooms", _] => "GET, HEAD, PUT",
         ["rooms" | "users", _, _] => "POST",
         _ => "GET, HEAD",
     }
@@ -99,12 +125,20 @@ async fn live(
     path: OnePath,
 ) -> Result<Response, ApiError> {
     let Path(id) = path?;
-    let id = show_id(&id)?;
-    let mut show = json_of(put(&view, OperatorRequest::Show { show: id }).await?);
+    show_now(&view, &visit, show_id(&id)?).await
+}
+
+/// The same for any gateway.
+pub(super) async fn show_now(
+    view: &OperatorView,
+    visit: &Visit,
+    id: ShowId,
+) -> Result<Response, ApiError> {
+    let mut show = json_of(put(view, OperatorRequest::Show { show: id }).await?);
     let room = show["room"].as_u64().unwrap_or_default();
     let request = ServerRequest::Online { room: RoomId(room) };
     // A room that nobody has entered is no reason to show nothing.
-    let online = put(&view, OperatorRequest::Server(request)).await.map(json_of);
+    let online = put(view, OperatorRequest::Server(request)).await.map(json_of);
     view.refresh().await;
     if visit.session.role == Role::Viewer {
         show = figures::for_viewers(&show);
@@ -117,7 +151,7 @@ async fn live(
         "now_ms": view.clock.unix_ms((view.now)()),
         "show": show,
         "online": online.map_or(Value::Null, |online| online["online"].clone()),
-        "gateway": figures::gateway(&view),
+        "gateway": figures::gateway(view),
         "last": last,
     });
     Ok(Json(answer).into_response())
@@ -153,10 +187,29 @@ async fn command(
 ) -> Result<Response, ApiError> {
     let Path((id, word)) = path?;
     let show = show_id(&id)?;
+    let target = Target { view: &view, show, about: format!("show {show}") };
+    command_show(&target, &visit, &word, &body).await
+}
+
+/// A show, where it is, and what the audit log calls it.
+pub(super) struct Target<'a> {
+    pub(super) view: &'a OperatorView,
+    pub(super) show: ShowId,
+    pub(super) about: String,
+}
+
+/// Gives a command to a show of any gateway.
+pub(super) async fn command_show(
+    target: &Target<'_>,
+    visit: &Visit,
+    word: &str,
+    body: &Bytes,
+) -> Result<Response, ApiError> {
+    let Target { view, show, about } = target;
     let kind = CommandKind::ALL.into_iter().find(|kind| kind.word() == word);
-    let kind = kind.ok_or_else(|| unknown(&word))?;
-    visit.needs(&view, Role::ShowOperator, kind.word(), &format!("show {show}"))?;
-    let CommandBody { event, question, correct, confirm } = read(&body, r#"{"event":12}"#)?;
+    let kind = kind.ok_or_else(|| unknown(word))?;
+    visit.needs(view, Role::ShowOperator, kind.word(), about)?;
+    let CommandBody { event, question, correct, confirm } = read(body, r#"{"event":12}"#)?;
     let command = match (without_arguments(kind), question, correct) {
         (Some(command), None, None) => command,
         (None, Some(question), Some(correct)) => {
@@ -167,11 +220,11 @@ async fn command(
     };
     let is_preview = matches!(command, Command::Rejudge { confirm: false, .. });
     let seen = Some(EventNumber(event));
-    let request = OperatorRequest::Command { show, command, seen };
+    let request = OperatorRequest::Command { show: *show, command, seen };
     if is_preview {
-        return Ok(Json(json_of(put(&view, request).await?)).into_response());
+        return Ok(Json(json_of(put(view, request).await?)).into_response());
     }
-    order(&view, &visit, Order { show, action: kind.word().to_owned(), event, request }).await
+    order(target, visit, Order { action: kind.word().to_owned(), event, request }).await
 }
 
 #[derive(Deserialize)]
@@ -188,31 +241,47 @@ async fn rain(
 ) -> Result<Response, ApiError> {
     let Path((id, rain, word)) = path?;
     let show = show_id(&id)?;
-    let index = rain.parse().map(RainIndex).map_err(|_| unknown(&rain))?;
-    let command = match word.as_str() {
+    let target = Target { view: &view, show, about: format!("show {show}") };
+    move_rain(&target, &visit, (&rain, &word), &body).await
+}
+
+/// Starts or ends a rain of a show of any gateway.
+pub(super) async fn move_rain(
+    target: &Target<'_>,
+    visit: &Visit,
+    (rain, word): (&str, &str),
+    body: &Bytes,
+) -> Result<Response, ApiError> {
+    let index = rain.parse().map(RainIndex).map_err(|_| unknown(rain))?;
+    let command = match word {
         "start" => RainCommand::Start(index),
         "end" => RainCommand::End(index),
-        _ => return Err(unknown(&word)),
+        _ => return Err(unknown(word)),
     };
     let action = format!("rain {rain} {word}");
-    visit.needs(&view, Role::ShowOperator, &action, &format!("show {show}"))?;
-    let SeenBody { event } = read(&body, r#"{"event":12}"#)?;
-    let request = OperatorRequest::Rain { show, command, seen: Some(EventNumber(event)) };
-    order(&view, &visit, Order { show, action, event, request }).await
+    visit.needs(target.view, Role::ShowOperator, &action, &target.about)?;
+    let SeenBody { event } = read(body, r#"{"event":12}"#)?;
+    let (show, seen) = (target.show, Some(EventNumber(event)));
+    let request = OperatorRequest::Rain { show, command, seen };
+    order(target, visit, Order { action, event, request }).await
 }
 
 /// Something that moves a show on.
-struct Order {
-    show: ShowId,
-    action: String,
+pub(super) struct Order {
+    pub(super) action: String,
     /// The last event that was seen.
-    event: u64,
-    request: OperatorRequest,
+    pub(super) event: u64,
+    pub(super) request: OperatorRequest,
 }
 
 /// Carries an order out, unless the show has moved on since; then whoever moved it is named.
-async fn order(view: &OperatorView, visit: &Visit, order: Order) -> Result<Response, ApiError> {
-    let Order { show, action, event, request } = order;
+pub(super) async fn order(
+    target: &Target<'_>,
+    visit: &Visit,
+    order: Order,
+) -> Result<Response, ApiError> {
+    let Target { view, show, about } = target;
+    let (show, Order { action, event, request }) = (*show, order);
     let now = (view.now)();
     let noted = LastOrder {
         name: visit.session.name.clone(),
@@ -223,15 +292,14 @@ async fn order(view: &OperatorView, visit: &Visit, order: Order) -> Result<Respo
     };
     let before = visit.console.note_order(show, noted.clone());
     let outcome = put(view, request).await;
-    let about = format!("show {show}");
     let error = match outcome {
         Ok(told) => {
-            visit.record(view, &action, &about, "done");
+            visit.record(view, &action, about, "done");
             return Ok(Json(json_of(told)).into_response());
         }
         Err(error) => error,
     };
-    visit.record(view, &action, &about, &format!("refused: {}", error.message()));
+    visit.record(view, &action, about, &format!("refused: {}", error.message()));
     visit.console.forget_order(show, &noted, before.clone());
     if error.code() != "moved_on" {
         return Err(error);
@@ -243,7 +311,7 @@ async fn order(view: &OperatorView, visit: &Visit, order: Order) -> Result<Respo
         }
         None => "by itself, or by another way than this console".to_owned(),
     };
-    let message = format!("show {show} has moved on since you saw it: {by}. Nothing was done.");
+    let message = format!("{about} has moved on since you saw it: {by}. Nothing was done.");
     Err(ApiError::new(StatusCode::CONFLICT, "moved_on", message))
 }
 
@@ -325,7 +393,7 @@ async fn user(
 }
 
 /// Does an operation of the server API.
-async fn serve(
+pub(super) async fn serve(
     view: &OperatorView,
     visit: &Visit,
     operation: Operation,
@@ -336,7 +404,7 @@ async fn serve(
     recorded(view, visit, put(view, request).await, action, about)
 }
 
-fn recorded(
+pub(super) fn recorded(
     view: &OperatorView,
     visit: &Visit,
     outcome: Result<OperatorTold, ApiError>,
@@ -361,14 +429,14 @@ async fn audit(State(view): View, Extension(visit): Guest) -> Result<Response, A
     Ok(Json(json!({ "entries": visit.console.audit.newest_first() })).into_response())
 }
 
-fn json_of(told: OperatorTold) -> Value {
+pub(super) fn json_of(told: OperatorTold) -> Value {
     match told {
         OperatorTold::Json(value) => value,
         OperatorTold::Answer(answer) => answer.to_json(),
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, ApiError> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| bad_body(&format!("{form}: {error}")))
 }
 

@@ -7,14 +7,17 @@
 //!
 //! Invariants: viewers are told nothing that is not revealed; every change needs a session, its token,
 //! a page of ours as its origin and a role, and is in the [`audit`] log; what grows is bounded.
-//! Deliberately absent: making and changing shows, and anything on the players' addresses.
+//! Deliberately absent: anything on the players' addresses.
 
 pub mod accounts;
 mod assets;
 pub mod audit;
 mod control;
 mod door;
+mod editing;
 mod figures;
+mod planning;
+mod rehearsing;
 pub mod sessions;
 mod throttle;
 

@@ -21,9 +21,7 @@ use crate::ops::demo::outcome::DemoOutcome;
 use crate::ops::demo::progress::Progress;
 use crate::ops::demo::stage::{gateway_settings, play_one};
 use crate::ops::demo::{DemoError, as_played};
-use crate::ops::http::{OperatorHttp, OperatorView, Readiness, ReadyState};
-use crate::ops::kernel::KernelStatus;
-use crate::ops::operator_port::GatewayPort;
+use crate::ops::http::{OperatorHttp, OperatorView, ReadyState};
 use crate::ops::show_file::rains::FiledRain;
 use crate::ops::show_file::{Pace, ShowFile};
 use crate::ops::signals;
@@ -41,8 +39,6 @@ const FIRST_GUEST: u64 = 1_000_001;
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 /// The operator's HTTP is for this host only, on a port that is free.
 const OPERATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// A shard that was silent for so long is not healthy.
-const HEALTH_STALE: Duration = Duration::from_secs(5);
 /// What a dispatcher is told that a demo takes.
 const CONNECTIONS_MAX: u64 = 100_000;
 
@@ -104,28 +100,8 @@ pub(super) fn run(
 
 /// The operator's HTTP of a demo: it watches and commands what a served gateway's does.
 fn operator_http(gateway: &Gateway) -> Result<OperatorHttp, DemoError> {
-    let (caller, clock) = (gateway.caller(), gateway.clock());
-    let readiness = Arc::new(Readiness::new());
-    readiness.set(ReadyState::Accepting);
-    let view = OperatorView {
-        token: None,
-        health_stale: HEALTH_STALE,
-        connections_max: CONNECTIONS_MAX,
-        shards: gateway.snapshots().to_vec(),
-        readiness,
-        keys: Arc::default(),
-        config: Arc::default(),
-        certificates: Arc::default(),
-        kernel: Arc::<KernelStatus>::default(),
-        players: Arc::default(),
-        ledger: None,
-        drain: None,
-        console: None,
-        clock: clock.display(),
-        port: Arc::new(GatewayPort::new(caller.clone(), clock.display())),
-        wake: Box::new(move || caller.wake_all()),
-        now: Box::new(move || clock.now()),
-    };
+    let view = OperatorView { connections_max: CONNECTIONS_MAX, ..OperatorView::of(gateway) };
+    view.readiness.set(ReadyState::Accepting);
     Ok(OperatorHttp::start(OPERATOR, view)?)
 }
 

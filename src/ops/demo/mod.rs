@@ -33,6 +33,7 @@ use crate::runtime::gateway::{CallError, StartError};
 pub use books::LedgerOutcome;
 pub use outcome::{Coverage, DemoOutcome, QuestionOutcome, own_game_hash};
 use progress::Progress;
+pub(in crate::ops) use stage::gateway_settings;
 
 /// Why a demo could not be played to its end.
 #[derive(Debug, Error)]

@@ -109,7 +109,7 @@ fn start(arguments: &DemoArguments, settings: &GatewaySettings) -> Result<Starte
 
 /// Settings of the demo's gateway: the secrets of its deployment come from the seed, so that one
 /// seed plays one game.
-pub(super) fn gateway_settings(
+pub(in crate::ops) fn gateway_settings(
     arguments: &DemoArguments,
     secret: &[u8],
     listen: SocketAddr,

@@ -28,7 +28,8 @@ use crate::ops::http::port::{
 use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::schema::{Answer, proto};
 use crate::ops::http::{
-    OperatorView, ReadyState, batch, drain, idempotency, load, operations, rains, rooms, users,
+    OperatorView, ReadyState, batch, drain, idempotency, load, operations, plans, rains, rehearsal,
+    rooms, users,
 };
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
@@ -47,15 +48,21 @@ pub(super) fn router(view: OperatorView) -> Router {
     let gate = Gate { view: Arc::clone(&view), quiet: Quiet::default() };
     let api = Router::new()
         .route("/v1/shows", get(shows))
-        .route("/v1/shows/{id}", get(show))
+        .route(
+            "/v1/shows/{id}",
+            get(show).put(plans::put).delete(plans::withdraw).layer(plans::body_limit()),
+        )
+        .route("/v1/shows/{id}/file", get(plans::filed))
         .route("/v1/shows/{id}/messages", get(messages))
         .route("/v1/shows/{id}/{command}", post(command))
+        .route("/v1/questions/check", post(plans::check_questions).layer(plans::body_limit()))
         .route("/v1/users/{id}/cards", post(grant_card))
         .merge(users::routes())
         .merge(rooms::routes())
         .merge(rains::routes())
         .merge(drain::routes())
         .merge(load::routes())
+        .merge(rehearsal::routes())
         .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));
@@ -78,6 +85,8 @@ pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// One by one, where there are several; else empty.
+    problems: Vec<Value>,
 }
 
 impl ApiError {
@@ -86,7 +95,7 @@ impl ApiError {
         code: &'static str,
         message: impl Into<String>,
     ) -> ApiError {
-        ApiError { status, code, message: message.into() }
+        ApiError { status, code, message: message.into(), problems: Vec::new() }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -101,6 +110,10 @@ impl ApiError {
         &self.message
     }
 
+    pub(crate) fn with_problems(self, problems: Vec<Value>) -> ApiError {
+        ApiError { problems, ..self }
+    }
+
     pub(crate) fn with_code(self, code: &'static str) -> ApiError {
         ApiError { code, ..self }
     }
@@ -108,7 +121,10 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "error": { "code": self.code, "message": self.message } });
+        let mut body = json!({ "error": { "code": self.code, "message": self.message } });
+        if !self.problems.is_empty() {
+            body["error"]["problems"] = self.problems.iter().cloned().collect();
+        }
         let mut response = (self.status, axum::Json(body)).into_response();
         response.extensions_mut().insert(proto::Error::from(self));
         response
@@ -163,11 +179,12 @@ async fn method_not_allowed(request: Request) -> Response {
 fn allowed_at(path: &str) -> &'static str {
     let mut parts = path.split('/').skip(1);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("v1"), Some("drain"), None, None) => "GET, HEAD, POST, DELETE",
+        (Some("v1"), Some("drain" | "rehearsal"), None, None) => "GET, HEAD, POST, DELETE",
         (Some("v1"), Some("rooms"), Some(_), None) => "GET, HEAD, PUT",
         (Some("v1"), Some("rooms"), Some(_), Some("online" | "history")) => "GET, HEAD",
-        (Some("v1"), Some("shows"), Some(_), Some("messages")) => "GET, HEAD",
-        (Some("v1"), Some("batch" | "broadcast" | "words"), ..)
+        (Some("v1"), Some("shows"), Some(_), None) => "GET, HEAD, PUT, DELETE",
+        (Some("v1"), Some("shows"), Some(_), Some("messages" | "file")) => "GET, HEAD",
+        (Some("v1"), Some("batch" | "broadcast" | "words" | "questions"), ..)
         | (Some("v1"), Some(_), Some(_), Some(_)) => "POST",
         _ => "GET, HEAD",
     }

@@ -16,10 +16,12 @@ pub(crate) mod listener;
 mod load;
 mod media;
 mod operations;
+pub(crate) mod plans;
 mod port;
 pub(crate) mod query;
-mod rains;
-mod rooms;
+pub(crate) mod rains;
+pub(crate) mod rehearsal;
+pub(crate) mod rooms;
 pub mod schema;
 mod server;
 mod users;
@@ -43,6 +45,7 @@ pub(crate) use crate::ops::http::server::{HttpPlace, HttpServer};
 use crate::ops::kernel::KernelStatus;
 use crate::ops::key_watch::KeyStatus;
 use crate::ops::players::PlayerCounts;
+use crate::ops::rehearsal::Rehearsals;
 use crate::ops::reload::ConfigStatus;
 use crate::ops::secret::Secret;
 use crate::ops::watch::tls_files::TlsStatus;
@@ -119,6 +122,8 @@ pub struct OperatorView {
     pub ledger: Option<LedgerHandle>,
     /// Has the gateway drained; where nobody can, requests for that are refused.
     pub drain: Option<DrainHandle>,
+    /// Shows that robots play; where there are none, requests for that are refused.
+    pub rehearsals: Option<Rehearsals>,
     /// Takes requests about shows, rooms and users.
     pub port: Arc<dyn OperatorPort>,
     /// Makes every shard publish soon, also those that sleep because nothing happens.

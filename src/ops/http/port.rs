@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use crate::auth::revocation::Revocation;
 use crate::base::ids::{EventNumber, RoomId, ShowId, UserId};
 use crate::ops::http::schema::Answer;
+use crate::ops::plans::PlanChange;
 use crate::quiz::director::Command;
 use crate::quiz::rain::RainCommand;
 use crate::shard::mail::ServiceMessages;
@@ -53,6 +54,20 @@ pub enum OperatorRequest {
     Script {
         /// Which.
         show: ShowId,
+    },
+    /// A show as a show file would have it: answered by an object with `show` and its `version`.
+    Filed {
+        /// Which.
+        show: ShowId,
+    },
+    /// Plan a show, or change one that has not begun: answered as [`OperatorRequest::Filed`].
+    ChangePlan(Box<PlanChange>),
+    /// Withdraw a show that has not begun: answered by an object with its id.
+    WithdrawPlan {
+        /// Which.
+        show: ShowId,
+        /// The version that whoever withdraws it has seen.
+        version: u64,
     },
     /// Give a user a revive card: answered by an object with the user's `cards`.
     GrantCard {

@@ -30,7 +30,7 @@ pub(super) fn routes() -> Router<std::sync::Arc<OperatorView>> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PlanBody {
+pub(crate) struct PlanBody {
     pool_cents: i64,
     packets: u32,
     duration_ms: u64,
@@ -38,6 +38,20 @@ struct PlanBody {
     taps_max: Option<u8>,
     #[serde(default)]
     show_packets_max: u16,
+}
+
+impl PlanBody {
+    /// The settings, with the usual ones where nothing is said.
+    pub(crate) fn settings(&self) -> RainSettings {
+        let duration = Duration::from_millis(self.duration_ms);
+        let usual = RainSettings::new(Cents(self.pool_cents), self.packets, duration);
+        RainSettings {
+            win_per_10000: self.win_per_10000.unwrap_or(usual.win_per_10000),
+            taps_max: self.taps_max.unwrap_or(usual.taps_max),
+            show_packets_max: self.show_packets_max,
+            ..usual
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,14 +72,7 @@ async fn plan(
     let Path(id) = path?;
     let form = r#"{"pool_cents":100000,"packets":500,"duration_ms":30000}"#;
     let body: PlanBody = read(body, "a rain", form)?;
-    let duration = Duration::from_millis(body.duration_ms);
-    let usual = RainSettings::new(Cents(body.pool_cents), body.packets, duration);
-    let settings = RainSettings {
-        win_per_10000: body.win_per_10000.unwrap_or(usual.win_per_10000),
-        taps_max: body.taps_max.unwrap_or(usual.taps_max),
-        show_packets_max: body.show_packets_max,
-        ..usual
-    };
+    let settings = body.settings();
     order(&view, media, show_id(&id)?, RainCommand::Plan(settings)).await
 }
 

@@ -117,11 +117,15 @@ async fn online_all(State(view): Shared, media: Media) -> Response {
 }
 
 async fn list(State(view): Shared, media: Media, uri: Uri) -> Result<Response, ApiError> {
-    let query = Query::of(&uri, &["after", "limit"])?;
+    ask(&view, media, service(ServiceRequest::Rooms(page(&uri)?))).await
+}
+
+/// Which part of the list a query means.
+pub(crate) fn page(uri: &Uri) -> Result<Page<RoomId>, ApiError> {
+    let query = Query::of(uri, &["after", "limit"])?;
     let after = RoomId(query.number("after", 0..=u64::MAX)?.unwrap_or(0));
     let limit = query.number("limit", 1..=LIST_MAX)?.unwrap_or(LIST_DEFAULT);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    ask(&view, media, service(ServiceRequest::Rooms(Page { after, limit }))).await
+    Ok(Page { after, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
 }
 
 async fn history(

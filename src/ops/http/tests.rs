@@ -91,8 +91,13 @@ impl OperatorPort for Echo {
             }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
+            OperatorRequest::ChangePlan(change) => {
+                Ok(json!({ "version": change.seen, "title": change.file.definition.title }))
+            }
             OperatorRequest::Show { show }
             | OperatorRequest::Script { show }
+            | OperatorRequest::Filed { show }
+            | OperatorRequest::WithdrawPlan { show, .. }
             | OperatorRequest::Command { show, .. } => Err(OperatorRefusal::UnknownShow { show }),
         };
         reply.send(outcome);
@@ -107,35 +112,41 @@ struct Server {
     is_alive: Arc<AtomicBool>,
 }
 
-/// A server whose clock stands at 10 s.
-fn server(token: Option<&str>) -> Server {
-    let shard = Arc::new(ShardSnapshot::new(Time::from_millis(9_000)));
-    let readiness = Arc::new(Readiness::new());
-    let is_alive = Arc::new(AtomicBool::new(false));
-    let (woken, alive) = (Arc::clone(&shard), Arc::clone(&is_alive));
-    let view = OperatorView {
+/// One shard that publishes when it is woken, if it is alive.
+fn view(token: Option<&str>, shard: Arc<ShardSnapshot>, is_alive: Arc<AtomicBool>) -> OperatorView {
+    let woken = Arc::clone(&shard);
+    OperatorView {
         token: token.map(|token| Secret::new(token.as_bytes().to_vec())),
         health_stale: Duration::from_secs(5),
         connections_max: 1_000,
-        shards: vec![Arc::clone(&shard)],
-        readiness: Arc::clone(&readiness),
-        keys: Arc::new(KeyStatus::default()),
+        shards: vec![shard],
+        readiness: Arc::new(Readiness::new()),
+        keys: Arc::default(),
         config: Arc::default(),
         certificates: Arc::default(),
         kernel: Arc::default(),
         players: Arc::default(),
         ledger: None,
         drain: None,
+        rehearsals: None,
         port: Arc::new(Echo::default()),
         clock: DisplayClock::default(),
         console: None,
         wake: Box::new(move || {
-            if alive.load(Ordering::Relaxed) {
+            if is_alive.load(Ordering::Relaxed) {
                 woken.publish(&Counters::new(), Time::from_millis(10_000));
             }
         }),
         now: Box::new(|| Time::from_millis(10_000)),
-    };
+    }
+}
+
+/// A server whose clock stands at 10 s.
+fn server(token: Option<&str>) -> Server {
+    let shard = Arc::new(ShardSnapshot::new(Time::from_millis(9_000)));
+    let is_alive = Arc::<AtomicBool>::default();
+    let view = view(token, Arc::clone(&shard), Arc::clone(&is_alive));
+    let readiness = Arc::clone(&view.readiness);
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let http = OperatorHttp::start(address, view).expect("a free port");
     Server { http, shard, readiness, is_alive }
@@ -315,9 +326,9 @@ fn what_is_not_there() {
             ]],
         ),
         (
-            "DELETE /v1/shows/1",
+            "POST /v1/shows/1",
             expect![[
-                r#"405 {"error":{"code":"method_not_allowed","message":"DELETE is not for /v1/shows/1; use GET, HEAD"}}"#
+                r#"405 {"error":{"code":"method_not_allowed","message":"POST is not for /v1/shows/1; use GET, HEAD, PUT, DELETE"}}"#
             ]],
         ),
         (
@@ -366,25 +377,7 @@ fn without_a_token_no_web_page_gets_in() {
 fn a_taken_port_is_said_with_the_remedy() {
     let server = server(None);
     let address = server.http.local_address();
-    let view = OperatorView {
-        token: None,
-        health_stale: Duration::from_secs(5),
-        connections_max: 1_000,
-        shards: vec![],
-        readiness: Arc::new(Readiness::new()),
-        keys: Arc::new(KeyStatus::default()),
-        config: Arc::default(),
-        certificates: Arc::default(),
-        kernel: Arc::default(),
-        players: Arc::default(),
-        ledger: None,
-        drain: None,
-        port: Arc::new(Echo::default()),
-        clock: DisplayClock::default(),
-        console: None,
-        wake: Box::new(|| {}),
-        now: Box::new(|| Time::ZERO),
-    };
+    let view = view(None, Arc::new(ShardSnapshot::new(Time::ZERO)), Arc::default());
     let Err(error) = OperatorHttp::start(address, view) else { panic!("the port is taken") };
     let text = error.to_string().replace(&address.to_string(), "ADDRESS");
     expect!["operator.listen ADDRESS: Address already in use (os error 98); stop what listens there, or set operator.listen to another"].assert_eq(&text);

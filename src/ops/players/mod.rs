@@ -29,6 +29,7 @@ use crate::ledger::reader::BookReader;
 use crate::ops::config::Config;
 use crate::ops::config::checks::comma_separated;
 use crate::ops::http::{HttpError, HttpPlace, HttpServer};
+use crate::ops::plans::Plans;
 use crate::ops::players::share::Templates;
 pub(crate) use crate::ops::players::share::check_template;
 use crate::runtime::clock::Clock;
@@ -150,6 +151,8 @@ pub struct PlayerView {
     pub settings: PlayerSettings,
     /// The shards.
     pub caller: Caller,
+    /// Shows that have not begun; nothing: there are none.
+    pub plans: Option<Plans>,
     /// The clock of the shards.
     pub clock: Clock,
     /// Verifies tokens, with the newest keys.

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use crate::base::ids::{QuestionIndex, RoomId, ShowId};
 use crate::base::time::Time;
 use crate::ops::http::ApiError;
+use crate::ops::plans::Plans;
 use crate::ops::players::Desk;
 use crate::ops::show_json::phase_word;
 use crate::quiz::event::Settlement;
@@ -113,6 +114,11 @@ impl Desk {
             other => panic!("shards answered a question for shows with {other:?}"),
         };
         let mut shows = BTreeMap::new();
+        for plan in self.view.plans.iter().flat_map(Plans::all_waiting) {
+            let status = plan.status();
+            let online = self.online(status.room).await?;
+            shows.insert(status.show, PublicShow::of(&status, online));
+        }
         for status in &statuses {
             let is_over = matches!(status.live.phase, Phase::Ended | Phase::Cancelled);
             let online = if is_over { 0 } else { self.online(status.room).await? };

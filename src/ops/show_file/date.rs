@@ -23,6 +23,26 @@ pub(super) fn unix_ms(datetime: &Datetime) -> Result<i64, String> {
     Ok(seconds * 1_000 + i64::from(time.nanosecond.unwrap_or(0) / 1_000_000))
 }
 
+/// A moment as RFC 3339 has it, in UTC; nothing before the year 0 and behind 9999.
+#[must_use]
+pub fn text(unix_ms: i64) -> Option<String> {
+    let (days, ms) = (unix_ms.div_euclid(86_400_000), unix_ms.rem_euclid(86_400_000));
+    // The inverse of `days_since_1970`: years from March, in eras of 400 years.
+    let (era, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
+    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (seconds, ms) = (ms / 1_000, ms % 1_000);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let fraction = if ms == 0 { String::new() } else { format!(".{ms:03}") };
+    let text =
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z");
+    (0..=9_999).contains(&year).then_some(text)
+}
+
 /// Days from 1970-01-01 in the proleptic Gregorian calendar, for years from 0.
 ///
 /// Years are counted from March, so that the leap day is the last of its year and the months before
@@ -39,6 +59,18 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_it_is_read() {
+        for day in (-719_000_i64..2_932_000).step_by(97) {
+            let at = day * 86_400_000 + (day * 7_919).rem_euclid(86_400_000);
+            let written = text(at).expect("within the years");
+            assert_eq!(unix_ms(&written.parse().expect("a moment")), Ok(at), "{written}");
+        }
+        assert_eq!(text(1_896_116_400_000).as_deref(), Some("2030-01-31T19:00:00Z"));
+        assert_eq!(text(951_825_600_001).as_deref(), Some("2000-02-29T12:00:00.001Z"));
+        assert_eq!((text(i64::MAX), text(i64::MIN)), (None, None));
+    }
 
     /// Expected values from `date -d … +%s%3N`.
     #[test]

@@ -422,7 +422,7 @@ hint = "b"
             show.toml:4: prize_pool_cents: -5 is negative: expects 0 to 10000000000000; the nearest valid one is 0
             show.toml:7: timing.countdown_ms: expects a whole number, got a string
             show.toml:12: questions[0].correct: option index 3 is out of range: options are counted from 0 to 1
-            show.toml:15: questions[1].text: duplicate question: the same text is at show.toml:10
+            show.toml:15: questions[1].text: duplicate question: the same text is at show.toml:10: questions[0].text
             show.toml:16: questions[1].options[2]: duplicate option `a`
             show.toml:18: questions[1].hint: unknown key; the nearest valid one is `text`"#]],
     );

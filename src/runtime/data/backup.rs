@@ -34,6 +34,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::schema::{LEDGER_FILE, ledger_path};
 use crate::runtime::data::deployment::{self, NAME as DEPLOYMENT};
 use crate::runtime::data::retention::runs_in_the_book;
+use crate::runtime::data::shows::{show_path, stored_shows};
 use crate::runtime::disk_journal::segment_name;
 use crate::store::scan::{Cut, Damage, SegmentFile, cut, scan};
 use crate::store::state;
@@ -149,6 +150,10 @@ pub fn backup(data: &Path, to: &Path) -> Result<Manifest, BackupError> {
 fn copy_into(data: &Path, part: &Path) -> Result<Manifest, BackupError> {
     let mut copy = Copy { folder: part.to_path_buf(), files: Vec::new() };
     copy.write(DEPLOYMENT, &read(&data.join(DEPLOYMENT))?)?;
+    // Before the journals: a plan may be older than they are, and then they are right.
+    for (show, bytes) in stored_shows(data)? {
+        copy.write(&relative(data, &show_path(data, show)), &bytes)?;
+    }
     // Asked before the book is copied: it may know more of the runs by then, and never less.
     let passed = runs_in_the_book(data)?;
     if ledger_path(data).exists() {

@@ -19,6 +19,7 @@ pub mod journals;
 mod recover;
 pub mod retention;
 pub mod show;
+pub mod shows;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};

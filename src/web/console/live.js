@@ -4,7 +4,7 @@ import { bar, line, tile } from './charts.js';
 import { el, write } from './dom.js';
 import { Orders } from './orders.js';
 import { get } from './server.js';
-import { count, money, moment, rate, t } from './words.js';
+import { count, money, rate, t } from './words.js';
 
 const EVERY_MS = 1_000;
 /** When nobody looks, or nobody answers. */
@@ -26,16 +26,19 @@ function reached(show) {
 const letter = (option) => String.fromCharCode('A'.charCodeAt(0) + option);
 
 export class LivePage {
-  constructor({ id, role, failed }) {
+  /** `path` is where its server has it: a show, or what is rehearsed. */
+  constructor({ id, role, failed, path = `shows/${id}` }) {
     this.id = id;
+    this.path = path;
+    this.isRehearsal = id === undefined;
     this.mayOperate = role !== 'viewer';
     this.failed = failed;
     this.looks = [];
-    this.orders = new Orders(() => this.look());
+    this.orders = new Orders(path, () => this.look());
     this.tiles = Object.fromEntries(TILES.map((name) => [name, tile(t(name))]));
     this.parts = {};
     for (const name of ['title', 'where', 'left', 'last', 'controls', 'question', 'rains', 'notices',
-      'shards', 'online_chart', 'egress_chart', 'egress_now']) {
+      'shards', 'online_chart', 'egress_chart', 'egress_now', 'written', 'rejudge']) {
       this.parts[name] = el(name === 'title' ? 'h1' : 'div', { id: name });
     }
     this.drawn = {};
@@ -50,16 +53,19 @@ export class LivePage {
     const operator = (...made) => (this.mayOperate ? made : []);
     parts.left.setAttribute('role', 'timer');
     return el('div', { class: 'live' },
-      el('div', { class: 'head' }, parts.title, parts.where, parts.left, parts.last),
+      el('div', { class: 'head' }, parts.title, parts.where, parts.left, parts.last, parts.written),
       ...operator(section('control', parts.controls)),
       section('question', parts.question),
       section('figures', el('dl', { class: 'tiles' }, ...TILES.map((name) => this.tiles[name].element))),
       section('online_chart', parts.online_chart),
       section('egress_chart', parts.egress_now, parts.egress_chart),
       ...operator(
-        section('rains', parts.rains),
-        section('message', ...this.orders.message(() => this.show.room)),
-        section('people', ...this.orders.people()),
+        section('rains', parts.rains, ...this.orders.rainForm(() => this.show)),
+        parts.rejudge,
+        ...(this.isRehearsal ? [] : [
+          section('message', ...this.orders.message(() => this.show.room)),
+          section('people', ...this.orders.people()),
+        ]),
         section('notices', parts.notices)),
       section('health', parts.shards));
   }
@@ -67,7 +73,7 @@ export class LivePage {
   async start() {
     this.timer = setInterval(() => this.#countDown(), 250);
     if (this.mayOperate) {
-      try { this.script = await get(`shows/${this.id}/script`); } catch (error) { this.failed(error); }
+      try { this.script = await get(`${this.path}/script`); } catch (error) { this.failed(error); }
     }
     while (!this.stopped) {
       const isWell = await this.look();
@@ -84,7 +90,7 @@ export class LivePage {
   /** Asks and draws; whether an answer came. */
   async look() {
     let seen;
-    try { seen = await get(`shows/${this.id}`); } catch (error) {
+    try { seen = await get(this.path); } catch (error) {
       if (!this.stopped) this.failed(error);
       return false;
     }
@@ -130,6 +136,13 @@ export class LivePage {
       el('span', { class: 'phase', 'data-phase': show.phase }, t(`phase_${show.phase}`)),
       el('span', {}, place),
     ]);
+    if (this.mayOperate && !this.isRehearsal) {
+      this.#when('written', [show.is_planned], () => [
+        ...(show.is_planned ? [el('a', { href: `#/edit/${this.id}`, 'data-do': 'edit' }, t('edit'))] : []),
+        el('a', { href: `#/rehearsal/${this.id}`, 'data-do': 'rehearse' }, t('rehearse')),
+        el('a', { href: `#/new/${this.id}`, 'data-do': 'copy' }, t('copy')),
+      ]);
+    }
     const seconds = last && Math.max(0, Math.round((now - last.at_ms) / 1_000));
     write(parts.last, last ? t('last_order', last.account, last.action, seconds) : '');
     this.#countDown();
@@ -195,7 +208,9 @@ export class LivePage {
   #drawControls() {
     const { show } = this;
     this.#when('controls', [show.event, show.allowed], () => this.orders.commands(show));
-    this.#when('rains', [show.event, show.rains], () => this.orders.rains(show));
+    this.#when('rains', [show.event, show.rains, show.rain_fund_cents, show.is_planned],
+      () => this.orders.rains(show));
+    this.#when('rejudge', [show.event, show.allowed], () => this.orders.rejudge(show, this.script));
     this.#when('notices', [show.notices, show.journals_standing], () => {
       const standing = show.journals_standing.length > 0
         ? [el('p', { class: 'wrong' }, t('journals', show.journals_standing.join(', ')))] : [];
@@ -216,32 +231,4 @@ export class LivePage {
     this.#when('shards', gateway.shards, () => gateway.shards.map(({ shard, age_ms: age, healthy }) =>
       el('p', { class: healthy ? '' : 'wrong' }, t('shard', shard, age, healthy))));
   }
-}
-
-/** The list of shows. */
-export async function showList() {
-  const shows = await get('shows');
-  if (shows.length === 0) return el('p', { class: 'quiet' }, t('no_shows'));
-  const rows = shows.map((show) => el('tr', {},
-    el('td', {}, el('a', { href: `#/show/${show.id}` }, show.title)),
-    el('td', {}, t(`phase_${show.phase}`)),
-    el('td', {}, show.question === null ? '–' : t('of', show.question + 1, show.question_count)),
-    el('td', { class: 'number' }, count(show.joined)),
-    el('td', { class: 'number' }, money(show.prize_pool_cents))));
-  return table(['title', 'phase', 'question', 'joined', 'pool'], rows);
-}
-
-/** What was done, newest first; for administrators. */
-export async function auditList() {
-  const { entries } = await get('audit');
-  const rows = entries.map((entry) => el('tr', {},
-    el('td', {}, moment(entry.at_ms)), el('td', {}, entry.account), el('td', { class: 'long' }, entry.action),
-    el('td', {}, entry.about), el('td', { class: 'long' }, entry.outcome), el('td', {}, entry.peer)));
-  return table(['when', 'who', 'what', 'about', 'outcome', 'from'], rows);
-}
-
-function table(names, rows) {
-  const head = names.map((name) => el('th', { scope: 'col' }, t(name)));
-  return el('div', { class: 'wide', tabindex: 0 },
-    el('table', {}, el('thead', {}, el('tr', {}, head)), el('tbody', {}, rows)));
 }

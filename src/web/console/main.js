@@ -1,8 +1,13 @@
-// Which page is shown: login, the list of shows, one show live, the audit log.
+// Which page is shown: login, the list of shows, one show live or as it is written, and the rest.
 
 import { el, tell } from './dom.js';
-import { LivePage, auditList, showList } from './live.js';
+import { editorPage } from './editor.js';
+import { LivePage } from './live.js';
+import { auditList, showList } from './lists.js';
+import { rehearsalPage } from './rehearsal.js';
+import { roomPage, roomsPage } from './rooms.js';
 import { logIn, logOut, session } from './server.js';
+import { wordsPage } from './wordlist.js';
 import { switchLanguage, t } from './words.js';
 
 const main = document.getElementById('main');
@@ -43,6 +48,8 @@ function renderHeader() {
     el('a', { href: '#/', class: 'brand' }, 'tidegate'),
     el('nav', { 'aria-label': t('console') },
       who && el('a', { href: '#/' }, t('shows')),
+      ...(who && who.role !== 'viewer' ? ['rehearsal', 'rooms', 'words'].map((page) =>
+        el('a', { href: `#/${page}` }, t(page))) : []),
       who?.role === 'administrator' && el('a', { href: '#/audit' }, t('audit'))),
     el('span', { class: 'who' }, who ? `${who.name} · ${who.role}` : ''),
     language, ...(who ? [leave] : []));
@@ -85,19 +92,39 @@ async function render(note) {
     renderLogin(note);
     return;
   }
-  const [, page, id] = location.hash.split('/');
-  if (page === 'show' && /^[0-9]+$/.test(id ?? '')) {
+  const [, page = '', id] = location.hash.split('/');
+  const isNumber = /^[0-9]+$/.test(id ?? '');
+  if (page === 'show' && isNumber) {
     live = new LivePage({ id, role: who.role, failed });
     main.replaceChildren(live.element);
     live.start();
     return;
   }
-  const isAudit = page === 'audit';
   try {
-    const list = await (isAudit ? auditList() : showList());
-    if (mine === turn) main.replaceChildren(el('h1', {}, t(isAudit ? 'audit' : 'shows')), list);
+    const { element, start, stop } = await pageOf(page, isNumber ? id : undefined);
+    if (mine !== turn) {
+      stop?.();
+      return;
+    }
+    live = stop && { stop };
+    main.replaceChildren(element);
+    start?.();
   } catch (error) {
     failed(error);
+  }
+}
+
+/** The page of a name: its element, and what starts and stops it where something runs in it. */
+async function pageOf(page, id) {
+  const titled = (title, ...elements) => ({ element: el('div', {}, el('h1', {}, t(title)), ...elements) });
+  switch (page) {
+    case 'new': return editorPage(id, true);
+    case 'edit': return editorPage(id, false);
+    case 'rehearsal': return rehearsalPage({ id, role: who.role, failed });
+    case 'rooms': return id === undefined ? roomsPage() : roomPage(id);
+    case 'words': return wordsPage();
+    case 'audit': return titled('audit', await auditList());
+    default: return titled('shows', ...await showList(who.role));
   }
 }
 

@@ -2,6 +2,7 @@
 // up to which its page has seen the show: the server refuses it if there is another one since.
 
 import { confirmed, el, tell } from './dom.js';
+import { moneyField, numberField } from './fields.js';
 import { newKey, post } from './server.js';
 import { money, t } from './words.js';
 
@@ -19,8 +20,9 @@ const CONSEQUENCES = {
 };
 
 export class Orders {
-  /** `changed` is called when an order has ended, well or not. */
-  constructor(changed) {
+  /** `path` is where the server has the show; `changed` is called when an order has ended, well or not. */
+  constructor(path, changed) {
+    this.path = path;
     this.changed = changed;
     this.underWay = false;
     this.buttons = new Set();
@@ -69,26 +71,82 @@ export class Orders {
           yes: t('ask_yes', t(word)),
           no: t('no'),
         })) return false;
-        return post(`shows/${show.id}/commands/${word}`, { event: show.event });
+        return post(`${this.path}/commands/${word}`, { event: show.event });
       });
     });
   }
 
   rains(show) {
-    if (show.rains.length === 0) return [el('p', { class: 'quiet' }, t('no_rains'))];
-    return show.rains.map(({ rain, phase, pool_cents: pool, packets }) => {
+    const fund = show.rain_fund_cents > 0
+      ? [el('p', { class: 'quiet' }, t('rain_fund', money(show.rain_fund_cents)))] : [];
+    if (show.rains.length === 0) return [...fund, el('p', { class: 'quiet' }, t('no_rains'))];
+    return [...fund, ...show.rains.map(({ rain, phase, pool_cents: pool, packets }) => {
       const label = t('rain', rain + 1, money(pool), packets);
       const order = (word) => () =>
-        post(`shows/${show.id}/rains/${rain}/${word}`, { event: show.event });
+        post(`${this.path}/rains/${rain}/${word}`, { event: show.event });
       const row = el('p', { class: 'row' }, el('span', {}, `${label} · ${phase}`));
-      if (phase === 'planned') {
+      if (phase === 'planned' && !show.is_planned) {
         row.append(this.button({ 'data-order': 'rain-start' }, t('rain_start'), order('start')));
       }
       if (phase === 'falling') {
         row.append(this.button({ 'data-order': 'rain-end' }, t('rain_end'), order('end')));
       }
       return row;
+    })];
+  }
+
+  /** One more rain for a show that has begun. What its fund lacks is put in first. */
+  rainForm(show) {
+    if (!this.path.startsWith('shows/')) return [];
+    const pool = moneyField(t('rain_pool'), '', undefined, { name: 'rain-pool' });
+    const packets = numberField(t('packets'), '', 100, { name: 'rain-packets', min: 1, max: 1_048_576, required: true });
+    const seconds = numberField(t('rain_seconds'), '', 30, { name: 'rain-seconds', min: 1, max: 600, required: true });
+    const plan = this.button({ 'data-order': 'rain-plan' }, t('plan_rain'), async () => {
+      if (![pool, packets, seconds].every(({ control }) => control.reportValidity())) return false;
+      const { rain_fund_cents: fund, title, is_planned: isPlanned } = show();
+      if (isPlanned) throw new Error(t('rain_not_begun'));
+      const cents = pool.read();
+      const short = Math.max(0, cents - fund);
+      const wording = {
+        title: t('ask_title', t('plan_rain')), lines: t('rain_lines', money(cents), money(short), title),
+        yes: t('ask_yes', t('plan_rain')), no: t('no'),
+      };
+      if (!await confirmed(wording)) return false;
+      let { event } = show();
+      if (short > 0) ({ event } = await post(`${this.path}/rain-fund`, { event, cents: short }));
+      const rain = { pool_cents: cents, packets: packets.read(), duration_ms: 1_000 * seconds.read() };
+      await post(`${this.path}/rains`, { event, rain });
+      return true;
     });
+    return [el('details', {}, el('summary', {}, t('plan_rain')),
+      el('div', { class: 'fields' }, pool.element, packets.element, seconds.element), plan)];
+  }
+
+  /** Another option is correct: first what that means, then whether it is to be so. */
+  rejudge(show, script) {
+    const question = script?.[show.question];
+    if (!show.allowed.includes('rejudge') || !question) return [];
+    const choice = el('select', { name: 'correct' }, question.options.map((option, index) =>
+      el('option', { value: index, selected: index === question.correct }, option)));
+    const give = this.button({ class: 'danger', 'data-order': 'rejudge' }, t('rejudge'), async () => {
+      const order = { event: show.event, question: show.question, correct: Number(choice.value) };
+      const path = `${this.path}/commands/rejudge`;
+      const { preview } = await post(path, order);
+      const wording = {
+        title: t('ask_title', t('rejudge')),
+        lines: t('rejudge_lines', question.options[preview.correct_before], question.options[preview.correct_after],
+          [preview.in_play_before, preview.in_play_after],
+          [money(preview.per_head_cents_before), money(preview.per_head_cents_after)]),
+        yes: t('ask_yes', t('rejudge')), no: t('no'),
+      };
+      if (!await confirmed(wording)) return false;
+      await post(path, { ...order, confirm: true });
+      question.correct = order.correct;
+      return true;
+    });
+    return [el('section', { 'aria-labelledby': 'rejudge-heading' },
+      el('h2', { id: 'rejudge-heading' }, t('rejudge')), el('p', {}, question.text),
+      el('label', {}, t('correct_option'), choice), give)];
   }
 
   /** What is done about one player. */

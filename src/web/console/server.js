@@ -7,26 +7,28 @@ const PATIENCE_MS = 15_000;
 
 let token = '';
 
-/** An answer that is an error, or none: then `code` is `unreachable`. */
+/** An answer that is an error, or none: then `code` is `unreachable`. `problems` has one by one what is
+ * wrong, where there are several things. */
 export class ServerError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, problems) {
     super(message);
     this.status = status;
     this.code = code;
+    this.problems = problems;
   }
 }
 
-async function ask(method, path, body, key) {
+async function ask(method, path, { body, key, type = 'application/json' } = {}) {
   const headers = {};
   if (method !== 'GET') {
-    headers['Content-Type'] = 'application/json';
+    headers['Content-Type'] = type;
     headers['X-Tidegate-Token'] = token;
     if (key !== undefined) headers['Idempotency-Key'] = key;
   }
   let response;
   try {
     response = await fetch(`/console/api/${path}`, {
-      method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS),
+      method, headers, body, signal: AbortSignal.timeout(PATIENCE_MS),
     });
   } catch (error) {
     throw new ServerError(0, 'unreachable', String(error));
@@ -34,12 +36,17 @@ async function ask(method, path, body, key) {
   let answer;
   try { answer = await response.json(); } catch { answer = {}; }
   if (response.ok) return answer;
-  const { code = 'unknown', message = `HTTP ${response.status}` } = answer.error ?? {};
-  throw new ServerError(response.status, code, message);
+  const { code = 'unknown', message = `HTTP ${response.status}`, problems } = answer.error ?? {};
+  throw new ServerError(response.status, code, message, problems);
 }
 
 export const get = (path) => ask('GET', path);
-export const post = (path, body = {}, key = undefined) => ask('POST', path, body, key);
+export const post = (path, body = {}, key = undefined) =>
+  ask('POST', path, { body: JSON.stringify(body), key });
+export const put = (path, body) => ask('PUT', path, { body: JSON.stringify(body) });
+export const del = (path) => ask('DELETE', path);
+/** Sends a file or a text as it is. */
+export const sendBytes = (path, type, body) => ask('POST', path, { body, type });
 
 /** A key for one thing that is to be done once. */
 export function newKey() {
