@@ -212,7 +212,9 @@ fn rains_rooms_and_words_are_seen_to_on_the_pages() {
     let fund = json!({ "event": event, "cents": 1_000 });
     let rain = json!({ "pool_cents": 600, "packets": 6, "duration_ms": 1_000 });
     let path = "/console/api/shows/3";
-    assert_eq!(stage.post(&vera, &format!("{path}/rain-fund"), &fund).status, 403);
+    for (end, body) in [("rain-fund", &fund), ("rains", &json!({}))] {
+        assert_eq!(stage.post(&vera, &format!("{path}/{end}"), body).status, 403, "{end}");
+    }
     let funded = stage.post(&otto, &format!("{path}/rain-fund"), &fund).json();
     assert_eq!(funded["rain_fund_cents"], 1_000);
     let late = json!({ "event": event, "rain": rain });

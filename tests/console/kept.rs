@@ -22,7 +22,7 @@ impl Drop for Served {
     }
 }
 
-/// The addresses in a line of the log, without the colours of a terminal.
+/// The address in a line of the log.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("127.0.0.1:")?;
     let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -58,7 +58,6 @@ impl Served {
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        // Shards that have just begun may not answer at once.
         ask(self.operator, method, path, "", &body)
     }
 
@@ -108,6 +107,15 @@ fn a_planned_show_is_kept_and_one_that_began_is_what_it_was() {
     assert_eq!((&gone_on["phase"], &gone_on["is_planned"]), (&json!("announced"), &json!(false)));
     assert_eq!(gone_on["rains"].as_array().unwrap().len(), 1);
     drop(served);
+
+    let copied = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["backup", "--data", data.to_str().unwrap(), "--to"])
+        .arg(folder.path().join("copy"))
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let kept = |name: &str| std::fs::read(folder.path().join(name).join("shows/8.json")).unwrap();
+    assert_eq!(kept("copy"), kept("data"), "plans are in copies");
 
     // A show file with the id of a plan, and a plan that is no plan, stop the start.
     let show = folder.path().join("show.toml");

@@ -44,6 +44,7 @@ pub(super) async fn plan_rain(
     path: OnePath,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    may_order(&view, &guest, "plan a rain")?;
     let form = r#"{"event":12,"rain":{"pool_cents":100000,"packets":500,"duration_ms":30000}}"#;
     let PlanOrder { event, rain } = read(&body, form)?;
     let settings = rain.settings();
@@ -58,9 +59,14 @@ pub(super) async fn fund_rains(
     path: OnePath,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    may_order(&view, &guest, "fund rains")?;
     let FundOrder { event, cents } = read(&body, r#"{"event":12,"cents":100000}"#)?;
     let action = format!("fund rains with {cents} cents");
     order_rain(view, guest, path, (event, action, RainCommand::Fund(Cents(cents)))).await
+}
+
+fn may_order(State(view): &View, Extension(visit): &Guest, action: &str) -> Result<(), ApiError> {
+    visit.needs(view, Role::ShowOperator, action, "rains")
 }
 
 async fn order_rain(
@@ -72,7 +78,6 @@ async fn order_rain(
     let Path(id) = path?;
     let show = show_id(&id)?;
     let about = format!("show {show}");
-    visit.needs(&view, Role::ShowOperator, &action, &about)?;
     let request = OperatorRequest::Rain { show, command, seen: Some(EventNumber(event)) };
     let target = Target { view: &view, show, about };
     order(&target, &visit, Order { action, event, request }).await
