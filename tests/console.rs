@@ -27,7 +27,7 @@ use tidegate::ops::console::accounts::{Account, Accounts, HashedPassword, Role};
 use tidegate::ops::console::audit::AUDIT_FILE;
 use tidegate::ops::console::sessions::Lifetimes;
 use tidegate::ops::console::{Console, ConsoleSettings, WatchedAccounts};
-use tidegate::ops::http::{OperatorHttp, OperatorView, Readiness};
+use tidegate::ops::http::{OperatorHttp, OperatorView};
 use tidegate::ops::operator_port::GatewayPort;
 use tidegate::ops::plans::Plans;
 use tidegate::ops::rehearsal::Rehearsals;

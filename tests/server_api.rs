@@ -7,12 +7,10 @@ mod client;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::ops::http::{OperatorHttp, OperatorView, Readiness};
-use tidegate::ops::operator_port::GatewayPort;
+use tidegate::ops::http::{OperatorHttp, OperatorView};
 use tidegate::runtime::gateway::Gateway;
 
 use client::{Client, gateway, token};
