@@ -7,7 +7,10 @@
 mod chromium;
 mod client;
 
+use std::io::{BufRead as _, BufReader, Lines};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,22 +66,36 @@ fn show(countdown: Duration) -> Arc<ShowDefinition> {
     })
 }
 
-/// A gateway with a show, the page on it, and a person at the page.
-struct Stage {
-    gateway: Gateway,
+/// A person at the page.
+struct Phone {
     tools: Tools,
     _browser: Browser,
     shots: u32,
 }
 
+/// A gateway with a show, and somebody who plays it.
+struct Stage {
+    gateway: Gateway,
+    phone: Phone,
+}
+
+impl Deref for Stage {
+    type Target = Phone;
+
+    fn deref(&self) -> &Phone {
+        &self.phone
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Phone {
+        &mut self.phone
+    }
+}
+
 impl Stage {
     async fn new(countdown: Duration) -> Stage {
-        let gateway = client::gateway(2);
-        let browser = Browser::open("about:blank");
-        let mut tools = browser.tools().await;
-        let screen = json!({"width": WIDTH, "height": 780, "deviceScaleFactor": 1, "mobile": true});
-        tools.ask("Emulation.setDeviceMetricsOverride", screen).await;
-        let stage = Stage { gateway, tools, _browser: browser, shots: 0 };
+        let stage = Stage { gateway: client::gateway(2), phone: Phone::new().await };
         stage.ask(OperatorRequest::Announce(show(countdown)));
         let fund = RainCommand::Fund(Cents(900));
         let rain = RainSettings::new(Cents(900), 9, Duration::from_secs(20));
@@ -115,20 +132,6 @@ impl Stage {
         self.tools.ask("Page.navigate", json!({ "url": url })).await;
     }
 
-    async fn says(&mut self, id: &str, text: &str) {
-        let expression = format!(
-            "document.getElementById({})?.textContent.includes({})",
-            json!(id),
-            json!(text)
-        );
-        self.tools.until(&expression).await;
-    }
-
-    async fn click(&mut self, selector: &str) {
-        self.tools.until(&format!("document.querySelector({}) !== null", json!(selector))).await;
-        self.tools.evaluate(&format!("document.querySelector({}).click()", json!(selector))).await;
-    }
-
     /// Answers, sees that it is sealed, and lets the question close.
     async fn answer(&mut self, option: u32) {
         self.click(&format!("#options .option:nth-child({})", option + 1)).await;
@@ -140,6 +143,29 @@ impl Stage {
     async fn reveal(&mut self) {
         self.until_phase(Phase::Closed).await;
         self.command(Command::Reveal);
+    }
+}
+
+impl Phone {
+    async fn new() -> Phone {
+        let browser = Browser::open("about:blank");
+        let mut tools = browser.tools().await;
+        let screen = json!({"width": WIDTH, "height": 780, "deviceScaleFactor": 1, "mobile": true});
+        tools.ask("Emulation.setDeviceMetricsOverride", screen).await;
+        Phone { tools, _browser: browser, shots: 0 }
+    }
+
+    async fn says(&mut self, id: &str, text: &str) {
+        self.tools.until(&includes(id, text)).await;
+    }
+
+    async fn says_within(&mut self, time: Duration, id: &str, text: &str) {
+        self.tools.until_within(time, &includes(id, text)).await;
+    }
+
+    async fn click(&mut self, selector: &str) {
+        self.tools.until(&format!("document.querySelector({}) !== null", json!(selector))).await;
+        self.tools.evaluate(&format!("document.querySelector({}).click()", json!(selector))).await;
     }
 
     /// What holds for every screen; the screen itself goes where pictures are asked for.
@@ -167,6 +193,11 @@ impl Stage {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
         self.tools.ask("Emulation.setEmulatedMedia", features).await;
     }
+}
+
+fn includes(id: &str, text: &str) -> String {
+    let (id, text) = (json!(id), json!(text));
+    format!("document.getElementById({id})?.textContent.includes({text})")
 }
 
 #[tokio::test]
@@ -321,4 +352,83 @@ async fn who_is_wrong_is_out_and_watches() {
     let _newer = client::Client::in_room(&stage.gateway, 1, ROOM.0).await;
     stage.says("entrance-note", "opened elsewhere").await;
     stage.look("replaced").await;
+}
+
+/// `tidegate demo --keep` as a process of its own.
+struct Demo {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Drop for Demo {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Demo {
+    fn start(arguments: &str) -> Demo {
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(arguments.split(' '))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Demo { process, lines }
+    }
+
+    /// The next line that begins with these words: what stands behind them.
+    fn says(&mut self, words: &str) -> String {
+        let mut lines = self.lines.by_ref().map_while(Result::ok);
+        let rest = lines.find_map(|line| line.strip_prefix(words).map(str::to_owned));
+        rest.unwrap_or_else(|| panic!("it never says {words}")).trim().to_owned()
+    }
+}
+
+/// What people are shown: the address that the command prints, opened on a phone, in a show of two thousand
+/// robots, to its end; and its console.
+#[tokio::test]
+#[ignore = "needs Chromium: tests/browser/install.sh"]
+async fn a_demo_is_played_beside_two_thousand_robots() {
+    let arguments = "demo --keep --players 2000 --questions 2 --listen 127.0.0.1:0";
+    let mut demo = tokio::task::spawn_blocking(|| Demo::start(arguments)).await.unwrap();
+    let address = demo.says("play at ");
+    let console = demo.says("console at ");
+    let password = demo.says("             name demo, password ");
+    let mut phone = Phone::new().await;
+    phone.tools.ask("Page.navigate", json!({ "url": address })).await;
+    phone.says("standing", "In the game").await;
+    // A hasty player: the first of what can be pressed, again and again.
+    let presses = "setInterval(() => document.querySelector(
+        '#options .option:not([disabled]):not([aria-disabled=true]), #tap:not([disabled])')?.click(), 400)";
+    phone.tools.evaluate(presses).await;
+    for (name, text) in [("asked", "sealed until the reveal"), ("revealed", "The answer is")] {
+        phone.says_within(Duration::from_secs(60), "status", text).await;
+        phone.look(name).await;
+    }
+    let operator = Browser::open(&console);
+    let mut pages = operator.tools().await;
+    pages.until("document.querySelector('input[name=password]') !== null").await;
+    let fill = format!(
+        "for (const [name, value] of [['name', 'demo'], ['password', {}]]) {{
+            const input = document.querySelector(`input[name=${{name}}]`);
+            input.value = value; input.dispatchEvent(new Event('input', {{ bubbles: true }}));
+        }} document.querySelector('form button').click()",
+        json!(password)
+    );
+    pages.evaluate(&fill).await;
+    pages.until("document.querySelector('td a') !== null").await;
+    assert!(pages.faults.is_empty(), "{:#?}", pages.faults);
+    // The show is checked with the guest in it.
+    let played = tokio::task::spawn_blocking(move || {
+        demo.says("every check held");
+        demo
+    });
+    let mut demo = played.await.unwrap();
+    phone.look("ended").await;
+    let pid = demo.process.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(demo.process.wait().unwrap().code(), Some(0));
 }

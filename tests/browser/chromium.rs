@@ -150,7 +150,11 @@ impl Tools {
 
     /// Waits until an expression is true in the page.
     pub(crate) async fn until(&mut self, expression: &str) {
-        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+        self.until_within(PATIENCE, expression).await;
+    }
+
+    pub(crate) async fn until_within(&mut self, time: Duration, expression: &str) {
+        for _ in 0..time.as_millis() / LOOK.as_millis() {
             if self.evaluate(expression).await == true {
                 return;
             }

@@ -78,13 +78,19 @@ struct AuditFile {
 }
 
 impl AuditLog {
+    /// What was done lately, and no more: it ends with the process.
+    #[must_use]
+    pub fn in_memory() -> AuditLog {
+        AuditLog { recent: Mutex::default(), file: None }
+    }
+
     /// Goes on with the file in `folder`; without a folder there is none.
     ///
     /// # Errors
     /// If the file cannot be opened, or a thread cannot be had.
     pub fn start(folder: Option<&Path>) -> io::Result<AuditLog> {
         let Some(folder) = folder else {
-            return Ok(AuditLog { recent: Mutex::default(), file: None });
+            return Ok(AuditLog::in_memory());
         };
         let path = folder.join(AUDIT_FILE);
         let mut writing = Writing::open(path)?;

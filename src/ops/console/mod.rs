@@ -89,13 +89,19 @@ impl ConsoleSettings {
     pub fn of(config: &OperatorConfig) -> Option<ConsoleSettings> {
         Some(ConsoleSettings {
             accounts_file: PathBuf::from(config.accounts_file.as_ref()?),
-            lifetimes: Lifetimes {
-                idle: Duration::from_secs(config.session_idle_s),
-                whole: Duration::from_secs(config.session_max_s),
-            },
+            lifetimes: ConsoleSettings::lifetimes_of(config),
             cookie_secure: config.cookie_secure,
             port: config.listen.port(),
         })
+    }
+
+    /// How long sessions live, as the configuration says.
+    #[must_use]
+    pub fn lifetimes_of(config: &OperatorConfig) -> Lifetimes {
+        Lifetimes {
+            idle: Duration::from_secs(config.session_idle_s),
+            whole: Duration::from_secs(config.session_max_s),
+        }
     }
 }
 
@@ -137,17 +143,36 @@ impl Console {
     /// If argon2 cannot hash at all.
     pub fn start(settings: ConsoleSettings, data: Option<&Path>) -> Result<Console, ConsoleError> {
         let accounts = Accounts::read(&settings.accounts_file)?;
-        let audit = AuditLog::start(data).map_err(|source| {
-            let folder = data.map(|path| path.display().to_string()).unwrap_or_default();
-            ConsoleError::Audit { folder, source }
-        })?;
-        let mut entropy = SystemEntropy;
-        let nobody = HashedPassword::new(b"the password of nobody at all", &mut entropy);
-        let Ok(nobody) = nobody else { panic!("a password of this length can be hashed") };
         if accounts.count() == 0 {
             let path = settings.accounts_file.display();
             tracing::warn!(%path, "the console has no accounts: `tidegate account add` makes one");
         }
+        let audit = AuditLog::start(data).map_err(|source| {
+            let folder = data.map(|path| path.display().to_string()).unwrap_or_default();
+            ConsoleError::Audit { folder, source }
+        })?;
+        Ok(Console::with(accounts, settings, audit))
+    }
+
+    /// With these accounts, and nothing in any file.
+    ///
+    /// # Panics
+    /// If argon2 cannot hash at all.
+    #[must_use]
+    pub fn in_memory(accounts: Accounts, lifetimes: Lifetimes) -> Console {
+        let settings = ConsoleSettings {
+            accounts_file: PathBuf::new(),
+            lifetimes,
+            cookie_secure: false,
+            port: 0,
+        };
+        Console::with(accounts, settings, AuditLog::in_memory())
+    }
+
+    fn with(accounts: Accounts, settings: ConsoleSettings, audit: AuditLog) -> Console {
+        let mut entropy = SystemEntropy;
+        let nobody = HashedPassword::new(b"the password of nobody at all", &mut entropy);
+        let Ok(nobody) = nobody else { panic!("a password of this length can be hashed") };
         let state = State {
             accounts,
             sessions: Sessions::new(settings.lifetimes),
@@ -155,7 +180,7 @@ impl Console {
             last_orders: BTreeMap::new(),
         };
         let (state, hashing) = (Mutex::new(state), Arc::new(Semaphore::new(HASHES_MAX)));
-        Ok(Console { settings, audit, state, hashing, nobody })
+        Console { settings, audit, state, hashing, nobody }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

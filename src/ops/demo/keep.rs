@@ -13,9 +13,13 @@ use flume::Receiver;
 
 use crate::auth::token::{NewToken, mint};
 use crate::base::entropy::{Entropy, SystemEntropy};
+use crate::base::hex;
 use crate::base::ids::{ShowId, UserId};
 use crate::ops::cli::{DemoArguments, ExitStatus};
 use crate::ops::commands::Surroundings;
+use crate::ops::config::Config;
+use crate::ops::console::accounts::{Account, Accounts, HashedPassword, Role};
+use crate::ops::console::{Console, ConsoleSettings};
 use crate::ops::demo::operator::{Company, Operator, TOKEN_LIFETIME_S};
 use crate::ops::demo::outcome::DemoOutcome;
 use crate::ops::demo::progress::Progress;
@@ -41,6 +45,10 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090
 const OPERATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// What a dispatcher is told that a demo takes.
 const CONNECTIONS_MAX: u64 = 100_000;
+
+/// The console's account, and the bytes of its password, which is made for this run.
+const ACCOUNT: &str = "demo";
+const PASSWORD_BYTES: usize = 8;
 
 /// How the bundled show is paced for people.
 const PACE: Pace = Pace {
@@ -72,7 +80,8 @@ pub(super) fn run(
         ..gateway_settings(arguments, &secret, listen)
     };
     let gateway = Gateway::start(&settings, Clock::start())?;
-    let http = match operator_http(&gateway) {
+    let password = made_up_password();
+    let http = match operator_http(&gateway, &password) {
         Ok(http) => http,
         Err(error) => {
             gateway.stop();
@@ -87,6 +96,7 @@ pub(super) fn run(
         settings: &settings,
         gateway: &gateway,
         operator: http.local_address(),
+        password: &password,
         show: &show,
         secret,
         guests: &guests,
@@ -98,11 +108,34 @@ pub(super) fn run(
     status
 }
 
-/// The operator's HTTP of a demo: it watches and commands what a served gateway's does.
-fn operator_http(gateway: &Gateway) -> Result<OperatorHttp, DemoError> {
-    let view = OperatorView { connections_max: CONNECTIONS_MAX, ..OperatorView::of(gateway) };
+/// The operator's HTTP of a demo: it watches and commands what a served gateway's does, and has the
+/// console with one account.
+fn operator_http(gateway: &Gateway, password: &str) -> Result<OperatorHttp, DemoError> {
+    let view = OperatorView {
+        connections_max: CONNECTIONS_MAX,
+        console: Some(Arc::new(console(password))),
+        ..OperatorView::of(gateway)
+    };
     view.readiness.set(ReadyState::Accepting);
     Ok(OperatorHttp::start(OPERATOR, view)?)
+}
+
+fn made_up_password() -> String {
+    let mut random = [0; PASSWORD_BYTES];
+    SystemEntropy.fill(&mut random);
+    hex::encode(&random)
+}
+
+fn console(password: &str) -> Console {
+    let password = HashedPassword::new(password.as_bytes(), &mut SystemEntropy);
+    let password = password.unwrap_or_else(|error| panic!("one that was made here: {error}"));
+    let mut accounts = Accounts::default();
+    let account = Account { role: Role::ShowOperator, password };
+    if let Err(error) = accounts.add(ACCOUNT, account, false) {
+        panic!("the first one has room: {error}");
+    }
+    let settings = ConsoleSettings::lifetimes_of(&Config::default().operator);
+    Console::in_memory(accounts, settings)
 }
 
 /// The bundled show, slow enough to be read, with packets enough for everybody's taps.
@@ -130,6 +163,8 @@ struct Evening<'a> {
     settings: &'a GatewaySettings,
     gateway: &'a Gateway,
     operator: SocketAddr,
+    /// Of the console's account.
+    password: &'a str,
     show: &'a ShowFile,
     secret: [u8; 32],
     guests: &'a [UserId],
@@ -204,6 +239,9 @@ impl Evening<'_> {
             text.push_str(&format!("{}\n", reachable(address).ip()));
         }
         let operator = self.operator;
+        let password = self.password;
+        text.push_str(&format!("console at   http://{operator}/console/\n"));
+        text.push_str(&format!("             name {ACCOUNT}, password {password}\n"));
         text.push_str(&format!("operator at  http://{operator}/v1/shows, /metrics, /healthz\n"));
         text.push_str("show follows show; Ctrl-C or SIGTERM ends\n");
         text
