@@ -167,6 +167,7 @@ fn operator(
     };
     let view = OperatorView {
         token: is_guarded.then(|| Secret::new(b"sixteen-bytes-or".to_vec())),
+        connections_max: 1_000,
         readiness,
         drain,
         rehearsals: Some(Rehearsals::new(gateway.caller())),
