@@ -156,11 +156,9 @@ impl Phone {
     }
 
     async fn says(&mut self, id: &str, text: &str) {
-        self.tools.until(&includes(id, text)).await;
-    }
-
-    async fn says_within(&mut self, time: Duration, id: &str, text: &str) {
-        self.tools.until_within(time, &includes(id, text)).await;
+        let (id, text) = (json!(id), json!(text));
+        let includes = format!("document.getElementById({id})?.textContent.includes({text})");
+        self.tools.until(&includes).await;
     }
 
     async fn click(&mut self, selector: &str) {
@@ -193,11 +191,6 @@ impl Phone {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
         self.tools.ask("Emulation.setEmulatedMedia", features).await;
     }
-}
-
-fn includes(id: &str, text: &str) -> String {
-    let (id, text) = (json!(id), json!(text));
-    format!("document.getElementById({id})?.textContent.includes({text})")
 }
 
 #[tokio::test]
@@ -404,8 +397,11 @@ async fn a_demo_is_played_beside_two_thousand_robots() {
     let presses = "setInterval(() => document.querySelector(
         '#options .option:not([disabled]):not([aria-disabled=true]), #tap:not([disabled])')?.click(), 400)";
     phone.tools.evaluate(presses).await;
-    for (name, text) in [("asked", "sealed until the reveal"), ("revealed", "The answer is")] {
-        phone.says_within(Duration::from_secs(60), "status", text).await;
+    // Which answer is the right one, it does not know.
+    let revealed = "/Correct|Wrong|card|The answer is/";
+    for (name, words) in [("asked", "/sealed until the reveal/"), ("revealed", revealed)] {
+        let is_said = format!("{words}.test(document.getElementById('status')?.textContent)");
+        phone.tools.until_within(Duration::from_secs(60), &is_said).await;
         phone.look(name).await;
     }
     let operator = Browser::open(&console);
@@ -420,7 +416,10 @@ async fn a_demo_is_played_beside_two_thousand_robots() {
     );
     pages.evaluate(&fill).await;
     pages.until("document.querySelector('td a') !== null").await;
-    assert!(pages.faults.is_empty(), "{:#?}", pages.faults);
+    // That nobody is logged in yet is a network error to a browser.
+    let is_fault = |fault: &&String| !fault.contains("/console/api/session");
+    let faults: Vec<_> = pages.faults.iter().filter(is_fault).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
     // The show is checked with the guest in it.
     let played = tokio::task::spawn_blocking(move || {
         demo.says("every check held");
