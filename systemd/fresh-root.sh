@@ -9,7 +9,6 @@
 set -euo pipefail
 package=$(realpath "$1")
 root=${2:-$(mktemp -d)/root}
-here=$(dirname "$(realpath "$0")")
 
 if [ ! -x "$root/usr/lib/systemd/systemd" ]; then
     debootstrap --variant=minbase --include=systemd,systemd-sysv,curl,procps,libgcc-s1 bookworm "$root" >/dev/null
@@ -43,6 +42,8 @@ boot='
     mkdir -p old
     pivot_root . old
     umount -l /old
+    # What a container manager does: a mount for a service (its credentials) is made in another namespace.
+    mount --make-rshared /
     exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --system --log-target=journal --show-status=0
 '
@@ -89,7 +90,6 @@ until_true inside test -S /run/systemd/private
 cp "$package" "$root/tmp.deb"
 inside dpkg --install /tmp.deb >/dev/null
 rm "$root/tmp.deb"
-[ "$(inside stat --format %U:%a /var/lib/tidegate 2>/dev/null || echo none)" != root:755 ] || fail "the folder is root's"
 inside systemctl is-enabled tidegate >/dev/null 2>&1 && fail "the package enables the service by itself"
 [ "$(property ActiveState)" = inactive ] || fail "the package starts the service by itself"
 
@@ -171,4 +171,4 @@ if inside systemctl start tidegate 2>/dev/null; then fail "it starts with wrong 
 
 inside dpkg --purge tidegate >/dev/null 2>&1
 inside test -d /var/lib/tidegate/ || fail "the money is gone with the package"
-echo "the package and its unit hold in a fresh root (systemd $(inside systemctl --version | awk 'NR == 1 { print $2 }'), $here)"
+echo "the package and its unit hold in a fresh root, systemd $(inside systemctl --version | awk 'NR == 1 { print $2 }')"
