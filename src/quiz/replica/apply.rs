@@ -196,6 +196,8 @@ impl ShowReplica {
                 }
                 self.undo_current(users);
             }
+            // Some players were judged by the corrected key already, and whose turn it was is luck.
+            ShowEvent::Cancelled if before == Phase::Rejudging => self.complete_work(users),
             ShowEvent::Cancelled => self.work = None,
             ShowEvent::Ended => {
                 assert!(self.work.is_none(), "ended before this shard had paid");

@@ -586,6 +586,26 @@ fn a_corrected_key_moves_cards_and_gives_changed_results_a_new_nonce() {
 }
 
 #[test]
+fn a_show_that_is_called_off_while_it_is_judged_again_treats_all_alike() {
+    let mut stage = Stage::with_two();
+    for user in [ALICE, BOB] {
+        stage.local.grant_card(user).unwrap();
+    }
+    stage.question(&[(ALICE, 1), (BOB, 1)]);
+    let (question, correct) = (QuestionIndex(0), OptionIndex(1));
+    stage.order(Command::Rejudge { question, correct, confirm: true });
+    let first = stage.local.settle_slice(SHOW, 1);
+    assert!(first.results.len() == 1 && first.more, "one of two");
+    stage.order(Command::Cancel);
+    assert!(!stage.replica().has_work());
+    for user in [ALICE, BOB] {
+        assert_eq!(stage.verdict(user), Some(Verdict::Passed));
+        assert_eq!(stage.local.visible_cards(user), 1, "the card of user {user} came back");
+    }
+    assert!(stage.replica().cards_of_cancelled(stage.local.users()).is_empty());
+}
+
+#[test]
 fn slices_take_so_many_players_and_report_once() {
     let mut stage = Stage::new();
     for user in (1..200).map(UserId) {

@@ -232,8 +232,9 @@ impl ShowReplica {
         Some(self.report(work))
     }
 
-    /// Does all that is left of the work under way, in re-execution: the next event says that it was
-    /// done. Nothing is left of it where every record is there.
+    /// Does all that is left of the work under way, because the next event says that it was done or
+    /// leaves no time for it; nobody is told of results. In re-execution nothing is left of it where every
+    /// record is there.
     pub fn complete_work(&mut self, users: &mut Users) {
         let Some(mut work) = self.work.take() else { return };
         for bucket in 0..self.roster.bucket_count() {

@@ -125,7 +125,8 @@ impl Model {
     pub(crate) fn applied(&mut self, home: usize, show: usize, event: &NumberedEvent) {
         let definition = self.shows[show].definition.clone();
         let at = &mut self.shows[show].homes[home];
-        let hid = at.phase.hides_verdicts();
+        let before = at.phase;
+        let hid = before.hides_verdicts();
         if let Some(next) = event.event.step().and_then(|step| at.phase.after(step)) {
             at.phase = next;
         }
@@ -158,6 +159,9 @@ impl Model {
             }
             ShowEvent::QuestionVoided { .. } => at.undo(&mut self.wallets),
             ShowEvent::Cancelled if hid => at.undo(&mut self.wallets),
+            ShowEvent::Cancelled if before == Phase::Rejudging => {
+                at.rejudge_all(definition.revive, &mut self.wallets);
+            }
             ShowEvent::Settling => at.fold(),
             ShowEvent::Settled(settlement) => {
                 for user in at.winners() {
@@ -446,6 +450,17 @@ impl Home {
             if here.verdict.is_some_and(Verdict::uses_card) {
                 wallets.entry(*user).or_default().cards += 1;
             }
+        }
+    }
+
+    /// Everybody in play is judged by the corrected key; who was already stays as it is.
+    fn rejudge_all(&mut self, revive: ReviveCoverage, wallets: &mut BTreeMap<UserId, Wallet>) {
+        let Some(current) = self.current else { return };
+        let mut users: Vec<UserId> = self.players.keys().copied().collect();
+        users.retain(|user| self.may_play(&self.players[user]));
+        for user in users {
+            let player = self.players.get_mut(&user).expect("the key was just read");
+            rejudge(player, &current, revive, wallets.entry(user).or_default());
         }
     }
 
