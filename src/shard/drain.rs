@@ -2,7 +2,7 @@
 //! their places.
 //!
 //! Whoever comes meanwhile, because it waited in the backlog, is let in and asked when the time is
-//! over: [`Shard::patrol`] finds it. Short connections that are in use end behind their response.
+//! over: the patrol of connections finds it. Short connections that are in use end behind their response.
 
 use std::sync::Arc;
 use std::time::Duration;
