@@ -292,10 +292,18 @@ impl World {
         }
     }
 
+    /// Some gifts were neither shown nor returned so far.
+    pub(crate) fn has_gifts_on_the_way(&self) -> bool {
+        self.rains.gifts.values().any(|gift| gift.ended.is_none())
+    }
+
     /// When all is quiet, every gift has been shown, or its price came back.
     pub(crate) fn check_gifts(&mut self) {
-        let lost = self.rains.gifts.values().filter(|gift| gift.ended.is_none()).count();
-        self.findings.check(lost == 0, Promise::Money, || format!("{lost} gifts never came"));
+        for ((user, key), gift) in &self.rains.gifts {
+            self.findings.check(gift.ended.is_some(), Promise::Money, || {
+                format!("the gift {key} of user {user}, record {:?}, never came", gift.record)
+            });
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
 
 use crate::auth::ticket::TicketKey;
 use crate::auth::token::TokenVerifier;
@@ -43,6 +44,8 @@ const VIRTUAL_TIME_MAX: Time = Time::from_millis(240_000);
 const EVENTS_MAX: u64 = 20_000_000;
 /// After the last show has ended: players fall silent, and what is owed to them must come.
 const QUIET_MS: u64 = 5_000;
+/// The same while gifts are on their way: after a restart they wait a minute for an empty room.
+const GIFTS_MS: u64 = 70_000;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -241,10 +244,7 @@ impl World {
             self.now = scheduled.at;
             self.findings.now = self.now;
             events += 1;
-            let quiet = self
-                .quiet_since
-                .is_some_and(|since| self.now > since + std::time::Duration::from_millis(QUIET_MS));
-            if quiet {
+            if self.quiet_since.is_some_and(|since| self.is_over(since)) {
                 return self.finish();
             }
             if self.now > VIRTUAL_TIME_MAX || events > EVENTS_MAX {
@@ -264,6 +264,14 @@ impl World {
             return self.finish();
         }
         self.findings.broken(Promise::Progress, || "nothing is left to happen".into());
+    }
+
+    /// All is said: what was on its way had time to come. A gift for a room that nobody came back to
+    /// after a restart waits for longer.
+    fn is_over(&self, quiet_since: Time) -> bool {
+        let quiet = self.now.since(quiet_since);
+        let patience = if self.has_gifts_on_the_way() { GIFTS_MS } else { QUIET_MS };
+        quiet > Duration::from_millis(patience)
     }
 
     fn happen(&mut self, event: Event) {

@@ -292,13 +292,17 @@ impl World {
             Record::Absent { .. }
             | Record::TicketIssued { .. }
             | Record::Drained { .. }
-            | Record::Applied { .. }
             | Record::Worked { .. }
             | Record::Prizes { .. }
             | Record::CardsUsed { .. }
             | Record::Standing(_)
             | Record::Offered { .. }
             | Record::Covered { .. } => {}
+            // Each as it is applied: one step may apply the last of a show and forget it.
+            Record::Applied { show, number } => {
+                let place = self.place_of(show);
+                self.see_applied(host, Some((place, number.0)));
+            }
             Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user, .. } => self.model.granted(user),
