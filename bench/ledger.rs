@@ -25,6 +25,7 @@ use crate::common::memory::resident_bytes;
 use crate::common::problem::{Doing as _, Problem};
 use crate::common::progress::Progress;
 use crate::common::report::{self, Table};
+use crate::common::scratch::Scratch;
 use crate::common::stats::as_f64_ns;
 
 const SHOW: ShowId = ShowId(1);
@@ -66,26 +67,16 @@ struct LedgerReport {
     hash: String,
 }
 
-/// A directory that goes when the measurement ends, however it ends.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Measures and prints.
 pub(crate) fn run(arguments: &LedgerArguments, machine: &Machine) -> Result<(), Problem> {
     let LedgerArguments { accounts, directory, json } = arguments;
-    let scratch = Scratch(directory.join(format!("tidegate-ledger-{}", std::process::id())));
-    fs::create_dir(&scratch.0).doing(format!("making {}", scratch.0.display()))?;
+    let scratch = Scratch::make(directory, "ledger")?;
     let progress = Progress::new(*accounts);
     let own = std::process::id();
 
     progress.stage("the settlement is written", *accounts);
     let before = resident_bytes(own)?;
-    let mut book = Book::open(&scratch.0).doing("making the book")?;
+    let mut book = Book::open(scratch.path()).doing("making the book")?;
     let (book_s, longest_batch_ms) = settle(&mut book, *accounts, &progress)?;
     let book_memory_bytes = resident_bytes(own)?.saturating_sub(before);
     let file_bytes = fs::metadata(book.path()).doing("looking at the book")?.len();
@@ -96,14 +87,14 @@ pub(crate) fn run(arguments: &LedgerArguments, machine: &Machine) -> Result<(), 
 
     progress.stage("the book is proved", 1);
     let started = now_ns();
-    let verdict = verify(&scratch.0, None).doing("verifying")?;
+    let verdict = verify(scratch.path(), None).doing("verifying")?;
     let verify_s = seconds_since(started);
     if !verdict.holds() {
         return Err(Problem::new(format!("the book does not hold: {:?}", verdict.findings)));
     }
 
     progress.stage("the leaderboard is read", 1);
-    let (board_read_s, place_us) = board(&scratch.0, *accounts)?;
+    let (board_read_s, place_us) = board(scratch.path(), *accounts)?;
     drop(progress);
     let causes = verdict.causes;
     let report = LedgerReport {

@@ -15,6 +15,7 @@ mod idle;
 mod ledger;
 mod million;
 mod peers;
+mod recovery;
 mod rooms;
 mod scale;
 mod stages;
@@ -38,6 +39,7 @@ use idle::IdleArguments;
 use ledger::LedgerArguments;
 use million::MillionArguments;
 use peers::PeersArguments;
+use recovery::RecoveryArguments;
 use rooms::RoomsArguments;
 use scale::ScaleArguments;
 use stages::StagesArguments;
@@ -72,6 +74,8 @@ enum Subject {
     Ledger(LedgerArguments),
     /// A million connections to one gateway process: a question to all of them, and their answers
     Million(MillionArguments),
+    /// A gateway that is killed with everybody in it, its recovery, and a settlement in the book
+    Recovery(RecoveryArguments),
     /// Rounds of load tests: each interface raised until it fails, then all together; and what so many
     /// viewers need
     Stages(StagesArguments),
@@ -144,6 +148,7 @@ fn run(subject: Subject) -> Result<(), Problem> {
         Subject::Idle(arguments) => idle::run(&arguments, &Machine::look()),
         Subject::Ledger(arguments) => ledger::run(&arguments, &Machine::look()),
         Subject::Million(arguments) => million::run(&arguments, &Machine::look()),
+        Subject::Recovery(arguments) => recovery::run(&arguments, &Machine::look()),
         Subject::Stages(arguments) => stages::run(&arguments, &Machine::look()),
         Subject::Peers(arguments) => peers::run(&arguments, &Machine::look()),
         Subject::GatewayUnderTest { show } => serve_under_test(show),

@@ -53,11 +53,12 @@ pub(crate) struct MillionArguments {
     options: Options,
 }
 
+/// What connecting and playing showed.
 #[derive(Debug, Default, Serialize)]
-struct MillionReport {
+pub(crate) struct MillionReport {
     connected: u32,
-    delivered: u32,
-    answers: u32,
+    pub(crate) delivered: u32,
+    pub(crate) answers: u32,
     lost: u32,
     late: u32,
     retried: u32,
@@ -85,6 +86,13 @@ struct MillionReport {
     client_us_per_question_and_answer: f64,
 }
 
+impl MillionReport {
+    /// Nothing has happened yet.
+    pub(crate) fn of_countdown(countdown_ms: u32) -> MillionReport {
+        MillionReport { countdown_ms, ..MillionReport::default() }
+    }
+}
+
 /// Measures and prints.
 pub(crate) fn run(arguments: &MillionArguments, machine: &Machine) -> Result<(), Problem> {
     let MillionArguments { connections, countdown_ms, options } = arguments;
@@ -102,18 +110,10 @@ pub(crate) fn run(arguments: &MillionArguments, machine: &Machine) -> Result<(),
         show: Some(show_file(*countdown_ms)),
         retries: false,
     };
-    let mut gateway = Gateway::start(&settings, options)?;
-    gateway.command(SHOW, "open-lobby")?;
-    let clients = ClientsSettings {
-        port: gateway.port(),
-        connections: *connections,
-        file_limit: machine.file_limit(),
-        in_flight_max: CONNECTS_IN_FLIGHT,
-        look_interval_ns: 0,
-    };
+    let gateway = Gateway::start(&settings, options)?;
     let players = Players::new(*connections, gateway.request());
-    let mut hall = Hall { clients: Clients::new(clients)?, players, gateway, progress };
-    let mut report = MillionReport { countdown_ms: *countdown_ms, ..MillionReport::default() };
+    let mut hall = Hall::open(gateway, players, *connections, machine, progress)?;
+    let mut report = MillionReport::of_countdown(*countdown_ms);
     hall.connect(&mut report)?;
     report.kernel_bytes_per_connection =
         each(memory::slab_bytes()?.saturating_sub(slab_before), *connections);
@@ -122,16 +122,42 @@ pub(crate) fn run(arguments: &MillionArguments, machine: &Machine) -> Result<(),
     report::print("million", machine, &report, options.json, table(&report))
 }
 
-struct Hall {
+/// A gateway and its audience.
+pub(crate) struct Hall {
     // Clients go first: the gateway has nobody left to say goodbye to.
     clients: Clients,
     players: Players,
-    gateway: Gateway,
-    progress: Progress,
+    pub(crate) gateway: Gateway,
+    pub(crate) progress: Progress,
 }
 
 impl Hall {
-    fn connect(&mut self, report: &mut MillionReport) -> Result<(), Problem> {
+    /// Opens the lobby; nobody is there yet.
+    pub(crate) fn open(
+        mut gateway: Gateway,
+        players: Players,
+        connections: u32,
+        machine: &Machine,
+        progress: Progress,
+    ) -> Result<Hall, Problem> {
+        gateway.command(SHOW, "open-lobby")?;
+        let clients = ClientsSettings {
+            port: gateway.port(),
+            connections,
+            file_limit: machine.file_limit(),
+            in_flight_max: CONNECTS_IN_FLIGHT,
+            look_interval_ns: 0,
+        };
+        Ok(Hall { clients: Clients::new(clients)?, players, gateway, progress })
+    }
+
+    /// Lets everybody go; the gateway with them.
+    pub(crate) fn close(self) -> Progress {
+        self.progress
+    }
+
+    /// Everybody comes.
+    pub(crate) fn connect(&mut self, report: &mut MillionReport) -> Result<(), Problem> {
         let connections = self.clients.len();
         self.progress.stage("connecting", u64::from(connections));
         let (server, cpu) = (self.gateway.process_id(), self.gateway.cpu()?);
@@ -162,7 +188,8 @@ impl Hall {
         Ok(())
     }
 
-    fn play(&mut self, report: &mut MillionReport) -> Result<(), Problem> {
+    /// Everybody is asked and answers.
+    pub(crate) fn play(&mut self, report: &mut MillionReport) -> Result<(), Problem> {
         let connections = self.clients.len();
         self.progress.stage("question and answers", u64::from(connections));
         let cpu = self.gateway.cpu()?;

@@ -16,7 +16,7 @@ use crate::common::gateway::Gateway;
 use crate::common::players::answer_to;
 use crate::common::problem::Problem;
 use crate::common::server::Server;
-use crate::common::show::SHOW;
+use crate::common::show::{CORRECT, SHOW};
 
 /// What was not acknowledged so long after it was due is lost.
 const LOST_AFTER_NS: u64 = 10_000_000_000;
@@ -24,8 +24,6 @@ const LOST_AFTER_NS: u64 = 10_000_000_000;
 const AFTERMATH: Duration = Duration::from_millis(5);
 /// Answers of one turn of the clients at most, so that a client that is late does not wait longer.
 const ANSWERS_PER_LOOK: usize = 256;
-/// The correct one.
-const OPTION: u32 = 1;
 
 /// What one question, or as many messages to the floor, cost.
 #[derive(Clone, Copy, Debug)]
@@ -202,7 +200,7 @@ impl<S: Server> Crowd<S> {
         rate: u32,
         broadcasts: Option<Duration>,
     ) -> Result<Turn, Problem> {
-        let frame = answer_to(question, OPTION, &[]);
+        let frame = answer_to(question, CORRECT, &[]);
         self.audience.request_bytes = frame.len();
         (self.audience.acknowledged, self.audience.refused) = (0, 0);
         let count = self.order.len();

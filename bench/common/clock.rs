@@ -40,10 +40,14 @@ impl ProcessClock {
         Ok(ProcessClock { own, receiving: receiving_clocks(&cores) })
     }
 
+    /// Nanoseconds of the process alone.
+    pub(crate) fn own_ns(&self) -> Result<u64, Problem> {
+        read(self.own).doing("reading a server's CPU time (has it ended?)")
+    }
+
     /// Nanoseconds so far.
     pub(crate) fn ns(&self) -> Result<u64, Problem> {
-        let own_ns = read(self.own).doing("reading a server's CPU time (has it ended?)")?;
-        let mut all_ns = own_ns;
+        let mut all_ns = self.own_ns()?;
         for clock in &self.receiving {
             all_ns += read(*clock).doing("reading the CPU time of ksoftirqd")?;
         }

@@ -144,6 +144,11 @@ impl Gateway {
         self.child.kill().doing("killing a gateway")
     }
 
+    /// Waits until its process is gone, with all that the kernel kept for it.
+    pub(crate) fn wait(&mut self) -> Result<(), Problem> {
+        self.child.wait().doing("waiting for the end of a gateway").map(drop)
+    }
+
     /// What its process ended with, once it has; -1 by a signal.
     pub(crate) fn exit_status(&mut self) -> Result<Option<i32>, Problem> {
         let status = self.child.try_wait().doing("asking whether a gateway has ended")?;
@@ -184,7 +189,14 @@ impl Gateway {
         Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<T>().ok()).sum())
     }
 
-    /// The same of one lane.
+    /// A metric without labels.
+    pub(crate) fn single_metric(&mut self, name: &str) -> Result<u64, Problem> {
+        let text = self.operator.ask_text("GET", "/metrics", "")?;
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        found.ok_or_else(|| Problem::new(format!("the gateway has no metric {name}")))
+    }
+
+    /// A metric by shard, of one lane.
     pub(crate) fn lane_metric(&mut self, name: &str, lane: &str) -> Result<u64, Problem> {
         let text = self.operator.ask_text("GET", "/metrics", "")?;
         let (prefix, label) = (format!("{name}{{"), format!("lane=\"{lane}\""));

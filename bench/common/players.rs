@@ -38,6 +38,8 @@ pub(crate) struct Players {
     question: Vec<u8>,
     /// Answer frames by option.
     answers: Vec<Vec<u8>>,
+    /// The option that a player taps.
+    choice: fn(u32) -> u32,
     /// By player: when the question came.
     asked_ns: Vec<u64>,
     acknowledged_ns: Vec<u64>,
@@ -62,14 +64,20 @@ pub(crate) struct Counts {
 }
 
 impl Players {
-    /// For so many, none of whom is connected.
+    /// For so many, none of whom is connected. Their answers are spread over all options.
     pub(crate) fn new(connections: u32, request: Request) -> Players {
+        Players::choosing(|index| index % OPTIONS, connections, request)
+    }
+
+    /// The same, who tap what `choice` says.
+    pub(crate) fn choosing(choice: fn(u32) -> u32, connections: u32, request: Request) -> Players {
         Players {
             request,
             steps: vec![Step::Outside; connections as usize],
             counts: Counts::default(),
             question: Vec::new(),
             answers: (0..OPTIONS).map(|option| answer(option, &[])).collect(),
+            choice,
             asked_ns: vec![0; connections as usize],
             acknowledged_ns: Vec::with_capacity(connections as usize),
             waited_ns: Vec::with_capacity(connections as usize),
@@ -101,9 +109,10 @@ impl Players {
 
     /// Sends again what was told to come again by now.
     pub(crate) fn retry(&mut self, outgoing: &mut Outgoing) {
+        let choice = self.choice;
         while self.retries.peek().is_some_and(|Reverse((at_ns, ..))| *at_ns <= now_ns()) {
             if let Some(Reverse((_, index, ticket))) = self.retries.pop() {
-                outgoing.push(index, |bytes| bytes.extend(answer(index % OPTIONS, &ticket)));
+                outgoing.push(index, |bytes| bytes.extend(answer(choice(index), &ticket)));
             }
         }
     }
@@ -116,7 +125,7 @@ impl Players {
         *step = Step::Asked;
         self.counts.asked += 1;
         self.asked_ns[heard.index as usize] = heard.at_ns;
-        let answer = &self.answers[(heard.index % OPTIONS) as usize];
+        let answer = &self.answers[(self.choice)(heard.index) as usize];
         outgoing.push(heard.index, |bytes| bytes.extend_from_slice(answer));
     }
 

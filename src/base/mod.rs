@@ -13,5 +13,6 @@ pub mod ids;
 pub mod limits;
 pub mod metrics;
 pub mod pool;
+pub mod priority;
 pub mod slots;
 pub mod time;

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::base::limits::{LEDGER_BATCHES_MAX, LEDGER_CAUSES_PER_COMMIT_MAX};
+use crate::base::priority::give_way;
 use crate::ledger::book::{Applied, Batch, Book, FeedId, Position};
 use crate::ledger::error::LedgerError;
 
@@ -50,7 +51,10 @@ impl LedgerThread {
         let path = book.path().to_owned();
         let thread = thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || Writer { book, waiting, listener, stopped: said }.run())
+            .spawn(move || {
+                give_way();
+                Writer { book, waiting, listener, stopped: said }.run();
+            })
             .map_err(|source: io::Error| LedgerError::File {
                 path,
                 doing: "its thread cannot be started",

@@ -14,6 +14,7 @@ use crate::auth::token::TokenVerifier;
 use crate::base::entropy::SystemEntropy;
 use crate::base::hash::Placement;
 use crate::base::ids::ShowId;
+use crate::base::priority::give_way;
 use crate::ledger::error::LedgerError;
 use crate::ops::autopilot::{Autopilot, PacedShow};
 use crate::ops::cli::{ExitStatus, ServeArguments};
@@ -266,6 +267,7 @@ fn prune_in_time(config: &Config, folder: &DataFolder, gateway: &Gateway) {
     let (root, clock) = (folder.root().to_path_buf(), gateway.clock());
     let now_unix_ms = clock.display().unix_ms(clock.now());
     let spawned = thread::Builder::new().name("retention".to_owned()).spawn(move || {
+        give_way();
         match retention::prune(&root, keep, now_unix_ms) {
             Ok(removed) => {
                 for OldRun { run, bytes, .. } in removed {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::base::hash::Placement;
 use crate::base::ids::{RecordNumber, ShardId};
+use crate::base::priority::give_way;
 use crate::base::time::Time;
 use crate::runtime::data::{DataError, remove, state_name, states, write_whole};
 use crate::runtime::journal::StoredJournal;
@@ -81,6 +82,7 @@ impl Images {
         let (folder, is_writing) = (self.folder.clone(), Arc::clone(&self.is_writing));
         let builder = thread::Builder::new().name("image".into());
         let spawned = builder.spawn(move || {
+            give_way();
             write(&folder, &state);
             is_writing.store(false, Ordering::Release);
         });

@@ -32,6 +32,7 @@ pub use self::handle::{LedgerHandle, LedgerStatus};
 use self::reader::Until;
 use self::source::{JournalBatches, ShardFeed, axis_until, feed_id, join};
 use crate::base::ids::ShardId;
+use crate::base::priority::give_way;
 use crate::base::time::Time;
 use crate::ledger::book::{Batch, Book, FeedId, Position};
 use crate::ledger::error::LedgerError;
@@ -107,7 +108,11 @@ impl LedgerFeed {
         let said = handle.clone();
         let feeder = Feeder { start, positions, ledger, stopped, stopping_since: None };
         let builder = std::thread::Builder::new().name("ledger-feed".to_owned());
-        let thread = builder.spawn(move || feeder.run(&said)).map_err(FeedError::Thread)?;
+        let run = move || {
+            give_way();
+            feeder.run(&said);
+        };
+        let thread = builder.spawn(run).map_err(FeedError::Thread)?;
         Ok(LedgerFeed { handle, stop, thread })
     }
 
