@@ -34,9 +34,8 @@ fn gateway(operator_token: Option<&str>) -> Process {
     Process::start(&mut command)
 }
 
-/// A folder with the file of a dispatcher for these gateways: name, where its operator is, and keys.
-fn file(top: &str, gateways: &[(&str, SocketAddr, &str)]) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
+/// The file of a dispatcher for these gateways: name, where its operator is, and keys.
+fn text(top: &str, gateways: &[(&str, SocketAddr, &str)]) -> String {
     let mut text = format!(
         "listen = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\nlog_format = \"json\"\n\
          interval_ms = {}\ntimeout_ms = 300\n{top}\n",
@@ -48,8 +47,14 @@ fn file(top: &str, gateways: &[(&str, SocketAddr, &str)]) -> (TempDir, PathBuf) 
              \"wss://{name}-2.example/\"]\noperator = \"http://{operator}\"\n{keys}\n"
         );
     }
+    text
+}
+
+/// A folder with that file.
+fn file(top: &str, gateways: &[(&str, SocketAddr, &str)]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dispatch.toml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text(top, gateways)).unwrap();
     (folder, path)
 }
 
@@ -279,4 +284,118 @@ fn a_file_that_is_wrong_is_refused_with_all_that_is_wrong() {
         .unwrap();
     let (status, _, said) = output(&path, &[]);
     assert!(status == Some(1) && said.contains("stop what listens there"), "{said}");
+}
+
+// SIGHUP.
+
+fn has_metric(dispatcher: &Process, line: &str) -> bool {
+    dispatcher.ask("GET", "/metrics", "").2.lines().any(|it| it == line)
+}
+
+fn metric(dispatcher: &Process, series: &str) -> u64 {
+    let metrics = dispatcher.ask("GET", "/metrics", "").2;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
+}
+
+/// Has another file read, until a line of metrics says so. Clients are never without a list.
+fn reload(dispatcher: &Process, path: &Path, text: &str, line: &str) {
+    std::fs::write(path, text).unwrap();
+    dispatcher.signal("-HUP");
+    until(line, || {
+        assert!(!listed(dispatcher).is_empty(), "nobody was listed");
+        has_metric(dispatcher, line)
+    });
+}
+
+#[test]
+fn another_file_is_in_force_without_a_restart_and_without_a_moment_without_a_list() {
+    let (a, b) = (gateway(None), gateway(Some(TOKEN)));
+    let token_file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token_file.path(), "an-old-token-of-b").unwrap();
+    let only_a = [("a", a.operator, "")];
+    let (_folder, path) = file("", &only_a);
+    let dispatcher = dispatcher(&path);
+    until("a is listed", || listed(&dispatcher) == ["a"]);
+    let firsts_a = "tidegate_dispatch_first_total{gateway=\"a\"}";
+    let (given, answered) = (
+        metric(&dispatcher, firsts_a),
+        metric(&dispatcher, "tidegate_dispatch_asks_answered_total{gateway=\"a\"}"),
+    );
+    assert!(given > 0 && answered > 0);
+
+    // Another one, a limit, another life: and who was known stays known.
+    let key = format!("token_file = {:?}", token_file.path());
+    let both = [("a", a.operator, "connections = 5"), ("b", b.operator, &*key)];
+    reload(&dispatcher, &path, &text("ttl_s = 7", &both), "tidegate_config_reloads_total 1");
+    let (_, head, body) = ask(dispatcher.clients, "GET", "/v1/gateways", "", "");
+    assert!(head.contains("max-age=7") && body.contains("\"ttl_s\":7"), "{head}{body}");
+    assert!(has_metric(&dispatcher, "tidegate_dispatch_gateway_room{gateway=\"a\"} 5"));
+    assert!(metric(&dispatcher, firsts_a) > given);
+    until("b refuses the token", || {
+        metric(&dispatcher, "tidegate_dispatch_asks_failed_total{gateway=\"b\"}") > 0
+    });
+    assert_eq!(listed(&dispatcher), ["a"]);
+    // The same file; what is in the files that it names is what has changed.
+    std::fs::write(token_file.path(), TOKEN).unwrap();
+    reload(&dispatcher, &path, &text("ttl_s = 7", &both), "tidegate_config_reloads_total 2");
+    until("b is listed", || sorted(listed(&dispatcher)) == ["a", "b"]);
+
+    // One that is taken out is gone at once, from the lists and from metrics.
+    let only_b = text("log_level = \"debug\"", &both[1..]);
+    reload(&dispatcher, &path, &only_b, "tidegate_config_reloads_total 3");
+    assert_eq!(listed(&dispatcher), ["b"]);
+    assert!(!dispatcher.ask("GET", "/metrics", "").2.contains("gateway=\"a\""));
+    let looked = metric(&dispatcher, "tidegate_dispatch_asks_answered_total{gateway=\"b\"}");
+    until("b is looked at", || {
+        metric(&dispatcher, "tidegate_dispatch_asks_answered_total{gateway=\"b\"}") > looked
+    });
+    dispatcher.signal("-TERM");
+    let (status, log) = dispatcher.end();
+    assert_eq!(status, Some(0), "{log}");
+    for part in [
+        r#""gateways":2,"added":"b","removed":"""#,
+        r#""gateways":2,"added":"","removed":"""#,
+        r#""gateways":1,"added":"","removed":"a""#,
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_put_in_force_changes_nothing() {
+    let (a, b) = (gateway(None), gateway(None));
+    let only_a = [("a", a.operator, "")];
+    let both = [("a", a.operator, ""), ("b", b.operator, "")];
+    let (_folder, path) = file("", &only_a);
+    let dispatcher = dispatcher(&path);
+    until("a is listed", || listed(&dispatcher) == ["a"]);
+    let elsewhere = text("ttl_s = 9", &both).replacen("127.0.0.1:0", "127.0.0.1:1", 1);
+    for (errors, text) in [
+        (1, "listen = ".to_owned()),
+        (2, text("ttl_s = 0\nintervall_ms = 1", &both)),
+        (3, elsewhere.replace("\"json\"", "\"text\"")),
+        (4, text("token_file = \"/nowhere/token\"", &both)),
+        (5, text("certificates_file = \"/nowhere/ca.pem\"", &both)),
+    ] {
+        let line = format!("tidegate_config_errors_total {errors}");
+        reload(&dispatcher, &path, &text, &line);
+        assert!(has_metric(&dispatcher, "tidegate_config_stale 1"), "{text}");
+        assert_eq!(listed(&dispatcher), ["a"], "{text}");
+    }
+    reload(&dispatcher, &path, &text("", &both), "tidegate_config_stale 0");
+    until("b is listed", || sorted(listed(&dispatcher)) == ["a", "b"]);
+    dispatcher.signal("-TERM");
+    let (status, log) = dispatcher.end();
+    assert_eq!(status, Some(0), "{log}");
+    for part in [
+        "not TOML",
+        "ttl_s: 0 is out of range",
+        "did you mean `interval_ms`?",
+        "these need a restart, and nothing was changed: listen, log_format",
+        "token_file: /nowhere/token: cannot be opened",
+        "certificates_file: ",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
 }

@@ -39,18 +39,36 @@ impl Drop for Service {
 
 impl Service {
     fn start(watchdog: Option<Duration>) -> Service {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command
             .args(["serve", "--shards", "2", "--listen", "127.0.0.1:0"])
             .env_clear()
             .env("TIDEGATE_OPERATOR__LISTEN", "127.0.0.1:0")
-            .env("TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS", "0")
-            .env("NOTIFY_SOCKET", &path)
-            .stderr(Stdio::piped());
+            .env("TIDEGATE_LIMITS__DRAIN_TIMEOUT_MS", "0");
+        Service::start_by(command, tempfile::tempdir().unwrap(), watchdog)
+    }
+
+    /// A dispatcher of a gateway that there is not.
+    fn dispatcher(watchdog: Option<Duration>) -> Service {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dispatch.toml");
+        let text = "listen = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\n[[gateways]]\n\
+                    name = \"a\"\nurls = [\"wss://a.example/\"]\noperator = \"http://127.0.0.1:1\"\n";
+        fs::write(&path, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["dispatch", "--config"]).arg(path).env_clear();
+        Service::start_by(command, folder, watchdog)
+    }
+
+    fn start_by(
+        mut command: Command,
+        folder: tempfile::TempDir,
+        watchdog: Option<Duration>,
+    ) -> Service {
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        command.env("NOTIFY_SOCKET", &path).stderr(Stdio::piped());
         if let Some(timeout) = watchdog {
             command.env("WATCHDOG_USEC", timeout.as_micros().to_string());
         }
@@ -122,6 +140,47 @@ fn a_gateway_that_stands_still_tells_nothing() {
     service.signal("-CONT");
     service.socket.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(service.next(), ["WATCHDOG=1"]);
+}
+
+#[test]
+fn a_service_manager_is_told_of_a_dispatchers_whole_life() {
+    let mut service = Service::dispatcher(Some(Duration::from_secs(2)));
+    let ready = service.next();
+    assert_eq!(ready[0], "READY=1");
+    assert!(ready[1].contains("handing out gateways on 127.0.0.1:"), "{ready:?}");
+    for _ in 0..3 {
+        assert_eq!(service.next(), ["WATCHDOG=1"]);
+    }
+    // What `systemctl reload` sends: it goes on.
+    service.signal("-HUP");
+    for _ in 0..3 {
+        assert_eq!(service.next(), ["WATCHDOG=1"]);
+    }
+    service.signal("-STOP");
+    service.socket.set_read_timeout(Some(Duration::from_millis(1_500))).unwrap();
+    let heard = std::iter::repeat_with(|| service.socket.recv(&mut [0; 64]))
+        .take_while(Result::is_ok)
+        .count();
+    assert!(heard <= 1, "told {heard} times while it stood still");
+    service.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    service.signal("-CONT");
+    service.signal("-TERM");
+    let stopping = std::iter::repeat_with(|| service.next()).find(|it| it[0] != "WATCHDOG=1");
+    assert_eq!(stopping.unwrap()[0], "STOPPING=1");
+    assert_eq!(service.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn without_a_watchdog_a_dispatcher_tells_of_its_life_only() {
+    let mut service = Service::dispatcher(None);
+    assert_eq!(service.next()[0], "READY=1");
+    service.socket.set_read_timeout(Some(Duration::from_millis(1_200))).unwrap();
+    let silence = service.socket.recv(&mut [0; 64]).unwrap_err();
+    assert_eq!(silence.kind(), std::io::ErrorKind::WouldBlock);
+    service.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    service.signal("-TERM");
+    assert_eq!(service.next()[0], "STOPPING=1");
+    assert_eq!(service.process.wait().unwrap().code(), Some(0));
 }
 
 /// The values of a key in a unit, in order.

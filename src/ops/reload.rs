@@ -56,7 +56,8 @@ impl ConfigStatus {
         }
     }
 
-    fn note(&self, is_in_force: bool) {
+    /// It was read again.
+    pub(crate) fn note(&self, is_in_force: bool) {
         let count = if is_in_force { &self.reloads } else { &self.errors };
         count.fetch_add(1, Ordering::Relaxed);
         self.is_stale.store(!is_in_force, Ordering::Relaxed);

@@ -226,9 +226,9 @@ pub fn serve(
             return Err(error);
         }
     };
-    service::ready(gateway.snapshots().len(), &gateway.local_address().to_string());
+    service::ready(&what_is_served(&gateway));
     let DrainSettings { timeout, .. } = Lead::new(&wishes, &gateway, &readiness).until_drained();
-    service::stopping();
+    service::stopping(service::CLIENTS_LEAVE);
     watches.stop();
     let http = operations.map(Operations::stop_commanding);
     gateway.stop_within(timeout.min(LAST_GOODBYE));
@@ -248,6 +248,12 @@ struct Started {
     gateway: Gateway,
     /// The folder, which stays locked until the shards have ended, and the book in it.
     book: Option<(DataFolder, LedgerFeed)>,
+}
+
+/// For people who ask the service manager.
+fn what_is_served(gateway: &Gateway) -> String {
+    let (shards, address) = (gateway.snapshots().len(), gateway.local_address());
+    format!("serving clients on {address} with {shards} shards")
 }
 
 /// When the shards have ended: everything on their journals goes into the book.

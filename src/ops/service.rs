@@ -18,21 +18,23 @@ const LOOKS_PER_TIMEOUT: u32 = 8;
 /// No look more often: waking a shard is not free.
 const LOOK_MIN: Duration = Duration::from_millis(50);
 
+/// What a gateway that stops says to people.
+pub const CLIENTS_LEAVE: &str = "stopping: clients are asked to leave";
+
 /// Whether a service manager started this process, and wants to be told.
 #[must_use]
 pub fn is_managed() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty())
 }
 
-/// Clients are accepted.
-pub fn ready(shards: usize, address: &str) {
-    let status = format!("serving clients on {address} with {shards} shards");
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+/// Clients are accepted; `status` says it to people.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The process is about to end.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping: clients are asked to leave")]);
+/// The process is about to end; `status` says it to people.
+pub fn stopping(status: &str) {
+    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
 /// Stopping goes on: it takes `more` from now on, whatever the service manager allows by itself.
@@ -46,6 +48,42 @@ pub fn stopping_takes(more: Duration) {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager cannot be told (NOTIFY_SOCKET)");
+    }
+}
+
+/// Tells the service manager that a loop turns, where nothing but one loop matters.
+pub struct LoopWatchdog {
+    /// Time between two words; nothing: nobody asked for any.
+    interval: Option<Duration>,
+    told_at: Option<Time>,
+}
+
+impl LoopWatchdog {
+    /// As often as the service manager asked this process for it (`WATCHDOG_USEC`).
+    #[must_use]
+    pub fn as_asked() -> LoopWatchdog {
+        LoopWatchdog::of(sd_notify::watchdog_enabled())
+    }
+
+    fn of(timeout: Option<Duration>) -> LoopWatchdog {
+        let timeout = timeout.filter(|it| !it.is_zero());
+        LoopWatchdog { interval: timeout.map(|it| it / LOOKS_PER_TIMEOUT), told_at: None }
+    }
+
+    /// The loop has turned.
+    pub fn turned(&mut self, now: Time) {
+        if self.is_due(now) {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    fn is_due(&mut self, now: Time) -> bool {
+        let Some(interval) = self.interval else { return false };
+        let is_due = self.told_at.is_none_or(|told_at| now.since(told_at) >= interval);
+        if is_due {
+            self.told_at = Some(now);
+        }
+        is_due
     }
 }
 
@@ -181,6 +219,18 @@ mod tests {
         assert_eq!(looks[3], Beat::Missing(vec![0, 1, 2]));
         assert_eq!(looks[7], Beat::Missing(vec![0, 1, 2]));
         assert_eq!(looks[4], Beat::NotYet);
+    }
+
+    #[test]
+    fn a_loop_tells_as_often_as_it_is_asked_and_no_more() {
+        let at = |ms: u64| Time::ZERO + Duration::from_millis(ms);
+        let mut loop_watchdog = LoopWatchdog::of(Some(Duration::from_secs(8)));
+        let due = [0, 500, 999, 1_000, 1_500, 7_000, 7_999, 8_000];
+        let due: Vec<bool> = due.map(|ms| loop_watchdog.is_due(at(ms))).to_vec();
+        assert_eq!(due, [true, false, false, true, false, true, false, true]);
+        for nobody in [None, Some(Duration::ZERO)] {
+            assert!(!LoopWatchdog::of(nobody).is_due(at(9_000)));
+        }
     }
 
     /// One shard that stands still keeps the service manager untold, however lively the others are.

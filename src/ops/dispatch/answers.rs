@@ -108,11 +108,9 @@ impl Answers {
     }
 }
 
-/// What was asked and answered, for metrics.
-#[derive(Debug)]
+/// What was asked and came to no list, for metrics.
+#[derive(Debug, Default)]
 pub struct Counts {
-    /// Lists that were given, by the gateway that they name first.
-    pub firsts: Vec<AtomicU64>,
     /// Requests for which there was no gateway.
     pub empty: AtomicU64,
     /// Requests that were none.
@@ -120,16 +118,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Nothing yet.
-    #[must_use]
-    pub fn new(gateways: usize) -> Counts {
-        Counts {
-            firsts: (0..gateways).map(|_| AtomicU64::new(0)).collect(),
-            empty: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-        }
-    }
-
     /// One more.
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);

@@ -51,9 +51,10 @@ pub enum AskError {
 pub type Tell = Arc<dyn Fn(usize, Asked) -> bool + Send + Sync>;
 
 /// All threads that ask.
+#[derive(Default)]
 pub struct Askers {
-    /// Dropped to stop.
-    stop: Sender<()>,
+    /// Dropped to stop; nothing: they are told already.
+    stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -111,12 +112,23 @@ impl Askers {
             // Those that have begun end when `stop` is dropped.
             threads.push(std::thread::Builder::new().name(name).spawn(move || asker.run())?);
         }
-        Ok(Askers { stop, threads })
+        Ok(Askers { stop: Some(stop), threads })
     }
 
-    /// Asks no more. An ask that is under way has its time.
-    pub fn stop(self) {
-        drop(self.stop);
+    /// Begins no more asks, and does not wait: an ask that is under way has its time.
+    pub fn let_go(&mut self) {
+        self.stop = None;
+    }
+
+    /// No ask is under way, and none will be.
+    #[must_use]
+    pub fn have_ended(&self) -> bool {
+        self.stop.is_none() && self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Asks no more, and waits for asks that are under way.
+    pub fn stop(mut self) {
+        self.let_go();
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a thread that asks a gateway has panicked");

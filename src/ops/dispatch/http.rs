@@ -17,6 +17,7 @@ use crate::ops::http::ApiError;
 use crate::ops::http::query::Query;
 use crate::ops::metrics_text::CONTENT_TYPE as METRICS_TYPE;
 use crate::ops::players::reply::{allow_pages, origin_of};
+use crate::ops::reload::ConfigStatus;
 use crate::runtime::clock::Clock;
 
 use super::answers::{Answer, Counts};
@@ -30,9 +31,9 @@ const LOOK_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// What requests are answered from.
 pub(super) struct Desk {
-    pub(super) settings: Arc<DispatchSettings>,
     pub(super) board: watch::Receiver<Arc<Board>>,
     pub(super) counts: Counts,
+    pub(super) status: Arc<ConfigStatus>,
     pub(super) clock: Clock,
 }
 
@@ -63,12 +64,12 @@ async fn gateways(State(desk): Shared, uri: Uri) -> Result<Response, ApiError> {
     let query = Query::of(&uri, &["part"])?;
     let part = query.number("part", 0..=ORDERS as u64 - 1)?;
     let part = part.and_then(|part| usize::try_from(part).ok());
-    let answers = Arc::clone(&desk.board.borrow().answers);
-    let Some(Answer { first, json, cache_control }) = answers.answer(part) else {
+    let board = Arc::clone(&desk.board.borrow());
+    let Some(Answer { first, json, cache_control }) = board.answers.answer(part) else {
         Counts::count(&desk.counts.empty);
-        return Ok(nowhere(&desk.settings));
+        return Ok(nowhere(&board.settings));
     };
-    if let Some(counter) = desk.counts.firsts.get(first) {
+    if let Some(counter) = board.firsts.get(first) {
         Counts::count(counter);
     }
     let kind = HeaderValue::from_static("application/json");
@@ -93,7 +94,8 @@ async fn after_all(State(desk): Shared, request: Request, next: Next) -> Respons
     if response.status().is_client_error() {
         Counts::count(&desk.counts.refused);
     }
-    allow_pages(&mut response, &desk.settings.origins, origin.as_ref());
+    let settings = Arc::clone(&desk.board.borrow().settings);
+    allow_pages(&mut response, &settings.origins, origin.as_ref());
     let put = response.headers_mut();
     if !put.contains_key(CACHE_CONTROL) {
         put.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -119,7 +121,7 @@ async fn method_not_allowed(request: Request) -> Response {
 
 async fn shown(State(desk): Shared) -> impl IntoResponse {
     let board = Arc::clone(&desk.board.borrow());
-    ([(CONTENT_TYPE, METRICS_TYPE)], metrics::render(&desk.settings, &board, &desk.counts))
+    ([(CONTENT_TYPE, METRICS_TYPE)], metrics::render(&board, &desk.counts, desk.status.counts()))
 }
 
 /// Alive: the gateways are looked at.

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ops::metrics_text::{header, single};
+use crate::ops::metrics_text::{header, render_config, single};
+use crate::ops::reload::ConfigCounts;
 
 use super::answers::Counts;
 use super::board::Board;
@@ -14,8 +15,9 @@ use super::settings::DispatchSettings;
 
 /// All of them.
 #[must_use]
-pub(super) fn render(settings: &DispatchSettings, board: &Board, counts: &Counts) -> String {
+pub fn render(board: &Board, counts: &Counts, config: ConfigCounts) -> String {
     let mut text = String::new();
+    let settings = &*board.settings;
     let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     for (name, help, value) in [
         (
@@ -42,7 +44,7 @@ pub(super) fn render(settings: &DispatchSettings, board: &Board, counts: &Counts
         "tidegate_dispatch_first_total",
         "counter",
         "Lists given to clients, by the gateway that comes first.",
-        &|index| counts.firsts.get(index).map_or(0, now).to_string(),
+        &|index| board.firsts.get(index).map_or(0, |it| now(it)).to_string(),
     );
     family(
         "tidegate_dispatch_first_ratio",
@@ -56,6 +58,7 @@ pub(super) fn render(settings: &DispatchSettings, board: &Board, counts: &Counts
         });
     }
     listed(&mut text, settings, board);
+    render_config(&mut text, config);
     single(
         &mut text,
         "tidegate_dispatch_orders",

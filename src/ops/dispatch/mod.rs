@@ -15,9 +15,11 @@ pub mod answers;
 pub mod ask;
 pub mod board;
 mod http;
+mod lead;
 pub mod load;
-mod metrics;
+pub mod metrics;
 pub mod order;
+mod reload;
 pub mod roster;
 pub mod settings;
 
@@ -25,10 +27,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use flume::{Receiver, RecvTimeoutError};
+use signal_hook::consts::SIGHUP;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -38,14 +41,17 @@ use crate::ops::cli::ExitStatus;
 use crate::ops::http::{HttpError, HttpPlace, HttpServer};
 use crate::ops::log;
 use crate::ops::problems::Problems;
+use crate::ops::reload::ConfigStatus;
+use crate::ops::service::{self, LoopWatchdog};
 use crate::ops::signals;
 use crate::runtime::clock::Clock;
 use crate::runtime::fatal::end_process_on_panic;
 
 use answers::Counts;
-use ask::{Asked, Askers, Tell};
-use board::{Board, Looker};
+use board::Looker;
 use http::Desk;
+use lead::{Asking, Lead, Note};
+use reload::{Loaded, Source};
 use settings::DispatchSettings;
 
 /// Orders are drawn anew, and silence is noticed, at least so often.
@@ -60,7 +66,8 @@ const ASKED_WAITING_MAX: usize = 4 * settings::GATEWAYS_MAX;
 #[command(
     after_help = "Clients ask GET /v1/gateways of the file's `listen`; `operator_listen` has /metrics, \
                   /healthz and /readyz. The token of the gateways' operator HTTP is in `token_file` or \
-                  in TIDEGATE_DISPATCH_TOKEN. docs/dispatch.md has every key."
+                  in TIDEGATE_DISPATCH_TOKEN. SIGHUP has the file read again. docs/dispatch.md has \
+                  every key."
 )]
 pub struct DispatchArguments {
     /// The dispatcher's file (TOML): where it listens, and the gateways
@@ -93,7 +100,9 @@ pub enum DispatchError {
     #[error("the threads that ask the gateways cannot be started: {0}; raise the limit on threads")]
     Threads(#[source] io::Error),
     /// Signals.
-    #[error("SIGTERM and SIGINT cannot be watched: {0}; raise the limits on threads and files")]
+    #[error(
+        "SIGTERM, SIGINT and SIGHUP cannot be watched: {0}; raise the limits on threads and files"
+    )]
     Signals(#[source] io::Error),
 }
 
@@ -115,12 +124,6 @@ impl DispatchError {
     }
 }
 
-/// What the main thread waits for.
-enum Note {
-    Asked(usize, Asked),
-    Signal(&'static str),
-}
-
 /// Dispatches until SIGTERM or SIGINT. Sets up the log and the panic hook of the process: to be called
 /// once.
 ///
@@ -131,73 +134,63 @@ pub fn dispatch(
     environment: &[(OsString, OsString)],
     output: &mut dyn Write,
 ) -> Result<(), DispatchError> {
-    let settings = Arc::new(DispatchSettings::load(&arguments.config, environment)?);
-    let agent = ask::agent(&settings).map_err(DispatchError::Certificates)?;
+    let source = Source { path: arguments.config.clone(), environment: environment.to_vec() };
+    let Loaded { settings, agent } = source.load()?;
     if arguments.check {
         let (name, count) = (arguments.config.display(), settings.gateways.len());
         let listen = settings.listen;
         return writeln!(output, "{name}: valid; {count} gateways; listens on {listen}")
             .map_err(DispatchError::Output);
     }
-    log::start(settings.log_level, settings.log_format, None)?;
+    let log = log::start(settings.log_level, settings.log_format, None)?;
     end_process_on_panic();
     let clock = Clock::start();
     let (sender, notes) = flume::bounded(ASKED_WAITING_MAX);
     let told = sender.clone();
     signals::watch(move |signal| told.try_send(Note::Signal(signal)).is_ok())
         .map_err(DispatchError::Signals)?;
+    let is_asked_to_reload = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, Arc::clone(&is_asked_to_reload))
+        .map_err(DispatchError::Signals)?;
     let mut looker = Looker::new(Arc::clone(&settings));
     let board = watch::Sender::new(Arc::new(looker.look(clock.now(), &mut SystemEntropy)));
-    let desk = Arc::new(Desk {
-        counts: Counts::new(settings.gateways.len()),
+    let status = Arc::<ConfigStatus>::default();
+    let desk = Desk {
+        counts: Counts::default(),
         board: board.subscribe(),
-        settings: Arc::clone(&settings),
+        status: Arc::clone(&status),
         clock,
-    });
-    let servers = Servers::start(&desk)?;
-    let tell: Tell =
-        Arc::new(move |gateway, asked| sender.send(Note::Asked(gateway, asked)).is_ok());
-    match Askers::start(&settings, &agent, &tell) {
-        Ok(askers) => {
-            look_until_signal(&notes, &mut looker, &board, clock);
-            // Nobody reads any more, and nobody shall wait for that.
-            drop(notes);
-            servers.stop();
-            askers.stop();
-            tracing::info!("stopped");
-            Ok(())
-        }
+    };
+    let servers = Servers::start(&settings, &Arc::new(desk))?;
+    let asking = match Asking::start(&settings, &agent, sender) {
+        Ok(asking) => asking,
         Err(error) => {
             servers.stop();
-            Err(DispatchError::Threads(error))
+            return Err(DispatchError::Threads(error));
         }
-    }
-}
-
-fn look_until_signal(
-    notes: &Receiver<Note>,
-    looker: &mut Looker,
-    board: &watch::Sender<Arc<Board>>,
-    clock: Clock,
-) {
-    let mut entropy = SystemEntropy;
-    loop {
-        let first = match notes.recv_timeout(LOOK_INTERVAL) {
-            Ok(note) => Some(note),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        for note in first.into_iter().chain(notes.try_iter().take(ASKED_WAITING_MAX)) {
-            match note {
-                Note::Asked(gateway, asked) => looker.note(gateway, asked, clock.now()),
-                Note::Signal(signal) => {
-                    tracing::info!(signal, "stopping");
-                    return;
-                }
-            }
-        }
-        board.send_replace(Arc::new(looker.look(clock.now(), &mut entropy)));
-    }
+    };
+    let watchdog = LoopWatchdog::as_asked();
+    service::ready(&format!("handing out gateways on {}", servers.clients.local_address()));
+    let mut lead = Lead {
+        source,
+        settings,
+        looker,
+        board,
+        asking,
+        status,
+        is_asked_to_reload,
+        log,
+        clock,
+        watchdog,
+    };
+    lead.until_signal(&notes);
+    service::stopping("stopping: requests that are under way are answered");
+    // Nobody reads any more, and nobody shall wait for that.
+    drop(notes);
+    servers.stop();
+    lead.asking.stop();
+    tracing::info!("stopped");
+    Ok(())
 }
 
 /// Both listeners.
@@ -207,8 +200,8 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(desk: &Arc<Desk>) -> Result<Servers, HttpError> {
-        let DispatchSettings { listen, operator_listen, connections_max, .. } = *desk.settings;
+    fn start(settings: &DispatchSettings, desk: &Arc<Desk>) -> Result<Servers, HttpError> {
+        let DispatchSettings { listen, operator_listen, connections_max, .. } = *settings;
         let place = HttpPlace {
             key: "operator_listen",
             address: operator_listen,
@@ -228,7 +221,7 @@ impl Servers {
         tracing::info!(address = %operators.local_address(), "operator HTTP is listening");
         tracing::info!(
             address = %clients.local_address(),
-            gateways = desk.settings.gateways.len(),
+            gateways = settings.gateways.len(),
             "listening for clients that ask for a gateway"
         );
         Ok(Servers { clients, operators })

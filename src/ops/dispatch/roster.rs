@@ -10,6 +10,9 @@ use super::load::{GatewayLoad, GatewayState, Rates, as_f64};
 use super::order::{Candidate, Filling, orders, room};
 use super::settings::{DispatchSettings, GatewaySettings};
 
+/// Two reports are apart by this part of the interval at least, or make no rates.
+const APART_PART: u32 = 5;
+
 /// Why a gateway is not on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlisted {
@@ -108,6 +111,9 @@ pub struct Roster {
     failures_max: u32,
     /// Whoever was heard of longer ago is silent, whatever became of the asks since.
     silent_after: Duration,
+    /// Two reports that are nearer to each other make no rates: what a burst is in between would be
+    /// taken for what goes on all the time.
+    apart_ms_min: u64,
 }
 
 impl Roster {
@@ -119,7 +125,33 @@ impl Roster {
             gateways: settings.gateways.iter().map(Known::new).collect(),
             failures_max: settings.failures_max,
             silent_after: (settings.interval + settings.timeout).saturating_mul(asks),
+            apart_ms_min: u64::try_from((settings.interval / APART_PART).as_millis()).unwrap_or(0),
         }
+    }
+
+    /// The same by other settings; `kept` has for each gateway of theirs its place here, if it has
+    /// one. Who is not silent now has the new time to be heard of, from now on.
+    #[must_use]
+    pub fn renewed(
+        &self,
+        settings: &DispatchSettings,
+        kept: &[Option<usize>],
+        now: Time,
+    ) -> Roster {
+        let of = |(gateway, place): (&GatewaySettings, &Option<usize>)| {
+            let anew = Known::new(gateway);
+            let Some(place) = *place else { return anew };
+            let Some(before) = self.gateways.get(place) else { return anew };
+            let mut known = Known { limits: anew.limits, ..before.clone() };
+            if self.unlisted(place, now) != Some(Unlisted::Silent)
+                && let Some((_, heard_at)) = &mut known.last
+            {
+                *heard_at = now;
+            }
+            known
+        };
+        let gateways = settings.gateways.iter().zip(kept).map(of).collect();
+        Roster { gateways, ..Roster::new(settings) }
     }
 
     /// All of them, as they are known.
@@ -132,8 +164,11 @@ impl Roster {
     pub fn heard(&mut self, gateway: usize, load: GatewayLoad, now: Time) {
         let Some(known) = self.gateways.get_mut(gateway) else { return };
         let before = known.last.take();
-        let rates = before.and_then(|(older, _)| Rates::between(&older, &load));
-        known.rates = rates.unwrap_or_default();
+        let apart_ms = before.as_ref().and_then(|(older, _)| load.at_ms.checked_sub(older.at_ms));
+        if apart_ms.is_none_or(|apart_ms| apart_ms >= self.apart_ms_min) {
+            let rates = before.and_then(|(older, _)| Rates::between(&older, &load));
+            known.rates = rates.unwrap_or_default();
+        }
         known.last = Some((load, now));
         known.failures_in_a_row = 0;
         known.answered += 1;
@@ -191,6 +226,10 @@ mod tests {
     use crate::ops::dispatch::load::tests::idle;
 
     fn roster(keys: &[&str]) -> Roster {
+        Roster::new(&settings(1_000, keys))
+    }
+
+    fn settings(interval_ms: u64, keys: &[&str]) -> DispatchSettings {
         let gateway = |(index, keys): (usize, &&str)| {
             format!(
                 "[[gateways]]\nname = \"{index}\"\nurls = [\"ws://{index}/\"]\n\
@@ -199,9 +238,8 @@ mod tests {
             )
         };
         let text: String = keys.iter().enumerate().map(gateway).collect();
-        let text = format!("interval_ms = 1000\ntimeout_ms = 500\n{text}");
-        let settings = DispatchSettings::parse("d.toml", &text, &[], &|_| Err(String::new()));
-        Roster::new(&settings.unwrap())
+        let text = format!("interval_ms = {interval_ms}\ntimeout_ms = {}\n{text}", interval_ms / 2);
+        DispatchSettings::parse("d.toml", &text, &[], &|_| Err(String::new())).unwrap()
     }
 
     fn at(ms: u64) -> Time {
@@ -281,6 +319,39 @@ mod tests {
         // Nothing is known of a gateway that began anew but its connections.
         roster.heard(2, GatewayLoad { at_ms: 5, ..idle() }, at(2_000));
         assert_eq!(roster.gateways()[2].rates(), Rates::default());
+    }
+
+    #[test]
+    fn two_reports_that_are_close_make_no_rates() {
+        let mut roster = roster(&[""]);
+        let report = |at_ms, sends_total| GatewayLoad { at_ms, sends_total, ..idle() };
+        let mut rate = |load: GatewayLoad| {
+            roster.heard(0, load, at(0));
+            roster.gateways()[0].rates().packets_per_s
+        };
+        assert_eq!((rate(report(1_000, 0)), rate(report(2_000, 50))), (0.0, 50.0));
+        // A burst, seen by an ask that came soon after the last one.
+        assert_eq!((rate(report(2_010, 150)), rate(report(2_199, 150))), (50.0, 50.0));
+        assert_eq!(rate(report(3_199, 250)), 100.0);
+        assert_eq!(rate(report(7, 250)), 0.0, "it began anew");
+    }
+
+    #[test]
+    fn by_shorter_intervals_nobody_is_silent_at_once_but_who_was() {
+        let mut slow = Roster::new(&settings(60_000, &["", "", ""]));
+        for gateway in 0..3 {
+            slow.heard(gateway, idle(), at(0));
+        }
+        slow.failed(1);
+        slow.failed(1);
+        let next = settings(200, &["", "", ""]);
+        let renewed = slow.renewed(&next, &[Some(0), Some(1), None], at(50_000));
+        assert_eq!(listed(&slow, at(50_000)), [0, 2]);
+        assert_eq!(listed(&renewed, at(50_000)), [0]);
+        assert_eq!(renewed.unlisted(1, at(50_000)), Some(Unlisted::Silent));
+        assert_eq!(renewed.unlisted(2, at(50_000)), Some(Unlisted::Unheard));
+        assert_eq!(listed(&renewed, at(50_899)), [0]);
+        assert!(listed(&renewed, at(50_901)).is_empty(), "unless it stays silent");
     }
 
     #[test]

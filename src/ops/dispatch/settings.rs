@@ -77,6 +77,14 @@ pub struct GatewaySettings {
     pub bits_per_s: Option<u64>,
 }
 
+impl GatewaySettings {
+    /// Whether both are one process, whatever is said of it: it is told by where its operator is.
+    #[must_use]
+    pub fn is_same_gateway(&self, other: &GatewaySettings) -> bool {
+        self.operator == other.operator
+    }
+}
+
 impl DispatchSettings {
     /// Reads the file `path`, and the files and the variable that have tokens.
     ///

@@ -165,7 +165,7 @@ impl<'a> Lead<'a> {
     /// A drain that is under way goes on as it began, to the end.
     fn end_process(&mut self, signal: &'static str) {
         self.is_final = true;
-        service::stopping();
+        service::stopping(service::CLIENTS_LEAVE);
         if self.course.is_some() {
             tracing::info!(signal, "stopping: the drain that is under way goes to its end");
             return;
