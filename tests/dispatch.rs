@@ -13,7 +13,7 @@ mod serving;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use client::until;
@@ -398,4 +398,136 @@ fn a_file_that_cannot_be_put_in_force_changes_nothing() {
     ] {
         assert!(log.contains(part), "{part}: {log}");
     }
+}
+
+// A client at the terminal.
+
+/// A dispatcher's file whose gateways have addresses that a client can try, each in this order.
+fn with_addresses(gateways: &[(&str, SocketAddr, &[String])]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = text("", &[]);
+    for (name, operator, urls) in gateways {
+        all += &format!(
+            "[[gateways]]\nname = \"{name}\"\nurls = {urls:?}\noperator = \"http://{operator}\"\n"
+        );
+    }
+    let path = folder.path().join("dispatch.toml");
+    std::fs::write(&path, all).unwrap();
+    (folder, path)
+}
+
+/// An address that nobody listens on, nor will.
+fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&anywhere.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+fn connect(dispatcher: &str, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let token = client::token(42);
+    command.args(["connect", "--dispatch", dispatcher, "--token", &token, "--room", "7"]);
+    command.args(more).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn connections(gateway: &Process) -> u64 {
+    let metrics = gateway.ask("GET", "/metrics", "").2;
+    let lines = metrics.lines().filter(|line| line.starts_with("tidegate_sessions{"));
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn a_client_at_the_terminal_goes_where_the_dispatcher_says_and_on_from_there() {
+    let (a, b) = (gateway(None), gateway(None));
+    let (_held, nobody) = nobody();
+    let urls = |gateway: &Process| {
+        // With TLS, which it cannot speak; one where nobody listens; and the right one.
+        let (dead, right) = (format!("ws://{nobody}/{}", gateway.clients.port()), gateway.clients);
+        ["wss://a.example/".to_owned(), dead, format!("ws://{right}/")]
+            .map(|url| url.replace("a.example", &format!("{}.example", right.port())))
+    };
+    let (urls_a, urls_b) = (urls(&a), urls(&b));
+    let (_folder, path) = with_addresses(&[("a", a.operator, &urls_a[..])]);
+    let dispatcher = dispatcher(&path);
+    let list = format!("http://{}", dispatcher.clients);
+    until("a is listed", || dispatcher.ask("GET", "/readyz", "").0 == 200);
+    let mut command = connect(&list, &["--stay", "--json"]);
+    let mut client = command.stdout(Stdio::piped()).spawn().unwrap();
+    until("it came to a", || connections(&a) == 1);
+
+    // b is there, and a asks everybody to leave.
+    let both = with_addresses(&[("a", a.operator, &urls_a[..]), ("b", b.operator, &urls_b[..])]);
+    let next = std::fs::read_to_string(&both.1).unwrap();
+    std::fs::write(&path, next).unwrap();
+    dispatcher.signal("-HUP");
+    let ready = || dispatcher.ask("GET", "/readyz", "").2.contains("\"listed\":2");
+    until("both are listed", ready);
+    let (status, ..) = a.ask("POST", "/v1/drain", r#"{"spread_ms":100}"#);
+    assert_eq!(status, 200);
+    until("it came to b", || connections(&b) == 1);
+    client.kill().unwrap();
+    let said = client.wait_with_output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let tried: Vec<String> = said
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["event"] == "trying")
+        .map(|line| line["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(tried.len() >= 4, "{said}");
+    let [dead, right] = [&urls_a[1], &urls_a[2]].map(|url| format!("trying {url}"));
+    assert_eq!(tried[..2], [dead, right + "ws"], "{said}");
+    assert_eq!(tried.last(), Some(&format!("trying {}ws", urls_b[2])), "{said}");
+    assert!(said.contains("cannot be reached"), "{said}");
+}
+
+#[test]
+fn a_client_at_the_terminal_says_why_it_finds_no_gateway_and_takes_one_that_is_given() {
+    let a = gateway(None);
+    let (_held, nobody) = nobody();
+    let tls = ["wss://a.example/".to_owned()];
+    let (_folder, path) = with_addresses(&[("a", nobody, &tls)]);
+    let dispatcher = dispatcher(&path);
+    let run = |dispatcher: &str, more: &[&str]| {
+        let Output { status, stdout, stderr } = connect(dispatcher, more).output().unwrap();
+        (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    };
+    let list = format!("http://{}", dispatcher.clients);
+    let (nowhere, other) =
+        (format!("http://{nobody}"), format!("http://{}/v2", dispatcher.clients));
+    for (url, part) in [
+        (&*list, "has no gateway that takes clients now"),
+        (&*nowhere, "cannot be asked"),
+        (&*other, "is this the address for clients of `tidegate dispatch`"),
+        ("https://quiz.example", "this client speaks no TLS"),
+    ] {
+        let (status, said) = run(url, &[]);
+        assert!(status == Some(1) && said.contains(part), "{url}: {said}");
+        assert!(said.contains(url.trim_end_matches("/v2")), "{url}: {said}");
+    }
+    // While there is no list, the one that was given beside is tried.
+    let given = format!("ws://{}/", a.clients);
+    let (status, said) = run(&list, &[&given]);
+    assert!(status == Some(0) && said.contains(&format!("trying {given}ws")), "{said}");
+    assert!(said.contains("has no gateway") && said.contains("you are user 42"), "{said}");
+    // Without either there is nothing to do.
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("connect").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("URL"), "{said}");
+    // A list is no use if it has only what this client does not speak.
+    std::fs::write(
+        &path,
+        std::fs::read_to_string(&path)
+            .unwrap()
+            .replace(&nobody.to_string(), &a.operator.to_string()),
+    )
+    .unwrap();
+    dispatcher.signal("-HUP");
+    until("a is listed", || dispatcher.ask("GET", "/readyz", "").0 == 200);
+    let (status, said) = run(&list, &[]);
+    let part = "this client can try none: wss://a.example/: this client speaks no TLS";
+    assert!(status == Some(1) && said.contains(part), "{said}");
 }

@@ -203,9 +203,12 @@ fn token_name(text: &str) -> Result<String, String> {
                   waits for its replies and ends, unless --stay is given."
 )]
 pub struct ConnectArguments {
-    /// The gateway: ws://HOST:PORT
-    #[arg(value_name = "URL")]
-    pub url: String,
+    /// The gateway: ws://HOST:PORT; with --dispatch it is tried while there is no list
+    #[arg(value_name = "URL", required_unless_present = "dispatch")]
+    pub url: Option<String>,
+    /// Ask a dispatcher which gateways to try, in order: http://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub dispatch: Option<String>,
     /// The access token; other users of this machine can see it in the list of processes
     #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
     pub token: Option<String>,

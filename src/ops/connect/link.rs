@@ -1,5 +1,6 @@
 //! One connection of the text client: a thread reads, whoever holds the [`Link`] writes.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::ops::ControlFlow;
@@ -66,6 +67,29 @@ pub(super) enum Heard {
 /// A connection that stands.
 pub(super) struct Link {
     stream: TcpStream,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ws://{}{}", self.authority, self.path)
+    }
+}
+
+impl LinkError {
+    /// Any gateway would refuse: for what the client is or sends.
+    pub(super) fn is_of_the_client(&self) -> bool {
+        matches!(self, LinkError::Refused { status, .. }
+            if *status < 500 && ![404, 429].contains(status))
+    }
+
+    /// It may be otherwise in a while.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            LinkError::Unreachable { .. } => true,
+            LinkError::Refused { status, .. } => *status >= 500 || *status == 429,
+            LinkError::Broken(_) => false,
+        }
+    }
 }
 
 impl Address {
@@ -175,6 +199,19 @@ fn dial(authority: &str) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// A text as a value in a query.
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 enum UpgradeEnd {

@@ -4,6 +4,7 @@
 //! prints what comes, says what is typed, keeps the connection alive, and comes back as the close
 //! codes say, where it was. Deliberately absent: TLS, and answers by HTTP.
 
+mod gateways;
 mod lines;
 mod link;
 mod results;
@@ -21,8 +22,9 @@ use crate::base::ids::{RoomId, UserId};
 use crate::base::time::Time;
 use crate::ops::cli::{ConnectArguments, ExitStatus};
 use crate::ops::commands::{Surroundings, signed};
+use crate::ops::connect::gateways::Gateways;
 use crate::ops::connect::lines::Lines;
-use crate::ops::connect::link::{Address, Heard, Link, LinkError};
+use crate::ops::connect::link::{Heard, Link, percent_encoded};
 use crate::ops::connect::words::{HELP, Words};
 use crate::player::early::opened;
 use crate::runtime::clock::Clock;
@@ -64,7 +66,7 @@ struct Place {
 struct Client<'c, 'w> {
     arguments: &'c ConnectArguments,
     surroundings: &'c mut Surroundings<'w>,
-    address: Address,
+    gateways: Gateways,
     token: String,
     clock: Clock,
     lines: Lines,
@@ -103,8 +105,9 @@ pub fn connect(
     surroundings: &mut Surroundings<'_>,
     input: impl BufRead + Send + 'static,
 ) -> ExitStatus {
-    let address = match Address::parse(&arguments.url) {
-        Ok(address) => address,
+    let dispatch = arguments.dispatch.as_deref();
+    let gateways = match Gateways::new(arguments.url.as_deref(), dispatch) {
+        Ok(gateways) => gateways,
         Err(reason) => {
             let _ = writeln!(surroundings.complaints, "{reason}");
             return ExitStatus::Failed;
@@ -121,7 +124,7 @@ pub fn connect(
         return ExitStatus::Host;
     }
     let mut client = Client {
-        address,
+        gateways,
         token,
         clock: Clock::start(),
         lines: Lines::new(arguments.json),
@@ -427,23 +430,46 @@ impl Client<'_, '_> {
         self.number += 1;
         self.open_requests = 0;
         self.is_joined = false;
-        let (number, query) = (self.number, self.query());
-        let event = move |heard| Event::Heard(number, heard);
-        match Link::open(&self.address, &query, self.heard.clone(), event) {
+        if let Err(error) = self.gateways.refresh(self.clock.now()) {
+            self.tell("error", &error.to_string());
+        }
+        match self.open_any() {
             Ok(link) => self.link = Some(link),
-            Err(error) => {
-                // Whoever refuses for what the client is or sends will do so again.
-                let is_final = matches!(error, LinkError::Broken(_))
-                    || matches!(error, LinkError::Refused { status, .. } if status < 500 && status != 429);
-                self.tell("error", &error.to_string());
-                if is_final || self.user == UserId(0) || self.is_leaving {
-                    self.status = Some(ExitStatus::Failed);
-                } else {
-                    let back_ms = self.come_back(BROKEN_SPAN_MS);
-                    self.tell("reconnecting", &format!("trying again in {back_ms} ms"));
-                }
+            Err(may_pass) if !may_pass || self.user == UserId(0) || self.is_leaving => {
+                self.status = Some(ExitStatus::Failed);
+            }
+            Err(_) => {
+                let back_ms = self.come_back(BROKEN_SPAN_MS);
+                self.tell("reconnecting", &format!("trying again in {back_ms} ms"));
             }
         }
+    }
+
+    /// A connection to the first gateway that takes this client; nothing: none does, and whether
+    /// that may be otherwise in a while.
+    fn open_any(&mut self) -> Result<Link, bool> {
+        let (number, query) = (self.number, self.query());
+        let mut may_pass = self.gateways.are_dispatched();
+        while let Some(address) = self.gateways.next().cloned() {
+            if self.gateways.are_dispatched() {
+                self.tell("trying", &format!("trying {address}"));
+            }
+            let event = move |heard| Event::Heard(number, heard);
+            let error = match Link::open(&address, &query, self.heard.clone(), event) {
+                Ok(link) => return Ok(link),
+                Err(error) => error,
+            };
+            self.tell("error", &error.to_string());
+            // Whoever refuses for what the client is or sends will do so again.
+            if error.is_of_the_client() {
+                return Err(false);
+            }
+            may_pass |= error.may_pass();
+            if !self.gateways.pass() {
+                break;
+            }
+        }
+        Err(may_pass)
     }
 
     fn query(&self) -> String {
@@ -466,6 +492,9 @@ impl Client<'_, '_> {
     fn closed(&mut self, code: Option<u16>, text: &str) {
         if let Some(link) = self.link.take() {
             link.close(code);
+        }
+        if !self.has_session {
+            self.gateways.pass();
         }
         self.has_session = false;
         self.dues.retain(|(_, due)| !matches!(due, Due::Heartbeat(_)));
@@ -563,17 +592,4 @@ impl Client<'_, '_> {
         }
         self.status.get_or_insert(ExitStatus::Success);
     }
-}
-
-/// A text as a value in a query.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded += &format!("%{byte:02X}");
-        }
-    }
-    encoded
 }
