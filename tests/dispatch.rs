@@ -286,6 +286,31 @@ fn a_file_that_is_wrong_is_refused_with_all_that_is_wrong() {
     assert!(status == Some(1) && said.contains("stop what listens there"), "{said}");
 }
 
+#[test]
+fn the_example_file_is_valid_as_it_is_and_with_all_that_it_leaves_out() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/dispatch.toml");
+    let (status, printed, said) = output(&path, &["--check"]);
+    assert!(status == Some(0) && printed.contains("valid; 2 gateways"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), TOKEN).unwrap();
+    let certificates = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), certificates.cert.pem()).unwrap();
+    let example = std::fs::read_to_string(&path).unwrap();
+    let lines = example.lines().map(|line| {
+        let key = line.strip_prefix("# ").filter(|it| it.contains(" = "));
+        let name = key.and_then(|key| Some(key.split_once(" = ")?.0)).unwrap_or_default();
+        match name {
+            "token_file" => format!("token_file = {:?}\n", folder.path().join("token")),
+            "certificates_file" => format!("{name} = {:?}\n", folder.path().join("ca.pem")),
+            _ => format!("{}\n", key.unwrap_or(line)),
+        }
+    });
+    let path = folder.path().join("dispatch.toml");
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    let (status, printed, said) = output(&path, &["--check"]);
+    assert!(status == Some(0) && printed.contains("valid; 2 gateways"), "{said}");
+}
+
 // SIGHUP.
 
 fn has_metric(dispatcher: &Process, line: &str) -> bool {

@@ -237,6 +237,45 @@ fn the_unit_fits_the_gateway() {
     assert_eq!(values(&unit, "ExecStartPre"), [""; 0]);
 }
 
+#[test]
+fn the_unit_of_the_dispatcher_fits_it() {
+    let unit = text("systemd/tidegate-dispatch.service");
+    let one = |key: &str| {
+        let [value] = values(&unit, key).try_into().unwrap_or_else(|all| panic!("{key}: {all:?}"));
+        value
+    };
+    assert_eq!(
+        (one("Type"), one("ExecReload")),
+        ("notify".into(), "/bin/kill -HUP $MAINPID".into())
+    );
+    assert_eq!(one("RestartPreventExitStatus"), "71 78");
+    let stop_s: u64 = one("TimeoutStopSec").trim_end_matches('s').parse().unwrap();
+    assert!(stop_s > 30 + 2 * 3, "an ask has 30 s, both listeners three each");
+    // Connections of clients and to gateways at most; threads while those of a reload end.
+    let files: usize = one("LimitNOFILE").parse().unwrap();
+    let gateways = tidegate::ops::dispatch::settings::GATEWAYS_MAX;
+    assert!(files > 100_000 + 64 + 2 * gateways, "{files}");
+    let tasks: usize = one("TasksMax").parse().unwrap();
+    assert!(tasks > 2 * gateways + 16, "{tasks}");
+    // io_uring is the gateway's; and the gateway's user, secrets and money are none of its business.
+    assert!(values(&unit, "SystemCallFilter")[1].contains("@aio"));
+    assert_eq!((one("DynamicUser"), values(&unit, "User")), ("yes".into(), vec![]));
+    assert_eq!(one("LoadCredential"), "secrets:/etc/tidegate/dispatch-secrets");
+    assert!(!unit.contains("/etc/tidegate/secrets") && !unit.contains("StateDirectory"));
+    let command = one("ExecStart");
+    let parsed =
+        <tidegate::ops::cli::Cli as clap::Parser>::try_parse_from(command.split_whitespace());
+    assert!(parsed.is_ok() && command.starts_with("/usr/bin/tidegate "), "{command}: {parsed:?}");
+    // All that closes the gateway's sandbox closes this one.
+    let gateways_unit = text("systemd/tidegate.service");
+    let (_, sandbox) = gateways_unit.split_once("# The sandbox.\n").unwrap();
+    let (sandbox, _) = sandbox.split_once("SystemCallFilter=").unwrap();
+    assert!(sandbox.lines().count() > 20);
+    for line in sandbox.lines() {
+        assert!(unit.lines().any(|it| it == line), "{line} is not there");
+    }
+}
+
 struct Asset {
     source: String,
     target: String,
@@ -306,7 +345,8 @@ fn the_package_has_every_file_that_it_names_and_that_it_should() {
     assert_eq!(to("usr/lib/sysusers.d/tidegate.conf"), Some("systemd/tidegate.sysusers"));
     assert_eq!(to("usr/lib/tmpfiles.d/tidegate.conf"), Some("systemd/tidegate.tmpfiles"));
     let units = assets.iter().filter(|it| it.target == "usr/lib/systemd/system/");
-    assert_eq!(units.count(), 2);
+    assert_eq!(units.count(), 3);
+    assert_eq!(to("usr/share/doc/tidegate/examples/"), Some("examples/dispatch.toml"));
     for script in ["postinst", "prerm", "postrm"] {
         let checked =
             Command::new("sh").arg("-n").arg(root().join("systemd/deb").join(script)).status();

@@ -403,6 +403,52 @@ mod tests {
         assert_eq!((gateway.connections, gateway.bits_per_s), (None, None));
     }
 
+    /// Its commented lines that set a key, as they are when they count.
+    fn uncommented(example: &str, which: impl Fn(&str) -> bool) -> String {
+        let line = |line: &str| match line.strip_prefix("# ").filter(|it| it.contains(" = ")) {
+            Some(key) if which(key) => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        };
+        example.lines().map(line).collect()
+    }
+
+    #[test]
+    fn the_example_has_every_key_with_its_default() {
+        let example = include_str!("../../../examples/dispatch.toml");
+        let settings = parse(example, &[]).unwrap();
+        // All fields, by their names: those of gateways stand further inside.
+        let shown = format!("{settings:#?}");
+        let fields = |inside: usize| -> Vec<&str> {
+            let names = shown.lines().filter(|line| line.len() - line.trim_start().len() == inside);
+            names.filter_map(|line| Some(line.trim_start().split_once(':')?.0)).collect()
+        };
+        let (top, each) = example.split_once("[[gateways]]").unwrap();
+        for (part, inside, known) in [(top, 4, "listen"), (each, 12, "operator")] {
+            let fields = fields(inside);
+            assert!(fields.len() > 6 && fields.contains(&known), "{fields:?}");
+            for field in fields.into_iter().filter(|field| *field != "gateways") {
+                let is_there = ["", "_ms", "_file"].iter().any(|end| {
+                    let key = format!("{field}{end} = ");
+                    part.lines().any(|line| line.trim_start_matches("# ").starts_with(&key))
+                });
+                assert!(is_there, "{field} is not in the example");
+            }
+            assert!(part.contains("\n# token_file = "));
+        }
+        let defaults = uncommented(example, |key| !key.contains("_file"));
+        assert!(defaults.contains("\nttl_s = ") && !example.contains("\nttl_s = "));
+        assert_eq!(format!("{:?}", parse(&defaults, &[]).unwrap()), format!("{settings:?}"));
+        // The files, too, are keys that are known: they are what cannot be read.
+        let all = uncommented(example, |_| true);
+        let wrong = parse(&all, &[]).unwrap_err();
+        assert!(
+            wrong.lines().all(|line| line.contains("token_file: /run/credentials/")),
+            "{wrong}"
+        );
+        assert_eq!(wrong.lines().count(), 2, "{wrong}");
+        assert!(example.lines().all(|line| line.len() <= 100));
+    }
+
     #[test]
     fn everything_can_be_said() {
         let text = r#"
