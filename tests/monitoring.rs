@@ -8,8 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::base::entropy::SeededEntropy;
 use tidegate::base::metrics::ShardSnapshot;
 use tidegate::base::time::Time;
+use tidegate::ops::dispatch;
+use tidegate::ops::dispatch::answers::Counts;
+use tidegate::ops::dispatch::board::Looker;
+use tidegate::ops::dispatch::settings::DispatchSettings;
 use tidegate::ops::kernel::{KernelStatus, KernelWatch};
 use tidegate::ops::key_watch::KeyCounts;
 use tidegate::ops::metrics_text::{render, render_certificates, render_config, render_ledger};
@@ -33,12 +38,23 @@ fn shown() -> BTreeSet<String> {
     until(|| kernel.latest().looks > 0);
     watch.stop();
     kernel.render(&mut text);
+    text += &dispatchers();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let mut names: BTreeSet<String> =
         lines.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect();
     // An interface without a speed, as in a virtual machine, shows none.
     names.insert("tidegate_interface_speed_bits_per_second".to_owned());
     names
+}
+
+/// What a dispatcher of one gateway shows.
+fn dispatchers() -> String {
+    let file = "[[gateways]]\nname = \"a\"\nurls = [\"wss://a.example/\"]\n\
+                operator = \"http://127.0.0.1:8091\"\n";
+    let settings = DispatchSettings::parse("d.toml", file, &[], &|_| Err(String::new())).unwrap();
+    let mut looker = Looker::new(Arc::new(settings));
+    let board = looker.look(Time::ZERO, &mut SeededEntropy::new(1, 0));
+    dispatch::metrics::render(&board, &Counts::default(), ConfigCounts::default())
 }
 
 #[expect(clippy::disallowed_methods, reason = "another thread does it, soon")]
@@ -83,6 +99,19 @@ fn every_alert_has_its_place_in_the_runbook_and_the_other_way_round() {
     let places: Vec<String> =
         alerts.iter().map(|alert| format!("docs/runbook.md#{}", alert.to_lowercase())).collect();
     assert_eq!(places, after(&rules, "runbook: "));
+}
+
+#[test]
+fn all_of_the_book_and_of_dispatch_is_on_the_dashboard() {
+    let on_it = named(&read("monitoring/dashboard.json"));
+    for (start, least) in
+        [("tidegate_ledger_", 6), ("tidegate_payouts_", 2), ("tidegate_dispatch_", 13)]
+    {
+        let shown: Vec<String> = shown().into_iter().filter(|it| it.starts_with(start)).collect();
+        assert!(shown.len() >= least, "{shown:?}");
+        let missing: Vec<&String> = shown.iter().filter(|name| !on_it.contains(*name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Has promtool check the alert rules and their tests, and what a running gateway shows on /metrics.
+# Has promtool check the alert rules and their tests, and what a running gateway and a dispatcher show on
+# /metrics.
 #
 #   tests/monitoring/promtool.sh [path to the tidegate binary]
 #
@@ -28,10 +29,12 @@ command -v promtool >/dev/null || fail "promtool could not be installed: install
 promtool check rules docs/monitoring/alerts.yml
 promtool test rules docs/monitoring/alerts_test.yml
 
-log=$(mktemp)
+folder=$(mktemp -d)
+log=$folder/log
 TIDEGATE_OPERATOR__LISTEN=$operator "$binary" serve --listen 127.0.0.1:0 --shards 1 >"$log" 2>&1 &
 gateway=$!
-trap 'kill "$gateway" 2>/dev/null || true; rm -f "$log"' EXIT
+dispatcher=
+trap 'kill "$gateway" $dispatcher 2>/dev/null || true; rm -rf "$folder"' EXIT
 for _ in $(seq 100); do
     if curl -sf "http://$operator/readyz" >/dev/null; then break; fi
     kill -0 "$gateway" 2>/dev/null || { cat "$log" >&2; fail "the gateway did not start"; }
@@ -45,4 +48,29 @@ for _ in $(seq 100); do
 done
 grep -q '^tidegate_host_tcp_segments_sent_total ' <<<"$metrics" || fail "the kernel's figures are missing"
 promtool check metrics <<<"$metrics"
-echo "promtool: rules, their tests and $(grep -vc '^#' <<<"$metrics") series are well"
+
+dispatch_operator=127.0.0.1:${PROMTOOL_DISPATCH_PORT:-9744}
+cat >"$folder/dispatch.toml" <<EOF
+listen = "127.0.0.1:0"
+operator_listen = "$dispatch_operator"
+interval_ms = 200
+[[gateways]]
+name = "a"
+urls = ["wss://a.example/"]
+operator = "http://$operator"
+EOF
+"$binary" dispatch --config "$folder/dispatch.toml" >"$log" 2>&1 &
+dispatcher=$!
+for _ in $(seq 100); do
+    if curl -sf "http://$dispatch_operator/readyz" >/dev/null; then break; fi
+    kill -0 "$dispatcher" 2>/dev/null || { cat "$log" >&2; fail "the dispatcher did not start"; }
+    sleep 0.1
+done
+dispatched=$(curl -sf "http://$dispatch_operator/metrics") || fail "the dispatcher has no metrics"
+grep -q '^tidegate_dispatch_gateway_state{gateway="a",state="listed"} 1$' <<<"$dispatched" ||
+    fail "the dispatcher does not list the gateway"
+# Lines are sold in bits, and what a gateway is good for is given in bits: that complaint, and no other.
+complaints=$(promtool check metrics <<<"$dispatched" 2>&1 |
+    grep -v '^tidegate_dispatch_gateway_bits_per_second use base unit "bytes"' || true)
+[ -z "$complaints" ] || fail "the dispatcher's metrics: $complaints"
+echo "promtool: rules, their tests and $(grep -vc '^#' <<<"$metrics$dispatched") series are well"
