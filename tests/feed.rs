@@ -395,6 +395,7 @@ async fn withdrawals_are_paid_through_the_balance_system_or_given_back() {
         StandInSettings {
             secret: secret.clone(),
             store: None,
+            requests: None,
             seed: 5,
             faults: Faults { fail_percent: 30, lose_percent: 20, ..Faults::default() },
             refuse_above_cents: 10,

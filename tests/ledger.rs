@@ -1,171 +1,103 @@
-//! Payouts between processes that are killed: the sender and the balance system, each at random
-//! moments, and reconciliation comes out clean.
-//!
-//! `TIDEGATE_PAYOUTS=10000 cargo test --release --test ledger -- --nocapture` is the full size.
+//! Payouts between processes that are killed, the sender and the balance system, each at random
+//! moments: every withdrawal arrives once and in order. `examples/payouts` is the full size.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails, and kills at moments of the wall clock"
+)]
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+#[path = "../examples/payouts/course/mod.rs"]
+mod course;
 
-use tidegate::base::entropy::{Entropy as _, SeededEntropy};
-use tidegate::base::ids::{ShowId, UserId};
-use tidegate::ledger::account::Pool;
-use tidegate::ledger::book::{Batch, Book, FeedId, Position};
-use tidegate::ledger::cause::{Cause, CauseKind, WithdrawalId};
-use tidegate::ledger::name::Name;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tidegate::base::entropy::{Entropy as _, SeededEntropy, SystemEntropy};
+use tidegate::ledger::book::Book;
 use tidegate::ledger::outbox::queue::Queue;
-use tidegate::quiz::money::Cents;
 
-const SECRET: &str = "a secret of thirty-two bytes or more";
-const EACH: u64 = 4;
-/// The stand-in is killed after so many milliseconds at most, and the sender.
-const LIFE_MS: u64 = 400;
+use course::asked::{draw, fill};
+use course::processes::{Place, Running};
+use course::{Planted, Report, Settings, judge, run};
 
-fn tidegate(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(line.split_whitespace()).env_clear().env("TIDEGATE_PAYOUTS__SECRET", SECRET);
-    command
-}
+const PATIENCE: Duration = Duration::from_secs(60);
 
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-/// A process that does not outlive the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a stand-in on `port`, or a free one; says which.
-fn stand_in(directory: &Path, port: u16, seed: u64) -> (Running, u16) {
-    let store = directory.join("taken.jsonl");
-    let line = format!(
-        "balance-standin --listen 127.0.0.1:{port} --store {} --seed {seed} --fail 10 --lose 5 \
-         --nonsense 5 --delay 5 --delay-max-ms 150",
-        store.display()
-    );
-    let mut process = Running(tidegate(&line).stdout(Stdio::piped()).spawn().unwrap());
-    let mut first = String::new();
-    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    let address = first.trim_start_matches("takes payouts on http://127.0.0.1:");
-    let port = address.split('/').next().and_then(|port| port.parse().ok());
-    (process, port.unwrap_or_else(|| panic!("the stand-in said {first:?}")))
-}
-
-fn sender(directory: &Path, port: u16) -> Running {
-    let line = format!(
-        "ledger outbox send --data {} --url http://127.0.0.1:{port}/payouts --timeout-ms 100 \
-         --tries 100000 --backoff-ms 1 --backoff-max-ms 50 --concurrency 16",
-        directory.display()
-    );
-    Running(tidegate(&line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-}
-
-fn cause(kind: CauseKind) -> Cause {
-    Cause { at_unix_ms: 1_800_000_000_000, kind }
-}
-
-fn tell(book: &mut Book, feed: FeedId, causes: Vec<Cause>) {
-    let after = book.position(feed).unwrap();
-    let through = Position(after.0 + causes.len() as u64);
-    book.apply(&[Batch { feed, after, through, causes }]).unwrap();
-}
-
-/// A settled show whose winners ask for their prizes in four pieces.
-fn fill(book: &mut Book, users: u64) {
-    let show = ShowId(1);
-    let (per_head, heads) = (Cents(400), i64::try_from(users).unwrap());
-    let (pool, account) = (Cents(400 * heads + 3), Name::new("charity").unwrap());
-    let mut causes = vec![cause(CauseKind::PoolFunded { show, pool: Pool::Prize, amount: pool })];
-    let prize = |user| cause(CauseKind::Prize { show, user: UserId(user), amount: per_head });
-    causes.extend((1..=users).map(prize));
-    let (winners, remainder) = (users, Cents(3));
-    causes.push(cause(CauseKind::Settled { show, pool, winners, per_head, remainder, account }));
-    for number in 1..=EACH {
-        causes.extend((1..=users).map(|user| {
-            let withdrawal = WithdrawalId { user: UserId(user), number };
-            cause(CauseKind::WithdrawalRequested { withdrawal, amount: Cents(100) })
-        }));
-    }
-    tell(book, FeedId(1), causes);
-}
-
-/// What a gateway does with endings: journals them, and the feed brings them.
-fn journal(directory: &Path, book: &mut Book) {
-    let endings = Queue::open(directory).unwrap().unjournaled().unwrap();
-    let paid = endings.into_iter().map(|ending| {
-        assert!(ending.is_paid);
-        let (withdrawal, amount) = (ending.withdrawal, ending.amount);
-        cause(CauseKind::WithdrawalPaid { withdrawal, amount })
-    });
-    let paid = paid.collect();
-    tell(book, FeedId(2), paid);
+fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_tidegate").into()
 }
 
 #[test]
-fn sender_and_balance_system_are_killed_at_random_and_reconciliation_is_clean() {
-    let payouts: u64 =
-        std::env::var("TIDEGATE_PAYOUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path();
-    let mut book = Book::open(path).unwrap();
-    fill(&mut book, payouts / EACH);
-    let seed = 11;
-    let mut dice = SeededEntropy::new(seed, 0);
-    let (mut service, port) = stand_in(path, 0, seed);
-    let mut sending = sender(path, port);
-    // Nobody sends on it: waiting on it is waiting.
-    let (_nobody, pause) = mpsc::channel::<()>();
-    let mut kills = 0;
-    while sending.0.try_wait().unwrap().is_none() {
-        let _ = pause.recv_timeout(Duration::from_millis(20 + dice.below(LIFE_MS)));
-        kills += 1;
-        match dice.below(3) {
-            0 => {
-                drop(sending);
-                sending = sender(path, port);
-            }
-            1 => {
-                drop(service);
-                (service, _) = stand_in(path, port, seed + kills);
-            }
-            _ => journal(path, &mut book),
-        }
-    }
-    drop(service);
-    journal(path, &mut book);
-    let data = path.display();
-    let store = path.join("taken.jsonl");
-    let reconciled =
-        tidegate(&format!("ledger reconcile --data {data} {}", store.display())).output().unwrap();
-    assert!(reconciled.status.success(), "{}", text(&reconciled));
-    let clean = format!("clean: {payouts} matched ({} cents)", payouts * 100);
-    assert!(text(&reconciled).starts_with(&clean), "{}", text(&reconciled));
-    let verified = tidegate(&format!("ledger verify --data {data}")).output().unwrap();
-    assert!(verified.status.success(), "{}", text(&verified));
-    assert_order(&store, payouts / EACH);
-    println!("{kills} kills and journaled rounds: {}", text(&reconciled));
+fn sender_and_balance_system_are_killed_at_random_and_every_payout_arrives_once_and_in_order() {
+    let seed = SystemEntropy.below(1 << 32);
+    let settings = Settings { program: program(), payouts: 500, kills: 20, seed, planted: None };
+    let report = run(&settings).unwrap();
+    println!("seed {seed}: {report}");
+    assert_eq!(report.broken.said(), [""; 0], "seed {seed}");
+    assert!(report.kills_of_service + report.kills_of_payer == 20 && report.cents > 500);
 }
 
-/// Each player's withdrawals were taken in the order in which they were asked for.
-fn assert_order(store: &Path, users: u64) {
-    let mut last = vec![0; usize::try_from(users).unwrap() + 1];
-    for line in BufReader::new(File::open(store).unwrap()).lines() {
-        let taken: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-        let number = |name: &str| taken[name].as_str().unwrap().parse::<usize>().unwrap();
-        let (user, withdrawal) = (number("user"), number("withdrawal"));
-        assert_eq!(last[user] + 1, withdrawal, "of user {user}");
-        last[user] = withdrawal;
+#[test]
+fn a_balance_system_that_forgets_or_loses_what_it_took_is_found() {
+    for (planted, says) in
+        [(Planted::Forgets, "was taken twice"), (Planted::Loses, "was not taken")]
+    {
+        let planted = Some(planted);
+        let settings = Settings { program: program(), payouts: 200, kills: 8, seed: 3, planted };
+        let report = run(&settings).unwrap();
+        std::fs::remove_dir_all(report.left_in.as_ref().unwrap()).unwrap();
+        assert!(report.broken.said().iter().any(|it| it.contains(says)), "{says}: {report}");
+        assert!(report.reconciled.starts_with("NOT clean"), "{report}");
     }
-    assert!(last[1..].iter().all(|number| *number == usize::try_from(EACH).unwrap()));
+}
+
+/// A process in whose files there is no room behind the first four blocks.
+fn without_room(command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -S -f 4; exec \"$0\" \"$@\""]);
+    shell.arg(command.get_program()).args(command.get_args()).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell
+}
+
+/// How many payouts had no room when they were sent last.
+fn refused_for_room(place: &Place) -> usize {
+    let mut count = 0;
+    let queue = Queue::open(&place.data()).unwrap();
+    let listed = queue.list(&["waiting"], &mut |it| {
+        count += usize::from(it.answer.as_ref().is_some_and(|it| it.contains("status 507")));
+        Ok(())
+    });
+    listed.unwrap();
+    count
+}
+
+#[test]
+fn a_balance_system_whose_disk_is_full_in_the_middle_of_a_line_goes_on_when_there_is_room() {
+    let place = Place::new(program(), 7).unwrap();
+    let asked = draw(100, &mut SeededEntropy::new(7, 0));
+    let mut book = Book::open(&place.data()).unwrap();
+    fill(&mut book, &asked).unwrap();
+    let mut limited = without_room(&place.service(7));
+    let service = Running::start(&mut limited, place.path("standin.log")).unwrap();
+    let mut sender = place.start_sender().unwrap();
+    let begun = Instant::now();
+    // All that may be under way, so that it stands still.
+    while refused_for_room(&place) < 8 {
+        assert!(begun.elapsed() < PATIENCE, "{}", sender.said("no room was missing"));
+        sleep(Duration::from_millis(5));
+    }
+    let mut room = Command::new("prlimit");
+    room.args(["--fsize=unlimited:", "--pid", &service.child.id().to_string()]);
+    assert!(room.status().unwrap().success(), "prlimit (util-linux) makes room");
+    while sender.ended().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "{}", sender.said("it does not go on"));
+        sleep(Duration::from_millis(5));
+    }
+    drop(service);
+    let mut report = Report::default();
+    judge(&place, &asked, &mut book, &mut report).unwrap();
+    assert_eq!(report.broken.said(), [""; 0]);
 }

@@ -2,11 +2,13 @@
 //! and talks nonsense as seeded dice say. For tests, the demo, and whoever writes the real one.
 //!
 //! What it took is a line of JSON in a file, written and made durable before it answers, so it may be
-//! killed at any moment; the file is what `tidegate ledger reconcile` reads.
+//! killed at any moment; the file is what `tidegate ledger reconcile` reads. A disk that is full makes it
+//! answer 507 and take nothing.
+
+mod lines;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::ledger::outbox::sign::{
     IDEMPOTENCY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S, is_signed,
 };
 use crate::ledger::outbox::webhook::{PayoutAnswer, PayoutRequest};
+use crate::ledger::standin::lines::{Lasting, Lines};
 
 /// How often out of a hundred it misbehaves, each in its own way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct StandInSettings {
     pub secret: Vec<u8>,
     /// Where it keeps what it took; in memory only without.
     pub store: Option<PathBuf>,
+    /// Where it notes what it was asked and what it did about it, a line of JSON each ([`Asked`]).
+    pub requests: Option<PathBuf>,
     /// What the dice are drawn from.
     pub seed: u64,
     /// What the dice decide.
@@ -75,11 +80,49 @@ pub struct Taken {
     pub reference: String,
 }
 
+/// A signed request, and what it did about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Which payout.
+    pub idempotency_key: String,
+    /// What it did.
+    pub did: Did,
+    /// How it answered.
+    pub answered: Answered,
+}
+
+/// What it did about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Did {
+    /// Took the payout.
+    Took,
+    /// Found that it had taken it before.
+    Had,
+    /// Refused it for good.
+    Refused,
+    /// Nothing.
+    Failed,
+}
+
+/// How it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answered {
+    /// By saying what it did.
+    Told,
+    /// With an error, or an answer that broke off.
+    Lost,
+    /// With something else.
+    Nonsense,
+}
+
 /// What it has and how often it was asked.
 struct Shelf {
     taken: Vec<Taken>,
     places: BTreeMap<String, usize>,
-    file: Option<File>,
+    file: Option<Lines>,
+    notes: Option<Lines>,
     requests: u64,
     repeats: u64,
 }
@@ -104,7 +147,7 @@ impl StandIn {
     /// # Errors
     /// The store cannot be read or written, or the system gives no thread.
     pub fn start(listener: TcpListener, settings: StandInSettings) -> io::Result<StandIn> {
-        let shelf = Shelf::open(settings.store.as_deref())?;
+        let shelf = Shelf::open(settings.store.as_deref(), settings.requests.as_deref())?;
         let desk = Desk { settings: Arc::new(settings), shelf: Arc::new(Mutex::new(shelf)) };
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -169,31 +212,26 @@ impl Drop for StandIn {
 }
 
 impl Shelf {
-    fn open(store: Option<&Path>) -> io::Result<Shelf> {
+    fn open(store: Option<&Path>, requests: Option<&Path>) -> io::Result<Shelf> {
+        let notes = requests.map(|path| Lines::open(path, Lasting::Process)).transpose()?;
         let mut shelf = Shelf {
             taken: Vec::new(),
             places: BTreeMap::new(),
             file: None,
+            notes: notes.map(|(notes, _)| notes),
             requests: 0,
             repeats: 0,
         };
         let Some(path) = store else {
             return Ok(shelf);
         };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        // A line without its end was being written when the process died: nobody was told of it.
-        let whole = text.rfind('\n').map_or(0, |place| place + 1);
-        for (index, line) in text[..whole].lines().enumerate() {
+        let (file, text) = Lines::open(path, Lasting::Power)?;
+        for (index, line) in text.lines().enumerate() {
             let taken: Taken = serde_json::from_str(line).map_err(|error| {
                 io::Error::other(format!("{}:{}: {error}", path.display(), index + 1))
             })?;
             shelf.keep(taken);
         }
-        file.set_len(whole as u64)?;
-        file.seek(io::SeekFrom::End(0))?;
         shelf.file = Some(file);
         Ok(shelf)
     }
@@ -204,13 +242,16 @@ impl Shelf {
     }
 
     /// Takes a payout, or finds that it was taken; refuses another one of the same key.
-    fn take(&mut self, request: &PayoutRequest) -> io::Result<Result<String, &'static str>> {
+    fn take(&mut self, request: &PayoutRequest) -> io::Result<Outcome> {
         if let Some(place) = self.places.get(&request.idempotency_key) {
             let had = &self.taken[*place];
             self.repeats += 1;
             let is_same = had.amount_cents == request.amount_cents && had.user == request.user;
             let other = "another payout was taken under this key";
-            return Ok(if is_same { Ok(had.reference.clone()) } else { Err(other) });
+            return Ok(match is_same {
+                true => Outcome::Had { reference: had.reference.clone() },
+                false => Outcome::Refused { why: other },
+            });
         }
         let taken = Taken {
             idempotency_key: request.idempotency_key.clone(),
@@ -220,14 +261,41 @@ impl Shelf {
             reference: format!("B{}", self.taken.len() + 1),
         };
         if let Some(file) = &mut self.file {
-            let mut line = serde_json::to_vec(&taken)?;
-            line.push(b'\n');
-            file.write_all(&line)?;
-            file.sync_data()?;
+            file.add(&taken)?;
         }
         let reference = taken.reference.clone();
         self.keep(taken);
-        Ok(Ok(reference))
+        Ok(Outcome::Took { reference })
+    }
+
+    /// Notes a request, if requests are noted.
+    fn note(&mut self, request: &PayoutRequest, did: Did, fate: Fate) -> io::Result<()> {
+        let Some(notes) = &mut self.notes else {
+            return Ok(());
+        };
+        let answered = match fate {
+            Fate::Well | Fate::Fail(_) => Answered::Told,
+            Fate::Lose(_) => Answered::Lost,
+            Fate::Nonsense => Answered::Nonsense,
+        };
+        notes.add(&Asked { idempotency_key: request.idempotency_key.clone(), did, answered })
+    }
+}
+
+/// What became of a request.
+enum Outcome {
+    Took { reference: String },
+    Had { reference: String },
+    Refused { why: &'static str },
+}
+
+impl Outcome {
+    fn did(&self) -> Did {
+        match self {
+            Outcome::Took { .. } => Did::Took,
+            Outcome::Had { .. } => Did::Had,
+            Outcome::Refused { .. } => Did::Refused,
+        }
     }
 }
 
@@ -289,49 +357,59 @@ async fn take(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Resp
     }
     let Throw { fate, delay } = settings.faults.throw(settings.seed, request_number);
     if let Fate::Fail(how) = fate {
+        let noted = desk.shelf.lock().await.note(&request, Did::Failed, fate);
         tokio::time::sleep(delay).await;
-        return match how {
-            0 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            1 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        return match (how, noted) {
+            (_, Err(error)) => disk_failed(&error),
+            (0, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            (1, _) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             _ => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "0")]).into_response(),
         };
     }
-    let refused = request.amount_cents > settings.refuse_above_cents;
-    let outcome = match refused {
-        true => Ok(Err("the amount is too large")),
-        false => desk.shelf.lock().await.take(&request),
+    let outcome = {
+        let mut shelf = desk.shelf.lock().await;
+        let refused = request.amount_cents > settings.refuse_above_cents;
+        let outcome = match refused {
+            true => Ok(Outcome::Refused { why: "the amount is too large" }),
+            false => shelf.take(&request),
+        };
+        outcome.and_then(|outcome| {
+            shelf.note(&request, outcome.did(), fate)?;
+            Ok(outcome)
+        })
     };
     tokio::time::sleep(delay).await;
-    answer(&request, fate, outcome)
+    match outcome {
+        Ok(outcome) => answer(&request, fate, outcome),
+        Err(error) => disk_failed(&error),
+    }
 }
 
-fn answer(
-    request: &PayoutRequest,
-    fate: Fate,
-    outcome: io::Result<Result<String, &'static str>>,
-) -> Response {
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        // Its disk is full, say: it may be there, or half of it, and is not acknowledged.
-        Err(error) => {
-            return (StatusCode::INSUFFICIENT_STORAGE, error.to_string()).into_response();
-        }
-    };
+/// Its disk is full, say: nothing is acknowledged.
+fn disk_failed(error: &io::Error) -> Response {
+    (StatusCode::INSUFFICIENT_STORAGE, error.to_string()).into_response()
+}
+
+fn answer(request: &PayoutRequest, fate: Fate, outcome: Outcome) -> Response {
     match fate {
         Fate::Lose(0) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Fate::Lose(_) => return broken_off(),
         Fate::Nonsense => return "<html><title>Welcome</title></html>".into_response(),
         Fate::Well | Fate::Fail(_) => {}
     }
-    let (status, word) = match outcome {
-        Ok(_) => (StatusCode::OK, "accepted"),
-        Err(_) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+    let (status, word, reference, reason) = match outcome {
+        Outcome::Took { reference } | Outcome::Had { reference } => {
+            (StatusCode::OK, "accepted", Some(reference), None)
+        }
+        Outcome::Refused { why } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "refused", None, Some(why.to_owned()))
+        }
     };
     let answer = PayoutAnswer {
         status: word.to_owned(),
         idempotency_key: request.idempotency_key.clone(),
-        reference: outcome.as_ref().ok().cloned(),
-        reason: outcome.err().map(str::to_owned),
+        reference,
+        reason,
     };
     (status, axum::Json(answer)).into_response()
 }

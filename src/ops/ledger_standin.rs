@@ -31,6 +31,9 @@ pub struct StandInArguments {
     /// Keep what it took in this file, one line of JSON each; `tidegate ledger reconcile` reads it
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
+    /// Note each signed request in this file, one line of JSON each: which payout, what it did, how it answered
+    #[arg(long, value_name = "FILE")]
+    pub requests: Option<PathBuf>,
     /// What its dice are drawn from
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -72,6 +75,7 @@ pub fn stand_in(arguments: &StandInArguments, surroundings: &mut Surroundings<'_
     let settings = StandInSettings {
         secret,
         store: arguments.store.clone(),
+        requests: arguments.requests.clone(),
         seed: arguments.seed,
         faults: Faults {
             fail_percent: fail,

@@ -37,6 +37,7 @@ fn stand_in(faults: Faults, store: Option<&Path>) -> StandIn {
     let settings = StandInSettings {
         secret: SECRET.to_vec(),
         store: store.map(Path::to_owned),
+        requests: None,
         seed: 7,
         faults,
         refuse_above_cents: 5_000,
