@@ -16,12 +16,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tidegate::base::entropy::{Entropy as _, SeededEntropy, SystemEntropy};
-use tidegate::ledger::book::Book;
 use tidegate::ledger::outbox::queue::Queue;
 
 use course::asked::{draw, fill};
 use course::processes::{Place, Running};
-use course::{Planted, Report, Settings, judge, run};
+use course::{Payer, Planted, Report, Settings, judge, run};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,7 +31,14 @@ fn program() -> PathBuf {
 #[test]
 fn sender_and_balance_system_are_killed_at_random_and_every_payout_arrives_once_and_in_order() {
     let seed = SystemEntropy.below(1 << 32);
-    let settings = Settings { program: program(), payouts: 500, kills: 20, seed, planted: None };
+    let settings = Settings {
+        program: program(),
+        payouts: 500,
+        kills: 20,
+        seed,
+        planted: None,
+        payer: Payer::Sender,
+    };
     let report = run(&settings).unwrap();
     println!("seed {seed}: {report}");
     assert_eq!(report.broken.said(), [""; 0], "seed {seed}");
@@ -45,7 +51,14 @@ fn a_balance_system_that_forgets_or_loses_what_it_took_is_found() {
         [(Planted::Forgets, "was taken twice"), (Planted::Loses, "was not taken")]
     {
         let planted = Some(planted);
-        let settings = Settings { program: program(), payouts: 200, kills: 8, seed: 3, planted };
+        let settings = Settings {
+            program: program(),
+            payouts: 200,
+            kills: 8,
+            seed: 3,
+            planted,
+            payer: Payer::Sender,
+        };
         let report = run(&settings).unwrap();
         std::fs::remove_dir_all(report.left_in.as_ref().unwrap()).unwrap();
         assert!(report.broken.said().iter().any(|it| it.contains(says)), "{says}: {report}");
@@ -78,8 +91,7 @@ fn refused_for_room(place: &Place) -> usize {
 fn a_balance_system_whose_disk_is_full_in_the_middle_of_a_line_goes_on_when_there_is_room() {
     let place = Place::new(program(), 7).unwrap();
     let asked = draw(100, &mut SeededEntropy::new(7, 0));
-    let mut book = Book::open(&place.data()).unwrap();
-    fill(&mut book, &asked).unwrap();
+    fill(&place.data(), &asked).unwrap();
     let mut limited = without_room(&place.service(7));
     let service = Running::start(&mut limited, place.path("standin.log")).unwrap();
     let mut sender = place.start_sender().unwrap();
@@ -98,6 +110,6 @@ fn a_balance_system_whose_disk_is_full_in_the_middle_of_a_line_goes_on_when_ther
     }
     drop(service);
     let mut report = Report::default();
-    judge(&place, &asked, &mut book, &mut report).unwrap();
+    judge(&place, &asked, &mut report).unwrap();
     assert_eq!(report.broken.said(), [""; 0]);
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a gateway has to be ready.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a gateway has to be ready: it reads its journals' last segments, 64 MiB a shard, from a disk that
+/// others may keep busy.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The operator's token.
 pub(crate) const TOKEN: &str = "a-token-that-is-long-enough";
@@ -26,6 +27,19 @@ pub(crate) struct Place {
 pub(crate) fn free_address() -> Result<SocketAddr, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     listener.local_addr().map_err(|error| error.to_string())
+}
+
+/// The threads of a process, and in what of the kernel's each waits.
+fn waits(pid: u32) -> String {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return format!("process {pid} has no threads any more");
+    };
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let waits = threads.flatten().map(|thread| {
+        let (name, wait) = (thread.path().join("comm"), thread.path().join("wchan"));
+        format!("thread {} waits in {}", read(name).trim(), read(wait).trim())
+    });
+    waits.collect::<Vec<_>>().join("\n")
 }
 
 impl Place {
@@ -56,8 +70,10 @@ impl Place {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        let threads = waits(child.id());
         let _ = child.kill();
-        Err(format!("the gateway is not ready after {PATIENCE:?}\n{}", self.log()))
+        let _ = child.wait();
+        Err(format!("the gateway is not ready after {PATIENCE:?}\n{threads}\n{}", self.log()))
     }
 
     fn log(&self) -> String {

@@ -3,8 +3,8 @@
 //! `cargo build --release && cargo run --release --example payouts -- --payouts 10000 --kills 200`.
 //!
 //! The balance system is `tidegate balance-standin`, which also fails, loses its answers, talks nonsense and is
-//! late. By default `tidegate ledger outbox send` pays what waits in a book that this program writes. The exit
-//! status is 0 if nothing is off.
+//! late. `tidegate ledger outbox send` pays what waits in a book that this program writes; with `--whole` it is a
+//! gateway, whose players ask for it meanwhile. The exit status is 0 if nothing is off.
 
 #![allow(
     clippy::print_stdout,
@@ -14,12 +14,13 @@
 
 mod course;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum as _};
 
-use course::{Planted, Settings};
+use course::child::beside;
+use course::{Payer, Planted, Settings};
 
 /// What to do.
 #[derive(Clone, Debug, Parser)]
@@ -36,9 +37,13 @@ struct Arguments {
     /// A fault of the balance system that this program must find
     #[arg(long, value_enum)]
     planted: Option<Planted>,
+    /// The whole way: players who won a show ask a gateway, which journals that and pays; each time it is started
+    /// it takes 64 to 192 MiB of the temporary folder
+    #[arg(long)]
+    whole: bool,
     /// The program; by default the `tidegate` that was built beside this one
     #[arg(long)]
-    program: Option<PathBuf>,
+    gateway: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -58,11 +63,12 @@ fn main() -> ExitCode {
 /// Runs once; says how many promises were broken.
 fn run(arguments: &Arguments) -> Result<usize, String> {
     let settings = Settings {
-        program: arguments.program.clone().map_or_else(beside, Ok)?,
+        program: arguments.gateway.clone().map_or_else(beside, Ok)?,
         payouts: arguments.payouts,
         kills: arguments.kills,
         seed: arguments.seed,
         planted: arguments.planted,
+        payer: if arguments.whole { Payer::Gateway } else { Payer::Sender },
     };
     if let Some(planted) = arguments.planted.and_then(|planted| planted.to_possible_value()) {
         println!("planted: the balance system {}", planted.get_name());
@@ -70,15 +76,4 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     let report = course::run(&settings)?;
     println!("{report}");
     Ok(report.broken.count())
-}
-
-/// The `tidegate` beside this program.
-fn beside() -> Result<PathBuf, String> {
-    let here = std::env::current_exe().map_err(|error| format!("who this is: {error}"))?;
-    let folder = here.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    let program = folder.join("tidegate");
-    if program.exists() {
-        return Ok(program);
-    }
-    Err(format!("{} is missing: build it first, or name one with --program", program.display()))
 }

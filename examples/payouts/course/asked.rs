@@ -16,8 +16,8 @@ const EACH: u32 = 4;
 const EACH_MAX: u64 = 8;
 /// Cents of a withdrawal, at most.
 const CENTS_MAX: u64 = 1_000;
-/// What everybody won.
-const PER_HEAD: Cents = Cents(8 * 1_000);
+/// What everybody won, at least.
+pub(crate) const PER_HEAD: Cents = Cents(8 * 1_000);
 
 const AT_UNIX_MS: i64 = 1_800_000_000_000;
 /// The feed of what players did, and the one of what became of withdrawals.
@@ -33,9 +33,14 @@ pub(crate) struct Withdrawal {
     pub(crate) cents: i64,
 }
 
+/// How many users ask for so many payouts.
+pub(crate) fn users(payouts: u32) -> u64 {
+    u64::from(payouts.div_ceil(EACH))
+}
+
 /// Withdrawals in the order in which they are asked for: any user's next, of any amount.
 pub(crate) fn draw(payouts: u32, dice: &mut SeededEntropy) -> Vec<Withdrawal> {
-    let users = u64::from(payouts.div_ceil(EACH));
+    let users = users(payouts);
     let mut asked = vec![0; usize::try_from(users).unwrap_or(usize::MAX)];
     let mut withdrawals = Vec::new();
     for _ in 0..payouts {
@@ -57,16 +62,17 @@ fn cause(kind: CauseKind) -> Cause {
     Cause { at_unix_ms: AT_UNIX_MS, kind }
 }
 
-fn tell(book: &mut Book, feed: FeedId, causes: Vec<Cause>) -> Result<(), String> {
-    let told = book.position(feed).and_then(|after| {
+fn tell(directory: &Path, feed: FeedId, causes: Vec<Cause>) -> Result<(), String> {
+    let told = Book::open(directory).and_then(|mut book| {
+        let after = book.position(feed)?;
         let through = Position(after.0 + causes.len() as u64);
         book.apply(&[Batch { feed, after, through, causes }])
     });
     told.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// A settled show whose winners ask for `asked`.
-pub(crate) fn fill(book: &mut Book, asked: &[Withdrawal]) -> Result<(), String> {
+/// Writes a book with a settled show whose winners ask for `asked`.
+pub(crate) fn fill(directory: &Path, asked: &[Withdrawal]) -> Result<(), String> {
     let show = ShowId(1);
     let winners = asked.iter().map(|it| it.id.user.0).max().unwrap_or(0);
     let heads = i64::try_from(winners).map_err(|error| error.to_string())?;
@@ -83,11 +89,11 @@ pub(crate) fn fill(book: &mut Book, asked: &[Withdrawal]) -> Result<(), String> 
         let amount = Cents(*cents);
         cause(CauseKind::WithdrawalRequested { withdrawal: *id, amount })
     }));
-    tell(book, ASKED, causes)
+    tell(directory, ASKED, causes)
 }
 
 /// What a gateway does about what has ended: it journals that, and the feed brings it into the book.
-pub(crate) fn journal(directory: &Path, book: &mut Book) -> Result<(), String> {
+pub(crate) fn journal(directory: &Path) -> Result<(), String> {
     let ended = Queue::open(directory).and_then(|queue| queue.unjournaled());
     let ended = ended.map_err(|error| error.to_string())?;
     let causes: Vec<Cause> = ended
@@ -100,5 +106,5 @@ pub(crate) fn journal(directory: &Path, book: &mut Book) -> Result<(), String> {
             })
         })
         .collect();
-    tell(book, ENDED, causes)
+    if causes.is_empty() { Ok(()) } else { tell(directory, ENDED, causes) }
 }

@@ -131,11 +131,16 @@ pub(crate) fn check_book(
             broken.add(format!("{key} is {ours:?} in the book, and {theirs:?} where it was taken"));
         }
     }
-    let booked = listed.iter().map(|it| (it.payout.withdrawal, it.payout.amount.0));
-    if !booked.eq(asked.iter().map(|it| (it.id, it.cents))) {
-        let count = listed.len();
-        let wanted = asked.len();
-        broken.add(format!("{count} payouts of the book are not the {wanted} that were asked for"));
+    let mut booked: Vec<_> =
+        listed.iter().map(|it| (it.payout.withdrawal, it.payout.amount.0)).collect();
+    let mut wanted: Vec<_> = asked.iter().map(|it| (it.id, it.cents)).collect();
+    // Each user's are in order, which is that of their numbers; those of several users are in any.
+    let is_in_order = booked.is_sorted_by(|one, other| one.0.user != other.0.user || one < other);
+    booked.sort_unstable();
+    wanted.sort_unstable();
+    if booked != wanted || !is_in_order {
+        let (has, count) = (booked.len(), wanted.len());
+        broken.add(format!("{has} payouts of the book are not the {count} that were asked for"));
     }
     Ok(tries)
 }

@@ -14,7 +14,7 @@ use super::asked::Withdrawal;
 use super::check::Broken;
 use super::{LINES_LOST, LOOK, Planted};
 
-const SECRET: &str = "a secret of thirty-two bytes or more";
+pub(crate) const SECRET: &str = "a secret of thirty-two bytes or more";
 /// Comparing and proving takes no longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of what a process said that are shown.
@@ -28,7 +28,7 @@ const FORGOTTEN: &str = "\"idempotency_key\":\"forgotten-withdrawal:";
 /// A process, which does not outlive its run.
 pub(crate) struct Running {
     pub(crate) child: Child,
-    log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 impl Drop for Running {
@@ -55,6 +55,22 @@ impl Running {
         killed.map(|_| ()).map_err(|error| format!("a process cannot be killed: {error}"))
     }
 
+    /// SIGTERM, and waits for an end in order.
+    pub(crate) fn terminate(&mut self) -> Result<(), String> {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        told.map_err(|error| format!("kill cannot be run: {error}"))?;
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            match self.ended()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(self.said(&format!("ended with {status}"))),
+                None => sleep(LOOK),
+            }
+        }
+        Err(self.said(&format!("does not end within {PATIENCE:?}")))
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, String> {
         self.child.try_wait().map_err(|error| format!("a process cannot be asked: {error}"))
@@ -77,7 +93,7 @@ pub(crate) struct Place {
 
 /// An address of 127.0.0.0/8 on which nobody listens. It is not 127.0.0.1: who connects from there to a port of
 /// its own while the balance system is away would be in its place.
-fn own_address(seed: u64) -> Result<SocketAddr, String> {
+pub(crate) fn own_address(seed: u64) -> Result<SocketAddr, String> {
     let [.., high, low] = std::process::id().to_be_bytes();
     let [.., second] = seed.to_be_bytes();
     let address = Ipv4Addr::new(127, 64 + second % 128, high, low.max(1));
@@ -102,6 +118,16 @@ impl Place {
     /// Where the book is.
     pub(crate) fn data(&self) -> PathBuf {
         self.path("data")
+    }
+
+    /// Where everything is.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Where the balance system listens.
+    pub(crate) fn service_address(&self) -> SocketAddr {
+        self.service
     }
 
     /// What the balance system took.
@@ -266,7 +292,7 @@ fn read(path: &Path) -> Result<String, String> {
     text.map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     let written = std::fs::write(path, text);
     written.map_err(|error| format!("{}: cannot be written: {error}", path.display()))
 }

@@ -13,13 +13,15 @@ use super::check::{Broken, Requests};
 pub(crate) struct Report {
     /// Withdrawals that were asked for, of how many users, and their sum.
     pub(crate) payouts: usize,
-    pub(crate) users: u64,
+    pub(crate) users: usize,
     pub(crate) cents: i64,
     /// Kills of the balance system, and of who pays.
     pub(crate) kills_of_service: u32,
     pub(crate) kills_of_payer: u32,
     /// How often what had ended was journaled meanwhile.
     pub(crate) rounds: u32,
+    /// How often players had to ask again, where they ask a gateway.
+    pub(crate) asked_again: Option<usize>,
     /// What the balance system was asked.
     pub(crate) requests: Requests,
     /// How often the book knows that payouts were sent.
@@ -31,6 +33,7 @@ pub(crate) struct Report {
     pub(crate) broken: Broken,
     /// Where everything is, if something does not hold.
     pub(crate) left_in: Option<PathBuf>,
+    /// From the first payout to the end of the last.
     pub(crate) took: Duration,
 }
 
@@ -53,8 +56,13 @@ impl fmt::Display for Report {
         writeln!(formatter, "{payouts} payouts of {users} users, {cents} cents")?;
         writeln!(
             formatter,
-            "{} kills of the balance system, {} of who pays; {rounds} rounds of journaling meanwhile",
-            self.kills_of_service, self.kills_of_payer
+            "{} kills of the balance system, {} of who pays; {}",
+            self.kills_of_service,
+            self.kills_of_payer,
+            match self.asked_again {
+                None => format!("{rounds} rounds of journaling meanwhile"),
+                Some(count) => format!("{count} times players asked again"),
+            }
         )?;
         writeln!(
             formatter,
