@@ -1,8 +1,8 @@
 //! Named bugs that the simulator plants to prove that its checkers catch them.
 //!
-//! Without the feature `sim-bugs` every hook is the constant `false` and disappears. The planted
-//! bug is a property of the thread, because a simulation runs on one; nothing but
-//! `plant` (with the feature) writes it.
+//! Outside the crate's own tests, and without the feature `sim-bugs`, every hook is the constant `false`
+//! and disappears. The planted bug is a property of the thread, because a simulation runs on one;
+//! nothing but `plant` writes it.
 
 /// A bug that a checker must catch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Bug {
     ];
 }
 
-#[cfg(feature = "sim-bugs")]
+#[cfg(any(test, feature = "sim-bugs"))]
 mod planted {
     use std::cell::Cell;
 
@@ -89,17 +89,17 @@ mod planted {
     }
 }
 
-#[cfg(feature = "sim-bugs")]
+#[cfg(any(test, feature = "sim-bugs"))]
 pub use planted::plant;
 
 /// Whether `bug` is planted here.
-#[cfg(feature = "sim-bugs")]
+#[cfg(any(test, feature = "sim-bugs"))]
 pub(crate) fn active(bug: Bug) -> bool {
     planted::active(bug)
 }
 
-/// Whether `bug` is planted here: never, without the feature `sim-bugs`.
-#[cfg(not(feature = "sim-bugs"))]
+/// Whether `bug` is planted here: never, in what serves anybody.
+#[cfg(not(any(test, feature = "sim-bugs")))]
 #[inline(always)]
 pub(crate) const fn active(_bug: Bug) -> bool {
     false

@@ -1,7 +1,6 @@
 //! Promises of a whole show, over several shards with delayed mail, against an independent model.
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one event among all")]
 
-#[cfg(feature = "sim-bugs")]
 mod bugs;
 mod model;
 pub(crate) mod world;

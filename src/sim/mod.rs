@@ -29,6 +29,8 @@ mod identity;
 mod journal;
 mod network;
 mod operator;
+#[cfg(test)]
+mod planted;
 mod player;
 mod races;
 mod rain;
