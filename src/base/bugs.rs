@@ -43,11 +43,13 @@ pub enum Bug {
     TornTailAccepted,
     /// A group whose sync failed is taken for durable.
     FailedSyncTrusted,
+    /// An order with a key that comes again is carried out again.
+    OrderDoneTwice,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 19] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -66,6 +68,7 @@ impl Bug {
         Bug::AnswerReplayedTwice,
         Bug::TornTailAccepted,
         Bug::FailedSyncTrusted,
+        Bug::OrderDoneTwice,
     ];
 }
 

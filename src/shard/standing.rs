@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::auth::revocation::UserRevocation;
+use crate::base::bugs::{self, Bug};
 use crate::base::hash::Placement;
 use crate::base::ids::{RoomId, ShardId, UserId};
 use crate::base::limits::{BANS_MAX, MUTES_MAX, ORDERS_MAX, REVOCATIONS_MAX, ROOMS_MAX};
@@ -281,7 +282,7 @@ impl Shard {
                 // What was refused, or changed nothing, is asked again as if for the first time.
                 self.pending_order = None;
             }
-            Some(known) if known == order.fingerprint => {
+            Some(known) if known == order.fingerprint && !bugs::active(Bug::OrderDoneTwice) => {
                 let answer = self.done_before(&request);
                 self.answer_operator(ticket, Ok(answer), false);
             }

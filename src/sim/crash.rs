@@ -64,8 +64,6 @@ pub(crate) struct Crashes {
     steps: u64,
     pub(crate) is_down: bool,
     pub(crate) acknowledged: Acknowledged,
-    /// Cards that an operator was told are granted, by user.
-    pub(crate) cards: BTreeMap<UserId, u64>,
 }
 
 impl World {
@@ -93,7 +91,6 @@ impl World {
             steps: 0,
             is_down: false,
             acknowledged: Acknowledged::new(),
-            cards: BTreeMap::new(),
             dice,
         }));
         let begun = self.begin_run(RunEnd::default());
@@ -302,6 +299,7 @@ impl World {
         for operator in &mut self.operators {
             operator.begin_again();
         }
+        self.repeat_cards();
         for show in 0..self.setup.shows.len() {
             if self.events[show].is_empty() && self.operators[show].is_announced() {
                 self.races.crash_unannounced += 1;
@@ -325,22 +323,10 @@ impl World {
                 lost.push(format!("user {user}, question {question}: {option:?} became {kept:?}"));
             }
         }
-        for (user, cards) in &crashes.cards {
-            let granted = self.model.wallets.get(user).map_or(0, |wallet| wallet.granted);
-            if granted < *cards {
-                lost.push(format!("user {user}: {granted} of {cards} cards"));
-            }
-        }
         for lost in lost {
             self.findings.broken(Promise::Durability, || format!("acknowledged and lost: {lost}"));
         }
-    }
-
-    /// An operator was told that a card is granted.
-    pub(crate) fn card_was_granted(&mut self, user: UserId) {
-        if let Some(crashes) = &mut self.crashes {
-            *crashes.cards.entry(user).or_default() += 1;
-        }
+        self.check_grants(Promise::Durability);
     }
 }
 

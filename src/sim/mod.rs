@@ -24,6 +24,7 @@ mod crash;
 mod dice;
 mod disk;
 mod early;
+mod grants;
 mod host;
 mod identity;
 mod journal;

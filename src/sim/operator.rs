@@ -18,10 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Tickets of requests say what was asked.
 const STATUS: u64 = 1;
 pub(crate) const COMMAND: u64 = 2;
-const GRANT: u64 = 3;
+pub(crate) const GRANT: u64 = 3;
 const ANNOUNCE: u64 = 4;
 pub(crate) const REVOKE: u64 = 5;
-const KINDS: u64 = 8;
+pub(crate) const KINDS: u64 = 8;
 
 /// What the robot knows of its show.
 #[derive(Debug, Default)]
@@ -95,14 +95,6 @@ impl World {
         }
     }
 
-    fn grant_card(&mut self, user: UserId) {
-        let home = self.home_of(user);
-        self.races.cards_granted += 1;
-        let ticket = user.0 * KINDS + GRANT;
-        self.hosts[home].calls.push_back((ticket, OperatorRequest::GrantCard { user }));
-        self.wake(home, self.now);
-    }
-
     pub(crate) fn order(&mut self, show: usize, kind: u64, request: OperatorRequest) {
         let host = self.director_of(show);
         self.hosts[host].calls.push_back((show as u64 * KINDS + kind, request));
@@ -123,8 +115,10 @@ impl World {
         let show = usize::try_from(ticket / KINDS).unwrap_or(0);
         match answer {
             Ok(OperatorAnswer::Show(status)) => self.operator_decides(show, &status),
-            Ok(OperatorAnswer::Cards(_)) => self.card_was_granted(UserId(ticket / KINDS)),
-            Err(_) if ticket % KINDS == GRANT => {}
+            answer if ticket % KINDS == GRANT => {
+                let is_granted = matches!(answer, Ok(OperatorAnswer::Cards(_)));
+                self.card_was_ordered(ticket / KINDS, is_granted);
+            }
             Ok(_) => {}
             // The phase may have changed since the robot looked.
             Err(OperatorError::Command(

@@ -89,6 +89,7 @@ races! {
     unreachable: "players settled as unreachable",
     revived: "players saved by a card",
     cards_granted: "cards granted",
+    orders_repeated: "orders for cards given again",
     cards_in_show: "cards granted while a question was open",
     two_shows: "runs with two shows at once",
     in_both_shows: "users who played in both",

@@ -24,6 +24,7 @@ use crate::sim::checkers::sums::HeardSums;
 use crate::sim::checkers::{Findings, Promise};
 use crate::sim::crash::Crashes;
 use crate::sim::dice::Dice;
+use crate::sim::grants::Grants;
 use crate::sim::host::Host;
 use crate::sim::network::Link;
 use crate::sim::operator::Operator;
@@ -137,6 +138,7 @@ pub(crate) struct World {
     pub(crate) seals: Seals,
     pub(crate) chats: Chats,
     pub(crate) rains: Rains,
+    pub(crate) grants: Grants,
     /// Written only where two runs are to be compared.
     pub(crate) tape: Option<Tape>,
     /// Since when all shows are over.
@@ -183,6 +185,7 @@ impl World {
             seals: Seals::default(),
             chats: Chats::default(),
             rains: Rains::default(),
+            grants: Grants::new(setup.seed),
             tape: tape.then(Tape::default),
             quiet_since: None,
             commitments: BTreeMap::new(),
