@@ -23,6 +23,8 @@ pub(crate) struct Browser {
     /// The page's, once it is attached.
     session: Option<String>,
     next_id: u64,
+    /// What the browser's console calls an error, in order; of a refused request status and path.
+    faults: Vec<String>,
 }
 
 impl Drop for Browser {
@@ -62,13 +64,18 @@ impl Browser {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let url_of_tools = format!("ws://127.0.0.1:{port}{path}");
         let (socket, _) = tokio_tungstenite::client_async(url_of_tools, stream).await.unwrap();
-        let mut browser = Browser { process, _profile: profile, socket, session: None, next_id: 0 };
+        let (session, faults) = (None, Vec::new());
+        let mut browser =
+            Browser { process, _profile: profile, socket, session, next_id: 0, faults };
         let found = browser.call("Target.getTargets", json!({})).await;
         let targets = found["targetInfos"].as_array().unwrap();
         let page = targets.iter().find(|it| it["type"] == "page").expect("a page is open");
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
         let attached = browser.call("Target.attachToTarget", attach).await;
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        for domain in ["Runtime", "Log"] {
+            browser.call(&format!("{domain}.enable"), json!({})).await;
+        }
         browser.size(width, height).await;
         browser.call("Page.navigate", json!({ "url": url })).await;
         browser
@@ -127,6 +134,35 @@ impl Browser {
         std::fs::write(PathBuf::from(folder).join(format!("{name}.png")), bytes).unwrap();
     }
 
+    /// What the browser's console called an error so far: what stands there before the page has
+    /// answered this is known by then.
+    pub(crate) async fn faults(&mut self) -> &[String] {
+        self.value("document.title").await;
+        &self.faults
+    }
+
+    fn note(&mut self, event: &Value) {
+        let said = &event["params"];
+        let fault = match event["method"].as_str() {
+            Some("Log.entryAdded") if said["entry"]["level"] == "error" => {
+                let text = |name: &str| said["entry"][name].as_str().unwrap_or_default();
+                let status = text("text").split_once("a status of ").map(|(_, rest)| rest);
+                match status.and_then(|rest| rest.split(' ').next()) {
+                    // Behind scheme and host.
+                    Some(status) => {
+                        let path = text("url").splitn(4, '/').nth(3).unwrap_or_default();
+                        format!("{status} /{path}")
+                    }
+                    None => said["entry"].to_string(),
+                }
+            }
+            Some("Runtime.exceptionThrown") => said.to_string(),
+            Some("Runtime.consoleAPICalled") if said["type"] == "error" => said.to_string(),
+            _ => return,
+        };
+        self.faults.push(fault);
+    }
+
     async fn call(&mut self, method: &str, parameters: Value) -> Value {
         self.next_id += 1;
         let id = self.next_id;
@@ -145,6 +181,7 @@ impl Browser {
                 assert!(answer.get("error").is_none(), "{method}: {answer}");
                 return answer["result"].clone();
             }
+            self.note(&answer);
         }
     }
 }

@@ -46,11 +46,11 @@ pub(crate) fn routes(
     idempotency: &Arc<Idempotency>,
 ) -> Router<Arc<OperatorView>> {
     let door = Door { view: Arc::clone(view), console: Arc::clone(console) };
-    let login = Router::new().route("/console/api/login", post(log_in)).with_state(door.clone());
-    let logout = Router::new()
-        .route("/console/api/logout", post(log_out))
+    let outside = Router::new()
+        .route("/console/api/login", post(log_in))
         .route("/console/api/session", get(session))
         .with_state(door.clone());
+    let logout = Router::new().route("/console/api/logout", post(log_out)).with_state(door.clone());
     let inside = Router::new()
         .route("/console/api/shows", get(shows))
         .route(
@@ -88,7 +88,7 @@ pub(crate) fn routes(
         .route("/console", get(assets::home))
         .route("/console/", get(assets::index))
         .route("/console/{file}", get(assets::file))
-        .merge(login)
+        .merge(outside)
         .merge(inside)
         .layer(middleware::from_fn(assets::guard))
 }

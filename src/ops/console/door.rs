@@ -82,9 +82,7 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let headers = request.headers();
-    let id = cookie(headers, &door.console.cookie_name());
-    let session = id.and_then(|id| door.console.session(id, (door.view.now)()));
-    let Some(session) = session else {
+    let Some(session) = session_of(&door, headers) else {
         let message = "log in: there is no session, or its time is over";
         return ApiError::new(StatusCode::UNAUTHORIZED, "no_session", message).into_response();
     };
@@ -177,9 +175,19 @@ pub(super) async fn log_out(
     ([(SET_COOKIE, cookie)], axum::Json(json!({}))).into_response()
 }
 
-/// Who is logged in.
-pub(super) async fn session(Extension(visit): Extension<Visit>) -> Response {
-    about(&visit.session).into_response()
+/// Who is logged in. That nobody is, is no error: pages ask before they show the login, and browsers
+/// note every refusal as one.
+pub(super) async fn session(State(door): State<Door>, headers: HeaderMap) -> Response {
+    match session_of(&door, &headers) {
+        Some(session) => about(&session).into_response(),
+        None => axum::Json(json!({ "name": null, "role": null, "token": null })).into_response(),
+    }
+}
+
+/// The session of a request's cookie, which lives on with it.
+fn session_of(door: &Door, headers: &HeaderMap) -> Option<Session> {
+    let id = cookie(headers, &door.console.cookie_name())?;
+    door.console.session(id, (door.view.now)())
 }
 
 fn about(session: &Session) -> axum::Json<serde_json::Value> {

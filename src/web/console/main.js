@@ -129,5 +129,7 @@ async function pageOf(page, id) {
 }
 
 window.addEventListener('hashchange', () => render());
-try { who = await session(); } catch { /* Nobody is logged in. */ }
-render();
+let lost;
+try { who = await session(); } catch (error) { lost = error; }
+await render();
+if (lost) failed(lost);

@@ -54,9 +54,10 @@ export function newKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Who is logged in: name and role. */
+/** Who is logged in: name and role; nothing if nobody is. */
 export async function session() {
   const found = await get('session');
+  if (found.name === null) return undefined;
   token = found.token;
   return found;
 }
