@@ -201,6 +201,10 @@ async fn shows(served: &Served) {
     operator("POST", "/v1/users/0/cards", "", 400).await;
     operator("POST", "/v1/words/reload", "", 200).await;
     served.ask(At::WithoutWords, "POST", "/v1/words/reload", "", 422).await;
+    for text in ["hello", " \u{200b}"] {
+        operator("POST", "/v1/words/check", &json!({ "text": text }).to_string(), 200).await;
+    }
+    operator("POST", "/v1/words/check", "", 400).await;
 }
 
 /// Shows that have not begun, questions, and a rehearsal.

@@ -108,6 +108,8 @@ pub const LANE_BYTES_START: usize = 4 * 1024;
 
 /// Bytes of a chat's text that can be allowed at most.
 pub const CHAT_BYTES_MAX: usize = 1_024;
+/// Sensitive words that are named of a text that is tried; who mends the list sees the rest.
+pub const TRIAL_WORDS_MAX: usize = 50;
 /// Users that one shard remembers for having spoken lately: some 40 bytes each.
 pub const SPEAKERS_MAX: usize = 1 << 18;
 /// Mutes of one process; each shard knows them all, some 40 bytes each.

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::base::hash::PlacementKey;
 use crate::base::ids::{RoomId, UserId};
+use crate::base::limits::TRIAL_WORDS_MAX;
 use crate::base::time::Time;
 use crate::chat::fold::Folded;
 use crate::chat::hygiene::clean;
@@ -17,7 +18,7 @@ use crate::chat::mutes::Mutes;
 use crate::chat::settings::{ChatSettings, RoomChat};
 use crate::chat::speakers::{Memory, Speakers};
 use crate::chat::uplink::Uplinks;
-use crate::chat::words::{Found, WordList};
+use crate::chat::words::{Action, Found, WordList};
 
 /// Why something is not said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -72,6 +73,32 @@ pub struct Said {
     pub text: String,
     /// Sensitive words were replaced.
     pub is_replaced: bool,
+}
+
+/// What would become of a text, whoever says it and wherever: for those who see to the words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// How it would go out, or why it would not.
+    pub outcome: Result<Said, Refusal>,
+    /// The words in it, in the order in which they begin; the first [`TRIAL_WORDS_MAX`].
+    pub found: Vec<FoundWord>,
+    /// How many words are in force.
+    pub word_count: usize,
+    /// Bytes that a text may have.
+    pub bytes_max: usize,
+}
+
+/// A sensitive word as it stands in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundWord {
+    /// In the letters of the text.
+    pub text: String,
+    /// Its line in the list, counted from 1.
+    pub line: usize,
+    /// What is done about it.
+    pub action: Action,
+    /// It counts only where no letter or digit touches it.
+    pub is_whole: bool,
 }
 
 /// The check, with all that one shard remembers for it.
@@ -152,33 +179,36 @@ impl ChatDesk {
         room: RoomId,
         text: &str,
     ) -> Result<Said, Refusal> {
-        let most = self.settings.text_bytes_max;
-        if text.len() > most {
-            return Err(Refusal::TooLong { bytes: text.len(), most });
-        }
+        self.check_length(text)?;
         self.may_speak(now, user, room)?;
-        let mut said = String::with_capacity(text.len());
-        if !clean(text, &mut said) {
-            return Err(Refusal::Empty);
-        }
-        self.folded.fold(&said);
+        let cleaned = self.clean_and_fold(text)?;
         // What has no letters, emoji for example, differs as it stands.
         let folded = self.folded.text();
-        let text = self.fingerprint(if folded.is_empty() { &said } else { folded });
+        let text = self.fingerprint(if folded.is_empty() { &cleaned } else { folded });
         if self.speakers.has_said(user, text, now) {
             return Err(Refusal::Duplicate);
         }
-        let found = self.words.censor(&mut said, &self.folded, &mut self.spans);
-        if found == Found::Refused {
-            return Err(Refusal::Word);
-        }
+        let said = self.censored(cleaned)?;
         if self.uplinks.has_heard_enough(room, text, now) {
             return Err(Refusal::Flood);
         }
         self.uplinks.take(room, now).map_err(|wait| Refusal::Overloaded { wait })?;
         self.speakers.remember(user, text, now);
         self.uplinks.remember(room, text, now);
-        Ok(Said { text: said, is_replaced: found == Found::Replaced })
+        Ok(said)
+    }
+
+    /// What would become of a text by what it says alone: nobody says it, so nothing of mutes, rates
+    /// and repeats is looked at, and nothing is remembered.
+    pub fn try_text(&mut self, text: &str) -> Trial {
+        let mut found = Vec::new();
+        let cleaned = self.check_length(text).and_then(|()| self.clean_and_fold(text));
+        let outcome = cleaned.and_then(|cleaned| {
+            found = self.found_in(&cleaned);
+            self.censored(cleaned)
+        });
+        let (word_count, bytes_max) = (self.words.count(), self.settings.text_bytes_max);
+        Trial { outcome, found, word_count, bytes_max }
     }
 
     /// A user wants to publish opaque data in a room.
@@ -201,6 +231,46 @@ impl ChatDesk {
     pub fn like(&mut self, now: Time, user: UserId, wanted: u32) -> Result<u32, Refusal> {
         let wanted = wanted.clamp(1, self.settings.like_burst.max(1));
         self.speakers.take_likes(user, wanted, now).map_err(|wait| Refusal::TooFast { wait })
+    }
+
+    fn check_length(&self, text: &str) -> Result<(), Refusal> {
+        let most = self.settings.text_bytes_max;
+        if text.len() > most {
+            return Err(Refusal::TooLong { bytes: text.len(), most });
+        }
+        Ok(())
+    }
+
+    /// A text without what disturbs others, whose folding is at hand from then on.
+    fn clean_and_fold(&mut self, text: &str) -> Result<String, Refusal> {
+        let mut cleaned = String::with_capacity(text.len());
+        if !clean(text, &mut cleaned) {
+            return Err(Refusal::Empty);
+        }
+        self.folded.fold(&cleaned);
+        Ok(cleaned)
+    }
+
+    /// The words in the text that was folded last.
+    fn found_in(&self, cleaned: &str) -> Vec<FoundWord> {
+        let hits = self.words.hits(cleaned, &self.folded).take(TRIAL_WORDS_MAX);
+        let mut hits: Vec<_> = hits.collect();
+        hits.sort_by_key(|hit| (hit.start, hit.end));
+        let found = hits.into_iter().map(|hit| FoundWord {
+            text: cleaned[hit.start..hit.end].to_owned(),
+            line: hit.line,
+            action: hit.action,
+            is_whole: hit.is_whole,
+        });
+        found.collect()
+    }
+
+    /// The text that was folded last, in the words in which it may go out.
+    fn censored(&mut self, mut text: String) -> Result<Said, Refusal> {
+        match self.words.censor(&mut text, &self.folded, &mut self.spans) {
+            Found::Refused => Err(Refusal::Word),
+            found => Ok(Said { text, is_replaced: found == Found::Replaced }),
+        }
     }
 
     fn may_speak(&mut self, now: Time, user: UserId, room: RoomId) -> Result<(), Refusal> {

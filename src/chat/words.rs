@@ -64,6 +64,21 @@ pub enum Found {
     Refused,
 }
 
+/// A word of the list where it stands in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Its line in the list, counted from 1.
+    pub line: usize,
+    /// What is done about it.
+    pub action: Action,
+    /// It counts only where no letter or digit touches it.
+    pub is_whole: bool,
+    /// The byte of the text at which it begins.
+    pub start: usize,
+    /// The byte behind its last one.
+    pub end: usize,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Word {
     line: usize,
@@ -141,6 +156,18 @@ impl WordList {
         self.words.len()
     }
 
+    /// The words in `text`, of which `folded` is the folding, in the order in which they end. They may
+    /// overlap.
+    pub fn hits<'a>(&'a self, text: &'a str, folded: &'a Folded) -> impl Iterator<Item = Hit> + 'a {
+        let found = self.matcher.iter().flat_map(|it| it.find_overlapping_iter(folded.text()));
+        found.filter_map(move |found| {
+            let Word { line, action, is_whole } = self.words[found.pattern().as_usize()];
+            let (start, end) = folded.origin(found.start(), found.end());
+            let counts = !is_whole || !is_touched(text, start, end);
+            counts.then_some(Hit { line, action, is_whole, start, end })
+        })
+    }
+
     /// Looks for words in `text`, of which `folded` is the folding, and replaces those that are to
     /// be replaced. `spans` is scratch.
     pub fn censor(
@@ -150,19 +177,11 @@ impl WordList {
         spans: &mut Vec<(usize, usize)>,
     ) -> Found {
         spans.clear();
-        let Some(matcher) = &self.matcher else {
-            return Found::Nothing;
-        };
-        for found in matcher.find_overlapping_iter(folded.text()) {
-            let word = self.words[found.pattern().as_usize()];
-            let (start, end) = folded.origin(found.start(), found.end());
-            if word.is_whole && is_touched(text, start, end) {
-                continue;
-            }
-            if word.action == Action::Refuse {
+        for hit in self.hits(text, folded) {
+            if hit.action == Action::Refuse {
                 return Found::Refused;
             }
-            spans.push((start, end));
+            spans.push((hit.start, hit.end));
         }
         if spans.is_empty() {
             return Found::Nothing;

@@ -16,6 +16,7 @@ use crate::ops::plan_port::filed_json;
 use crate::ops::plans::Plans;
 use crate::ops::show_json;
 use crate::ops::watch::files::ReloadHandle;
+use crate::ops::words::trial_json;
 use crate::quiz::director::CommandError;
 use crate::quiz::local::GrantError;
 use crate::quiz::rain::RainError;
@@ -141,6 +142,12 @@ impl GatewayPort {
             OperatorRequest::GrantCard { user } => self.grant_card(order, user).await,
             OperatorRequest::Once { .. } => panic!("an order has one key"),
             OperatorRequest::ReloadWords => self.reload_words().await,
+            OperatorRequest::TryText { text } => {
+                match self.ask(operator::OperatorRequest::TryText(text)).await? {
+                    OperatorAnswer::Tried(trial) => Ok(trial_json(&trial)),
+                    other => Err(unexpected(&other)),
+                }
+            }
             OperatorRequest::Server(request) => {
                 return self.serve(request).await.map(OperatorTold::Answer);
             }

@@ -2,13 +2,16 @@
 //! and when an operator asks for it.
 //!
 //! The list is built off the shard cores ([`crate::ops::watch::files`]); the shards are given it
-//! finished.
+//! finished. What would become of a text, a shard says, with the words that it has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Value, json};
+
+use crate::chat::desk::{FoundWord, Refusal, Said, Trial};
 use crate::chat::words::{Action, WordList};
 use crate::ops::config::ChatConfig;
 use crate::ops::problems::{Origin, Problems};
@@ -115,6 +118,56 @@ impl WatchedWords {
                 Err(error.to_string())
             }
         }
+    }
+}
+
+/// What would become of a text, as it is told over HTTP.
+///
+/// | field | meaning |
+/// |---|---|
+/// | `outcome` | `passes`, `replaced` (with a `*` for each character of its words) or `refused` |
+/// | `becomes` | the text as it would go out; null where it is refused |
+/// | `refusal` | null, or `{code, message}`: `empty`, `too_long` or `word` |
+/// | `found` | words of the list in it, in order, 50 at most: `text`, `line`, `action`, `whole` |
+/// | `words`, `bytes_max` | words that are in force, and bytes that a text may have |
+#[must_use]
+pub fn trial_json(trial: &Trial) -> Value {
+    let (outcome, becomes, refusal) = match &trial.outcome {
+        Ok(Said { text, is_replaced: true }) => ("replaced", Some(text), None),
+        Ok(Said { text, is_replaced: false }) => ("passes", Some(text), None),
+        Err(refusal) => ("refused", None, Some(refusal)),
+    };
+    let refusal = refusal.map(|it| json!({ "code": refusal_word(*it), "message": it.to_string() }));
+    json!({
+        "outcome": outcome,
+        "becomes": becomes,
+        "refusal": refusal,
+        "found": trial.found.iter().map(found_json).collect::<Vec<_>>(),
+        "words": trial.word_count,
+        "bytes_max": trial.bytes_max,
+    })
+}
+
+fn found_json(found: &FoundWord) -> Value {
+    let FoundWord { text, line, action, is_whole } = found;
+    let action = match action {
+        Action::Replace => "replace",
+        Action::Refuse => "refuse",
+    };
+    json!({ "text": text, "line": line, "action": action, "whole": is_whole })
+}
+
+fn refusal_word(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Empty => "empty",
+        Refusal::TooLong { .. } => "too_long",
+        Refusal::Word => "word",
+        Refusal::Muted { .. }
+        | Refusal::TooFast { .. }
+        | Refusal::Duplicate
+        | Refusal::Flood
+        | Refusal::Overloaded { .. }
+        | Refusal::OpaqueForbidden => panic!("nobody says a text that is tried: {refusal}"),
     }
 }
 

@@ -334,6 +334,11 @@ impl Shard {
         self.chat.desk.set_words(words);
         OperatorAnswer::Done
     }
+
+    /// What would become of a text.
+    pub(crate) fn try_text(&mut self, text: &str) -> OperatorAnswer {
+        OperatorAnswer::Tried(Box::new(self.chat.desk.try_text(text)))
+    }
 }
 
 /// The reason of a refusal, as it is counted and as clients are told.

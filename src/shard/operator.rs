@@ -9,6 +9,7 @@ use crate::auth::keys::KeySet;
 use crate::auth::revocation::{Revocation, TooManyRevocations};
 use crate::base::hash::Placement;
 use crate::base::ids::{EventNumber, RoomId, ShardId, ShowId, UserId};
+use crate::chat::desk::Trial;
 use crate::chat::words::WordList;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
@@ -92,6 +93,8 @@ pub enum OperatorRequest {
     Mute(Mute),
     /// Put other sensitive words in force.
     SetWords(Arc<WordList>),
+    /// What would become of a text that somebody says?
+    TryText(String),
     /// Go on with other settings, on every shard.
     SetLive(Arc<LiveSettings>),
     /// What the service asks about rooms and users.
@@ -139,6 +142,8 @@ pub enum OperatorAnswer {
     Cards(u8),
     /// Where the messages stand in their room.
     Published(Published),
+    /// What would become of the text.
+    Tried(Box<Trial>),
     /// What the service asked for.
     Service(ServiceAnswer),
     /// What a player asked for, or why it does not get it.
@@ -266,8 +271,8 @@ impl OperatorRequest {
             | OperatorRequest::SetKeys(_)
             | OperatorRequest::SetWords(_)
             | OperatorRequest::SetLive(_) => None,
-            // One count is enough.
-            OperatorRequest::NoteBrokenWords => Some(ShardId(0)),
+            // One count is enough, and all shards have the same words.
+            OperatorRequest::NoteBrokenWords | OperatorRequest::TryText(_) => Some(ShardId(0)),
             OperatorRequest::Once { request, .. } => request.home(placement),
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::CloseWithdrawal { user, .. } => Some(placement.user_home(*user)),

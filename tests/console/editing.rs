@@ -1,9 +1,12 @@
 //! Shows made, changed and withdrawn, questions checked, rehearsals, rains, rooms and words: over HTTP,
 //! and by clicks in Chromium.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::chat::words::{Action, WordList};
+use tidegate::shard::operator::OperatorRequest;
 
 use crate::{PASSWORD, Page, Stage, client, devtools, in_phase, planned};
 
@@ -241,6 +244,7 @@ fn rains_rooms_and_words_are_seen_to_on_the_pages() {
     assert_eq!(stage.get(&vera, "/console/api/words").status, 403);
     let none = stage.post(&otto, "/console/api/words/reload", &json!({}));
     assert_eq!(none.code(), (422, "invalid".into()), "there is no list");
+    texts_are_tried(&stage, [&vera, &otto]);
     let audit = stage.get(&anna, "/console/api/audit").body;
     for action in
         ["fund rains with 1000 cents", "plan a rain of 600 cents", "configure", "close", "reload"]
@@ -248,6 +252,42 @@ fn rains_rooms_and_words_are_seen_to_on_the_pages() {
         assert!(audit.contains(&format!("\"{action}\"")), "{action}: {audit}");
     }
     stage.stop();
+}
+
+/// What would become of a text, with the words that are in force.
+fn texts_are_tried(stage: &Stage, [vera, otto]: [&Page; 2]) {
+    let path = "/console/api/words/check";
+    let text = |text: &str| stage.post(otto, path, &json!({ "text": text })).json();
+    assert_eq!(stage.post(vera, path, &json!({ "text": "a" })).status, 403);
+    assert_eq!(text("傻 瓜")["outcome"], "passes", "there is no list");
+    put_words_in_force(stage);
+    let replaced = json!({
+        "outcome": "replaced", "becomes": "你*** ok", "refusal": null,
+        "found": [{ "text": "傻 瓜", "line": 2, "action": "replace", "whole": false }],
+        "words": 2, "bytes_max": 130,
+    });
+    assert_eq!(text(" 你傻 瓜\tok"), replaced);
+    let refused = text("傻瓜 B.O.M.B");
+    assert_eq!((&refused["outcome"], &refused["becomes"]), (&json!("refused"), &Value::Null));
+    assert_eq!(refused["refusal"]["code"], "word");
+    let expected = json!({ "text": "B.O.M.B", "line": 3, "action": "refuse", "whole": true });
+    assert_eq!(refused["found"][1], expected, "{refused}");
+    assert_eq!(text("bombs")["outcome"], "passes");
+    let long = "x".repeat(131);
+    for (wrong, code) in [(" \u{200b}", "empty"), (long.as_str(), "too_long")] {
+        assert_eq!(text(wrong)["refusal"]["code"], code);
+    }
+    assert_eq!(stage.post(otto, path, &json!({})).code(), (400, "bad_body".into()));
+    // By the API for programs alike.
+    let same =
+        stage.ask("POST", "/v1/words/check", "", &json!({ "text": " 你傻 瓜\tok" }).to_string());
+    assert_eq!((same.status, same.json()), (200, replaced));
+}
+
+fn put_words_in_force(stage: &Stage) {
+    let words = "# insults\n傻瓜\nbomb = refuse, whole\n";
+    let words = WordList::parse(words, Action::Replace).unwrap();
+    stage.gateway.call(OperatorRequest::SetWords(Arc::new(words))).unwrap();
 }
 
 /// What was not caught on the page since it was loaded.
@@ -342,6 +382,7 @@ async fn a_show_is_made_from_a_table_rehearsed_and_run_by_clicks() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         looks_right(&mut page, name).await;
     }
+    words_tried(&stage, &mut page).await;
     page.value("document.querySelector('#top button.plain').click()").await;
     page.until("document.querySelector('h1').textContent === '敏感词'").await;
     assert_eq!(page.value("window.wrong").await, json!([]), "errors on the page");
@@ -389,6 +430,24 @@ async fn edited_and_rehearsed(stage: &Stage, page: &mut devtools::Browser) {
     )
     .await;
     page.picture("console-rehearsal-over").await;
+}
+
+/// A text is typed, and what would become of it is read, on the page of the words.
+async fn words_tried(stage: &Stage, page: &mut devtools::Browser) {
+    put_words_in_force(stage);
+    for (text, outcome, shown) in [
+        ("good evening", "passes", "good evening"),
+        ("你傻 瓜", "replaced", "你***"),
+        ("no b-o-m-b", "refused", "b-o-m-b"),
+    ] {
+        type_into(page, "textarea[name=trial]", text).await;
+        page.until("!document.querySelector('[data-outcome]')").await;
+        page.click("[data-do=try-text]").await;
+        page.until(&format!("document.querySelector('[data-outcome={outcome}]')")).await;
+        let said = page.value("document.querySelector('.trial').innerText").await.to_string();
+        assert!(said.contains(shown), "{said}");
+    }
+    looks_right(page, "console-words-tried").await;
 }
 
 /// Another option is correct after all, and a rain is planned.

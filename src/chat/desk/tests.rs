@@ -54,6 +54,42 @@ fn what_is_not_said_counts_for_no_duplicate_and_no_room() {
 }
 
 #[test]
+fn a_text_that_is_tried_is_judged_as_chat_and_forgotten() {
+    let mut desk = desk(|settings| {
+        settings.user_interval = Duration::from_secs(2);
+        settings.user_burst = 1;
+        settings.duplicate_window = Duration::from_secs(10);
+        settings.room_per_second = 1;
+    });
+    let found = |text: &str, line, action| FoundWord {
+        text: text.to_owned(),
+        line,
+        action,
+        is_whole: false,
+    };
+    let both = [found("b-o-m-b-e", 2, Action::Refuse), found("Ｆ.u.c.k", 1, Action::Replace)];
+    let long = "x".repeat(131);
+    for (seconds, (text, words)) in (0..).step_by(20).zip([
+        ("你好", &[][..]),
+        (" so\tso\u{202E} ", &[][..]),
+        ("Ｆ.u.c.k!", &both[1..]),
+        ("b-o-m-b-e Ｆ.u.c.k", &both),
+        (" \u{200B}", &[][..]),
+        (long.as_str(), &[][..]),
+    ]) {
+        let trial = desk.try_text(text);
+        assert_eq!(trial, desk.try_text(text), "nothing of it is remembered: {text:?}");
+        assert_eq!(trial.found, words, "{text:?}");
+        assert_eq!((trial.word_count, trial.bytes_max), (2, 130));
+        // A new speaker each time, to whom neither rates nor repeats apply.
+        let chat = desk.chat(at(seconds * 1_000), UserId(seconds + 1), ROOM, text);
+        assert_eq!(trial.outcome, chat, "{text:?}");
+    }
+    let many = "fuck ".repeat(26);
+    assert_eq!(desk.try_text(&many).found.len(), 26);
+}
+
+#[test]
 fn emoji_are_told_apart() {
     let mut desk = desk(|settings| settings.duplicate_window = Duration::from_secs(10));
     assert_eq!(desk.chat(at(0), USER, ROOM, "👍"), said("👍"));

@@ -68,6 +68,27 @@ fn a_word_within_another_may_refuse() {
 }
 
 #[test]
+fn each_word_is_found_with_its_line_and_place() {
+    let list = list("# insults\nabc\nbcd = refuse\n\nass = whole\n");
+    let hits = |text: &str| {
+        let mut folded = Folded::default();
+        folded.fold(text);
+        let hit = |Hit { line, action, is_whole, start, end }| {
+            (line, action, is_whole, text[start..end].to_owned())
+        };
+        list.hits(text, &folded).map(hit).collect::<Vec<_>>()
+    };
+    let (replace, refuse) = (Action::Replace, Action::Refuse);
+    assert_eq!(
+        hits("«Ａ.bcd»"),
+        [(2, replace, false, "Ａ.bc".to_owned()), (3, refuse, false, "bcd".to_owned())]
+    );
+    assert_eq!(hits("class ASS"), [(5, replace, true, "ASS".to_owned())]);
+    assert_eq!(hits("a class"), []);
+    assert_eq!(WordList::default().hits("abc", &Folded::default()).count(), 0);
+}
+
+#[test]
 fn the_list_has_an_action_of_its_own() {
     let list = WordList::parse("a1\nb2 = replace", Action::Refuse).expect("a list");
     assert_eq!(censored(&list, "a1"), None);

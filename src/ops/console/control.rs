@@ -73,6 +73,7 @@ pub(crate) fn routes(
         .route("/console/api/rehearsal/show/commands/{word}", post(rehearsing::command))
         .route("/console/api/rehearsal/show/rains/{rain}/{word}", post(rehearsing::rain))
         .route("/console/api/words", get(planning::words))
+        .route("/console/api/words/check", post(planning::check_text))
         .route("/console/api/words/reload", post(planning::reload_words))
         .route("/console/api/rooms", get(planning::rooms))
         .route("/console/api/rooms/{id}", get(planning::room).put(planning::configure_room))
@@ -101,7 +102,7 @@ pub(crate) fn allowed_at(path: &str) -> &'static str {
         ["shows", _] => "GET, HEAD, PUT, DELETE",
         ["shows", _, "commands" | "rains" | "rain-fund", ..] => "POST",
         ["rehearsal"] => "GET, HEAD, POST, DELETE",
-        ["rehearsal", "show", "commands" | "rains", ..] | ["words", "reload"] => "POST",
+        ["rehearsal", "show", "commands" | "rains", ..] | ["words", _] => "POST",
         ["rooms", _] => "GET, HEAD, PUT",
         ["rooms" | "users", _, _] => "POST",
         _ => "GET, HEAD",

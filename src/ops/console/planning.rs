@@ -18,6 +18,7 @@ use crate::ops::http::rains::PlanBody;
 use crate::ops::http::rooms::page;
 use crate::ops::http::schema::proto;
 use crate::ops::http::schema::proto::operation::Operation;
+use crate::ops::http::words::trial_of;
 use crate::ops::http::{ApiError, OperatorRequest, ServerRequest, put, show_id, whole_number};
 use crate::quiz::money::Cents;
 use crate::quiz::rain::RainCommand;
@@ -92,6 +93,16 @@ pub(super) async fn words(
     view.refresh().await;
     let counts = view.shards.iter().map(|shard| shard.get(Metric::ChatWords));
     Ok(Json(json!({ "words": counts.min().unwrap_or(0) })).into_response())
+}
+
+/// What would become of a text. Nothing is changed, so it is in no log.
+pub(super) async fn check_text(
+    State(view): View,
+    Extension(visit): Guest,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    visit.needs(&view, Role::ShowOperator, "try a text", "words")?;
+    Ok(Json(json_of(put(&view, trial_of(&body)?).await?)).into_response())
 }
 
 /// Reads the list again.

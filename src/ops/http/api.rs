@@ -29,7 +29,7 @@ use crate::ops::http::schema::proto::operation::Operation;
 use crate::ops::http::schema::{Answer, proto};
 use crate::ops::http::{
     OperatorView, ReadyState, batch, drain, idempotency, load, operations, plans, rains, rehearsal,
-    rooms, users,
+    rooms, users, words,
 };
 use crate::ops::metrics_text;
 use crate::ops::nearest::suggestion;
@@ -63,6 +63,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .merge(drain::routes())
         .merge(load::routes())
         .merge(rehearsal::routes())
+        .merge(words::routes())
         .route("/v1/batch", post(batch::batch).layer(batch::body_limit()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&idempotency), once))
         .route_layer(middleware::from_fn_with_state(Arc::new(gate), admit));

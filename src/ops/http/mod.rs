@@ -25,6 +25,7 @@ pub(crate) mod rooms;
 pub mod schema;
 mod server;
 mod users;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -104,6 +104,11 @@ pub enum OperatorRequest {
     },
     /// Read the list of sensitive words again: answered by an object with the number of `words`.
     ReloadWords,
+    /// What would become of a text that somebody says: answered by an object with its `outcome`.
+    TryText {
+        /// The text.
+        text: String,
+    },
 }
 
 /// What the service asks about rooms and users.

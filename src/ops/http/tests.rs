@@ -91,6 +91,7 @@ impl OperatorPort for Echo {
             }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
+            OperatorRequest::TryText { text } => Ok(json!({ "tried": text })),
             OperatorRequest::ChangePlan(change) => {
                 Ok(json!({ "version": change.seen, "title": change.file.definition.title }))
             }

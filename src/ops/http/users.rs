@@ -31,7 +31,6 @@ pub(super) fn routes() -> Router<Arc<OperatorView>> {
         .route("/v1/users/{id}/revoke", post(revoke_user))
         .route("/v1/tokens/{id}/revoke", post(revoke_token))
         .route("/v1/bans", get(bans))
-        .route("/v1/words/reload", post(reload_words))
 }
 
 type Id = Result<Path<String>, PathRejection>;
@@ -132,11 +131,6 @@ async fn bans(State(view): Shared, media: Media, uri: Uri) -> Result<Response, A
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let request = ServiceRequest::Bans(Page { after, limit });
     ask(&view, media, OperatorRequest::Server(ServerRequest::Service(request))).await
-}
-
-async fn reload_words(State(view): Shared, media: Media) -> Result<Response, ApiError> {
-    tracing::info!("operator reloads the list of words");
-    ask(&view, media, OperatorRequest::ReloadWords).await
 }
 
 fn user_id(id: Id) -> Result<u64, ApiError> {

@@ -183,6 +183,7 @@ impl Shard {
             OperatorRequest::Status { .. }
                 | OperatorRequest::Shows
                 | OperatorRequest::Definition { .. }
+                | OperatorRequest::TryText(_)
         );
         let answer = match request {
             OperatorRequest::Announce(definition) => match self.ask_to_announce(ticket, definition)
@@ -231,6 +232,7 @@ impl Shard {
             }
             OperatorRequest::Mute(mute) => self.mute(mute),
             OperatorRequest::SetWords(words) => Ok(self.set_words(words)),
+            OperatorRequest::TryText(text) => Ok(self.try_text(&text)),
             OperatorRequest::SetLive(live) => Ok(self.set_live(&live)),
             OperatorRequest::Service(request) => self.serve(request),
             OperatorRequest::Once { order, request } => {

@@ -62,7 +62,32 @@ fn moderation() {
                 r#"400 {"error":{"code":"bad_user_id","message":"`x` is not the id of a user: a whole number from 1"}}"#
             ]],
         ),
+    ] {
+        server.check(line, body, &expected);
+    }
+    server.http.stop();
+}
+
+#[test]
+fn words_are_read_again_and_tried() {
+    let server = server(None);
+    for (line, body, expected) in [
         ("POST /v1/words/reload", "", expect![[r#"200 {"words":3}"#]]),
+        ("POST /v1/words/check", r#"{"text":"你好"}"#, expect![[r#"200 {"tried":"你好"}"#]]),
+        (
+            "POST /v1/words/check",
+            r#"{"txt":"a"}"#,
+            expect![[
+                r#"400 {"error":{"code":"bad_body","message":"check expects {\"text\":\"…\"}: unknown field `txt`, expected `text` at line 1 column 6"}}"#
+            ]],
+        ),
+        (
+            "GET /v1/words/check",
+            "",
+            expect![[
+                r#"405 {"error":{"code":"method_not_allowed","message":"GET is not for /v1/words/check; use POST"}}"#
+            ]],
+        ),
         (
             "GET /v1/words/reload",
             "",
