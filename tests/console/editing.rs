@@ -235,6 +235,23 @@ fn rains_rooms_and_words_are_seen_to_on_the_pages() {
     assert_eq!(put(&otto, &json!({ "chat_per_second": 5 })).status, 200);
     assert_eq!(put(&otto, &json!({ "chat": 5 })).code(), (400, "bad_body".into()));
     assert_eq!(stage.get(&otto, room).json()["settings"]["chat_per_second"], 5);
+    let settings = json!({ "kept_kinds": [1, 7], "slow_readers": { "low": "close" } });
+    assert_eq!(put(&otto, &settings).status, 200);
+    let set = stage.get(&otto, room).json();
+    assert_eq!(set["settings"], settings);
+    assert_eq!(set["effective"]["kept_kinds"], json!([1, 7]));
+    assert_eq!(set["effective"]["slow_readers"]["low"], "close");
+    // What the page shows at the field that the message names first.
+    for (wrong, said) in [
+        (json!({ "kept_kinds": [0] }), "kept_kinds has 0"),
+        (json!({ "kept_kinds": (1..=65).collect::<Vec<_>>() }), "kept_kinds has 65: at most 64"),
+        (json!({ "slow_readers": { "mid": "drop" } }), "slow_readers.mid is `drop`"),
+    ] {
+        let answer = put(&otto, &wrong);
+        assert_eq!(answer.code(), (400, "bad_body".into()), "{wrong}");
+        let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(said), "{message}");
+    }
     let rooms = stage.get(&otto, "/console/api/rooms?after=0&limit=10").json();
     assert!(rooms["rooms"].as_array().unwrap().iter().any(|it| it["room"] == 77), "{rooms}");
     assert_eq!(stage.post(&otto, &format!("{room}/close"), &json!({})).status, 200);
@@ -383,6 +400,9 @@ async fn a_show_is_made_from_a_table_rehearsed_and_run_by_clicks() {
         looks_right(&mut page, name).await;
     }
     words_tried(&stage, &mut page).await;
+    room_set_up(&stage, &mut page).await;
+    page.value("location.hash = '#/words'").await;
+    page.until("document.querySelector('[data-do=try-text]')").await;
     page.value("document.querySelector('#top button.plain').click()").await;
     page.until("document.querySelector('h1').textContent === '敏感词'").await;
     assert_eq!(page.value("window.wrong").await, json!([]), "errors on the page");
@@ -430,6 +450,45 @@ async fn edited_and_rehearsed(stage: &Stage, page: &mut devtools::Browser) {
     )
     .await;
     page.picture("console-rehearsal-over").await;
+}
+
+/// A room's kept kinds and slow readers: what is wrong is said at its field, what is right is in force.
+async fn room_set_up(stage: &Stage, page: &mut devtools::Browser) {
+    page.value("location.hash = '#/rooms/77'").await;
+    page.until("document.querySelector('select[name=kept_rule]')").await;
+    page.until("document.querySelector('input[name=kept_kinds]').closest('label').hidden").await;
+    type_into(page, "select[name=kept_rule]", "these").await;
+    page.until("!document.querySelector('input[name=kept_kinds]').closest('label').hidden").await;
+    let many = (1..=65).map(|kind| format!("{kind} ")).collect::<String>();
+    for (kinds, said) in
+        [("", "at least one"), ("1, gift", "gift"), ("0", "0 is"), (many.as_str(), "65 kinds")]
+    {
+        type_into(page, "input[name=kept_kinds]", kinds).await;
+        page.click("[data-do=save-room]").await;
+        let at_field = format!(
+            "document.querySelector('input[name=kept_kinds][aria-invalid]')?.closest('label')\
+             .textContent.includes('{said}')"
+        );
+        page.until(&at_field).await;
+        assert_eq!(page.value("document.activeElement.name").await, "kept_kinds");
+    }
+    looks_right(page, "console-room-wrong").await;
+    type_into(page, "input[name=kept_kinds]", "1, 7").await;
+    type_into(page, "select[name=slow_low]", "close").await;
+    page.click("[data-do=save-room]").await;
+    page.until("document.getElementById('told').textContent.includes('Done')").await;
+    let otto = stage.log_in("otto");
+    let settings = || stage.get(&otto, "/console/api/rooms/77").json()["settings"].clone();
+    let set = json!({ "kept_kinds": [1, 7], "slow_readers": { "low": "close" } });
+    assert_eq!(settings(), set);
+    // As it was set, and then none in place of the gateway's.
+    page.until("document.querySelector('input[name=kept_kinds]')?.value === '1, 7'").await;
+    page.until("document.querySelector('select[name=slow_low]').value === 'close'").await;
+    looks_right(page, "console-room-set").await;
+    type_into(page, "select[name=kept_rule]", "none").await;
+    page.click("[data-do=save-room]").await;
+    client::until("none is kept", || settings()["kept_kinds"] == json!([]));
+    page.until("document.querySelector('select[name=kept_rule]').value === 'none'").await;
 }
 
 /// A text is typed, and what would become of it is read, on the page of the words.

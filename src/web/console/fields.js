@@ -22,9 +22,9 @@ export function mark(control, text) {
 }
 
 /** A line of text. */
-export function textField(label, key, value, more = {}) {
+export function textField(label, key, value, more = {}, hint = undefined) {
   const control = el('input', { 'data-key': key, value, ...more });
-  return { element: labelled(label, control), control, read: () => control.value };
+  return { element: labelled(label, control, hint), control, read: () => control.value };
 }
 
 /** Lines of text. */
@@ -39,6 +39,13 @@ export function numberField(label, key, value, more = {}, hint = undefined) {
   const control = el('input', { 'data-key': key, type: 'number', step: 1, value: value ?? '', ...more });
   const read = () => (control.value.trim() === '' ? undefined : Number(control.value));
   return { element: labelled(label, control, hint), control, read };
+}
+
+/** One of several, each a value and its label; an empty value is left out. */
+export function selectField(label, key, value, choices, more = {}, hint = undefined) {
+  const control = el('select', { 'data-key': key, ...more }, choices.map(([choice, text]) =>
+    el('option', { value: choice, selected: choice === String(value ?? '') }, text)));
+  return { element: labelled(label, control, hint), control, read: () => control.value || undefined };
 }
 
 /** Money, written as it is paid and kept in cents. */
