@@ -10,6 +10,8 @@ mod devtools;
 mod editing;
 #[path = "console/kept.rs"]
 mod kept;
+#[path = "console/rooms.rs"]
+mod rooms;
 
 use std::fs;
 use std::io::{Read as _, Write as _};

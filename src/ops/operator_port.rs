@@ -321,7 +321,7 @@ mod tests {
             not now: the show has no question left: settle it
             not now: retry tickets can be redeemed until 0.009000 s: end the show after that
             not possible: question 0 is not the one revealed last: earlier questions stand
-            not possible: room 2 already carries show 1; give the new one another room
+            not possible: room 2 already carries show 1; end that one first, or give the new one another room
             not possible: user 5 holds 190 revive cards, which is the most one can hold
             try again later: shard 1 gave no answer in time; try again
         "#]]

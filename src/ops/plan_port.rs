@@ -26,7 +26,7 @@ impl GatewayPort {
             }
         }
         shows.sort_by_key(|status| status.show);
-        Ok(shows.iter().map(show_json::summary).collect())
+        Ok(show_json::list(&shows))
     }
 
     async fn statuses(&self) -> Result<Vec<ShowStatus>, OperatorRefusal> {
@@ -138,11 +138,11 @@ fn plan_refusal(error: PlanError) -> OperatorRefusal {
     let reason = error.to_string();
     match error {
         PlanError::NoSuchShow(show) => OperatorRefusal::UnknownShow { show },
-        PlanError::Begun { .. } | PlanError::NotBegun(_) => OperatorRefusal::NotNow { reason },
-        PlanError::Changed { .. } | PlanError::Exists { .. } => OperatorRefusal::MovedOn { reason },
-        PlanError::RoomTaken { .. } | PlanError::TooMany | PlanError::PrizeWithoutData(_) => {
-            OperatorRefusal::Invalid { reason }
+        PlanError::Begun { .. } | PlanError::NotBegun(_) | PlanError::RoomBusy { .. } => {
+            OperatorRefusal::NotNow { reason }
         }
+        PlanError::Changed { .. } | PlanError::Exists { .. } => OperatorRefusal::MovedOn { reason },
+        PlanError::TooMany | PlanError::PrizeWithoutData(_) => OperatorRefusal::Invalid { reason },
         PlanError::Call(error) => refusal(error),
         PlanError::Data(_) => OperatorRefusal::Unavailable { reason },
     }

@@ -21,9 +21,50 @@ use crate::quiz::report::QuestionCounts;
 use crate::shard::operator::{OpenedQuestion, ShowMessage, ShowStatus};
 use crate::wire::proto;
 
-/// A show in a list: the first eight fields of [`show`].
+/// Shows that start in one room within less than this are likely to meet: a show takes an hour or two,
+/// its lobby included, and its room is another one's only when it has ended.
+const SAME_ROOM_WITHIN: Duration = Duration::from_secs(4 * 3_600);
+
+/// All shows, each in short: the first eight fields of [`show`], and
+///
+/// | field | meaning |
+/// |---|---|
+/// | `room` | where its audience is |
+/// | `starts_at_ms` | when it is planned to start, or null |
+/// | `room_clashes` | other shows, none of them over, that are planned to start in the same room less than four hours before it or after it |
 #[must_use]
-pub fn summary(status: &ShowStatus) -> Value {
+pub fn list(shows: &[ShowStatus]) -> Value {
+    let listed = shows.iter().map(|status| {
+        let clashes = shows.iter().filter(|other| clash(status, other));
+        let mut value = summary(status);
+        value["room"] = status.room.0.into();
+        value["starts_at_ms"] = planned_start(status).into();
+        value["room_clashes"] = clashes.map(|other| other.show.0).collect();
+        value
+    });
+    listed.collect()
+}
+
+/// Whether two shows are likely to meet in a room.
+fn clash(one: &ShowStatus, other: &ShowStatus) -> bool {
+    let is_over = |it: &ShowStatus| matches!(it.live.phase, Phase::Ended | Phase::Cancelled);
+    let (Some(starts), Some(other_starts)) = (planned_start(one), planned_start(other)) else {
+        return false;
+    };
+    let between = Duration::from_millis(starts.abs_diff(other_starts));
+    one.show != other.show
+        && one.room == other.room
+        && !is_over(one)
+        && !is_over(other)
+        && between < SAME_ROOM_WITHIN
+}
+
+fn planned_start(status: &ShowStatus) -> Option<i64> {
+    Some(status.starts_at_unix_ms).filter(|at| *at != 0)
+}
+
+/// A show in short.
+fn summary(status: &ShowStatus) -> Value {
     let LiveFigures { phase, question, joined, in_play, .. } = status.live;
     json!({
         "id": status.show.0,
@@ -335,8 +376,37 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn a_whole_show_has_every_field() {
-        let status = ShowStatus {
+    fn shows_that_are_likely_to_meet_in_a_room_are_named() {
+        const HOUR: i64 = 3_600_000;
+        let planned = |id: u64, room: u64, start: i64, phase: Phase| {
+            let mut status = status();
+            (status.show, status.room) = (ShowId(id), RoomId(room));
+            (status.starts_at_unix_ms, status.live.phase) = (start, phase);
+            status
+        };
+        let day = 24 * HOUR;
+        let shows = [
+            planned(1, 7, day, Phase::Announced),
+            planned(2, 7, day + 4 * HOUR - 1, Phase::Announced),
+            planned(3, 7, day + 4 * HOUR, Phase::Open),
+            planned(4, 8, day, Phase::Announced),
+            planned(5, 7, 0, Phase::Announced),
+            planned(6, 7, day, Phase::Ended),
+            planned(7, 7, day, Phase::Cancelled),
+        ];
+        let list = list(&shows);
+        let of = |name: &str| -> Vec<Value> {
+            list.as_array().into_iter().flatten().map(|show| show[name].clone()).collect()
+        };
+        let expected =
+            [json!([2]), json!([1, 3]), json!([2]), json!([]), json!([]), json!([]), json!([])];
+        assert_eq!(of("room_clashes"), expected);
+        assert_eq!(of("starts_at_ms")[3..5], [json!(day), Value::Null]);
+        assert_eq!(of("room")[3], 8);
+    }
+
+    fn status() -> ShowStatus {
+        ShowStatus {
             show: ShowId(7),
             title: "A show".to_owned(),
             room: RoomId(1),
@@ -382,8 +452,12 @@ mod tests {
             rain_fund: Cents(5),
             journals_standing: vec![crate::base::ids::ShardId(3)],
             notices: vec![Notice::PaidOut { paid: Cents(996), remainder: Cents(4) }],
-        };
-        let shown = show(&status, DisplayClock { zero_unix_ms: 1_000_000 });
+        }
+    }
+
+    #[test]
+    fn a_whole_show_has_every_field() {
+        let shown = show(&status(), DisplayClock { zero_unix_ms: 1_000_000 });
         expect![[r#"{"allowed":["resume","open-lobby"],"cards_used":4,"early_push_max_ms":8000,"event":7,"id":7,"in_play":6,"is_paid_out":true,"joined":9,"journals_standing":[3],"live":{"answered":8,"correct":5,"eliminated":2,"late":1,"options":[5,3,0,0,0,0],"revived":1},"notices":[{"kind":"paid_out","text":"996 cents paid, 4 to the remainder account"}],"per_head_cents":166,"phase":"paused_in_revealed","prize_pool_cents":1000,"pushed":null,"question":1,"question_count":2,"questions":[{"answer_by_ms":1000003,"counts":{"answered":8,"by_ticket":0,"correct":0,"eliminated":0,"late":0,"new_records":0,"options":[0,0,0,0,0,0],"revived":0,"silent":0,"unreachable":0},"in_play":6,"is_voided":false,"published_at_ms":1000001,"question":0,"show_by_ms":1000002}],"rain_fund_cents":5,"rains":[],"room":1,"settlement":{"game_hash":"abababababababababababababababababababababababababababababababab","per_head_cents":166,"pool_cents":1000,"remainder_cents":4,"winners":6},"title":"A show"}"#]]
             .assert_eq(&shown.to_string());
     }

@@ -199,7 +199,9 @@ pub enum OperatorError {
     #[error("this process has as many shows as it can; end one first")]
     TooManyShows,
     /// Two shows never share a room.
-    #[error("room {room} already carries show {show}; give the new one another room")]
+    #[error(
+        "room {room} already carries show {show}; end that one first, or give the new one another room"
+    )]
     RoomTaken {
         /// Which room.
         room: RoomId,

@@ -1,13 +1,11 @@
 //! Shows made, changed and withdrawn, questions checked, rehearsals, rains, rooms and words: over HTTP,
 //! and by clicks in Chromium.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::chat::words::{Action, WordList};
-use tidegate::shard::operator::OperatorRequest;
 
+use crate::rooms::{room_set_up, rooms_of_planned_shows, texts_are_tried, words_tried};
 use crate::{PASSWORD, Page, Stage, client, devtools, in_phase, planned};
 
 #[test]
@@ -96,11 +94,6 @@ fn what_is_wrong_with_a_show_is_said_all_at_once() {
     ] {
         assert_eq!(put(path, body).code(), (status, code.to_owned()), "{path} {body}");
     }
-    let mut same_room = planned("A", 0);
-    same_room["room"] = json!(30);
-    let taken = put("8", &same_room.to_string());
-    assert_eq!(taken.code(), (422, "invalid".into()));
-    assert!(taken.body.contains("room 30 is that of show 3"), "{}", taken.body);
     let other = json!({ "id": 9 });
     assert!(put("8", &other.to_string()).body.contains("is 9, and the show is 8"));
     assert_eq!(stage.get(&otto, "/console/api/shows/8").status, 404, "nothing was made");
@@ -271,48 +264,12 @@ fn rains_rooms_and_words_are_seen_to_on_the_pages() {
     stage.stop();
 }
 
-/// What would become of a text, with the words that are in force.
-fn texts_are_tried(stage: &Stage, [vera, otto]: [&Page; 2]) {
-    let path = "/console/api/words/check";
-    let text = |text: &str| stage.post(otto, path, &json!({ "text": text })).json();
-    assert_eq!(stage.post(vera, path, &json!({ "text": "a" })).status, 403);
-    assert_eq!(text("傻 瓜")["outcome"], "passes", "there is no list");
-    put_words_in_force(stage);
-    let replaced = json!({
-        "outcome": "replaced", "becomes": "你*** ok", "refusal": null,
-        "found": [{ "text": "傻 瓜", "line": 2, "action": "replace", "whole": false }],
-        "words": 2, "bytes_max": 130,
-    });
-    assert_eq!(text(" 你傻 瓜\tok"), replaced);
-    let refused = text("傻瓜 B.O.M.B");
-    assert_eq!((&refused["outcome"], &refused["becomes"]), (&json!("refused"), &Value::Null));
-    assert_eq!(refused["refusal"]["code"], "word");
-    let expected = json!({ "text": "B.O.M.B", "line": 3, "action": "refuse", "whole": true });
-    assert_eq!(refused["found"][1], expected, "{refused}");
-    assert_eq!(text("bombs")["outcome"], "passes");
-    let long = "x".repeat(131);
-    for (wrong, code) in [(" \u{200b}", "empty"), (long.as_str(), "too_long")] {
-        assert_eq!(text(wrong)["refusal"]["code"], code);
-    }
-    assert_eq!(stage.post(otto, path, &json!({})).code(), (400, "bad_body".into()));
-    // By the API for programs alike.
-    let same =
-        stage.ask("POST", "/v1/words/check", "", &json!({ "text": " 你傻 瓜\tok" }).to_string());
-    assert_eq!((same.status, same.json()), (200, replaced));
-}
-
-fn put_words_in_force(stage: &Stage) {
-    let words = "# insults\n傻瓜\nbomb = refuse, whole\n";
-    let words = WordList::parse(words, Action::Replace).unwrap();
-    stage.gateway.call(OperatorRequest::SetWords(Arc::new(words))).unwrap();
-}
-
 /// What was not caught on the page since it was loaded.
 const WATCH: &str = "window.wrong = []; addEventListener('error', (it) => window.wrong.push(it.message)); \
                      addEventListener('unhandledrejection', (it) => window.wrong.push(String(it.reason)));";
 
 /// Types into what an expression finds, as a person would.
-async fn type_into(page: &mut devtools::Browser, selector: &str, text: &str) {
+pub(crate) async fn type_into(page: &mut devtools::Browser, selector: &str, text: &str) {
     page.fill(selector, text).await;
     let tell = format!(
         "document.querySelector('{selector}').dispatchEvent(new Event('input', {{bubbles: true}}))"
@@ -321,7 +278,7 @@ async fn type_into(page: &mut devtools::Browser, selector: &str, text: &str) {
 }
 
 /// Nothing sticks out of the page, and every control has a name.
-async fn looks_right(page: &mut devtools::Browser, name: &str) {
+pub(crate) async fn looks_right(page: &mut devtools::Browser, name: &str) {
     for (width, height) in [(360, 740), (820, 1_180)] {
         page.size(width, height).await;
         let over = page.value("document.documentElement.scrollWidth - innerWidth").await;
@@ -333,6 +290,13 @@ async fn looks_right(page: &mut devtools::Browser, name: &str) {
     let nameless = page.value(nameless).await;
     assert_eq!(nameless, json!([]), "{name}");
     page.size(1_180, 900).await;
+}
+
+/// The browser's console has what was refused on purpose, and no other error.
+async fn only_refusals(page: &mut devtools::Browser) {
+    let is_refusal = |fault: &&String| fault.starts_with("409 /") || fault.starts_with("422 /");
+    let faults: Vec<_> = page.faults().await.iter().filter(|it| !is_refusal(it)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[tokio::test]
@@ -406,6 +370,8 @@ async fn a_show_is_made_from_a_table_rehearsed_and_run_by_clicks() {
     page.value("document.querySelector('#top button.plain').click()").await;
     page.until("document.querySelector('h1').textContent === '敏感词'").await;
     assert_eq!(page.value("window.wrong").await, json!([]), "errors on the page");
+    rooms_of_planned_shows(&stage, &mut page).await;
+    only_refusals(&mut page).await;
     stage.stop();
 }
 
@@ -450,63 +416,6 @@ async fn edited_and_rehearsed(stage: &Stage, page: &mut devtools::Browser) {
     )
     .await;
     page.picture("console-rehearsal-over").await;
-}
-
-/// A room's kept kinds and slow readers: what is wrong is said at its field, what is right is in force.
-async fn room_set_up(stage: &Stage, page: &mut devtools::Browser) {
-    page.value("location.hash = '#/rooms/77'").await;
-    page.until("document.querySelector('select[name=kept_rule]')").await;
-    page.until("document.querySelector('input[name=kept_kinds]').closest('label').hidden").await;
-    type_into(page, "select[name=kept_rule]", "these").await;
-    page.until("!document.querySelector('input[name=kept_kinds]').closest('label').hidden").await;
-    let many = (1..=65).map(|kind| format!("{kind} ")).collect::<String>();
-    for (kinds, said) in
-        [("", "at least one"), ("1, gift", "gift"), ("0", "0 is"), (many.as_str(), "65 kinds")]
-    {
-        type_into(page, "input[name=kept_kinds]", kinds).await;
-        page.click("[data-do=save-room]").await;
-        let at_field = format!(
-            "document.querySelector('input[name=kept_kinds][aria-invalid]')?.closest('label')\
-             .textContent.includes('{said}')"
-        );
-        page.until(&at_field).await;
-        assert_eq!(page.value("document.activeElement.name").await, "kept_kinds");
-    }
-    looks_right(page, "console-room-wrong").await;
-    type_into(page, "input[name=kept_kinds]", "1, 7").await;
-    type_into(page, "select[name=slow_low]", "close").await;
-    page.click("[data-do=save-room]").await;
-    page.until("document.getElementById('told').textContent.includes('Done')").await;
-    let otto = stage.log_in("otto");
-    let settings = || stage.get(&otto, "/console/api/rooms/77").json()["settings"].clone();
-    let set = json!({ "kept_kinds": [1, 7], "slow_readers": { "low": "close" } });
-    assert_eq!(settings(), set);
-    // As it was set, and then none in place of the gateway's.
-    page.until("document.querySelector('input[name=kept_kinds]')?.value === '1, 7'").await;
-    page.until("document.querySelector('select[name=slow_low]').value === 'close'").await;
-    looks_right(page, "console-room-set").await;
-    type_into(page, "select[name=kept_rule]", "none").await;
-    page.click("[data-do=save-room]").await;
-    client::until("none is kept", || settings()["kept_kinds"] == json!([]));
-    page.until("document.querySelector('select[name=kept_rule]').value === 'none'").await;
-}
-
-/// A text is typed, and what would become of it is read, on the page of the words.
-async fn words_tried(stage: &Stage, page: &mut devtools::Browser) {
-    put_words_in_force(stage);
-    for (text, outcome, shown) in [
-        ("good evening", "passes", "good evening"),
-        ("你傻 瓜", "replaced", "你***"),
-        ("no b-o-m-b", "refused", "b-o-m-b"),
-    ] {
-        type_into(page, "textarea[name=trial]", text).await;
-        page.until("!document.querySelector('[data-outcome]')").await;
-        page.click("[data-do=try-text]").await;
-        page.until(&format!("document.querySelector('[data-outcome={outcome}]')")).await;
-        let said = page.value("document.querySelector('.trial').innerText").await.to_string();
-        assert!(said.contains(shown), "{said}");
-    }
-    looks_right(page, "console-words-tried").await;
 }
 
 /// Another option is correct after all, and a rain is planned.

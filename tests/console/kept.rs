@@ -77,6 +77,9 @@ fn a_planned_show_is_kept_and_one_that_began_is_what_it_was() {
     let path = format!("/v1/shows/8?version={version}");
     let changed = served.ask("PUT", &path, &planned("B", 2_000)).json();
     assert_eq!(served.ask("PUT", "/v1/shows/9", &planned("C", 0)).status, 200);
+    let mut same_room = planned("G", 0);
+    same_room["room"] = json!(8);
+    assert_eq!(served.ask("PUT", "/v1/shows/11", &same_room).status, 200);
     let withdrawn = served.ask("PUT", "/v1/shows/10", &planned("D", 0)).json();
     let path = format!("/v1/shows/10?version={}", withdrawn["version"]);
     assert_eq!(served.ask("DELETE", &path, &Value::Null).status, 200);
@@ -92,10 +95,12 @@ fn a_planned_show_is_kept_and_one_that_began_is_what_it_was() {
     assert_eq!(served.ask("PUT", &path, &planned("E", 9_000)).code(), (409, "not_now".into()));
     drop(served);
 
-    // What a crash leaves if it comes between the mark and the journal.
-    let file = data.join("shows/9.json");
-    let marked = std::fs::read_to_string(&file).unwrap().replace("\"planned\"", "\"beginning\"");
-    std::fs::write(&file, marked).unwrap();
+    // What a crash leaves if it comes between the mark and the journal; of one whose room is busy, too.
+    for name in ["shows/9.json", "shows/11.json"] {
+        let file = data.join(name);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("\"planned\"", "\"beginning\"")).unwrap();
+    }
     let served = Served::start(&data);
     let show = served.get("/v1/shows/8");
     assert_eq!(
@@ -106,6 +111,11 @@ fn a_planned_show_is_kept_and_one_that_began_is_what_it_was() {
     let gone_on = served.get("/v1/shows/9");
     assert_eq!((&gone_on["phase"], &gone_on["is_planned"]), (&json!("announced"), &json!(false)));
     assert_eq!(gone_on["rains"].as_array().unwrap().len(), 1);
+    let waits = served.get("/v1/shows/11");
+    assert_eq!((&waits["title"], &waits["is_planned"]), (&json!("G"), &json!(true)));
+    let refused = served.ask("POST", "/v1/shows/11/open-lobby", &Value::Null);
+    assert_eq!(refused.code(), (409, "not_now".into()));
+    assert!(refused.body.contains("room 8 has show 8 “B” (lobby)"), "{}", refused.body);
     drop(served);
 
     let copied = Command::new(env!("CARGO_BIN_EXE_tidegate"))

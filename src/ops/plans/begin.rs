@@ -16,7 +16,8 @@ impl Plans {
     /// done if they have it already.
     ///
     /// # Errors
-    /// Why it cannot begin. If the shards did not take it, it is planned as before.
+    /// Why it cannot begin. If the shards did not take it, it is planned as before; so it is while another
+    /// show has its room.
     pub fn begin(&self, show: ShowId, seen: Option<u64>) -> Result<(), PlanError> {
         let _turn = self.turn();
         let Some(plan) = self.waiting(show) else { return Ok(()) };
@@ -45,12 +46,28 @@ impl Plans {
                 if plan.state == PlanState::Beginning => {}
             Err(error @ CallError::Refused(_)) => {
                 self.keep(Plan { state: PlanState::Planned, ..plan.clone() })?;
-                return Err(error.into());
+                return Err(self.named(show, error));
             }
             // Whether they have it is not known: whoever opens the lobby again finds out.
             Err(error) => return Err(error.into()),
         }
         self.finish_beginning(plan)
+    }
+
+    /// The shards name the show that has a room by its id only; whoever is refused because of it learns which
+    /// that is, and where it is.
+    fn named(&self, show: ShowId, error: CallError) -> PlanError {
+        let CallError::Refused(OperatorError::RoomTaken { room, show: other }) = error else {
+            return error.into();
+        };
+        match self.status(other) {
+            Ok(Some(status)) => {
+                let (title, phase) = (status.title, status.live.phase);
+                PlanError::RoomBusy { show, room, other, title, phase }
+            }
+            // It is over meanwhile, or does not answer.
+            Ok(None) | Err(_) => error.into(),
+        }
     }
 
     /// The shards have the show: its rains are planned, and it goes its course.
@@ -122,7 +139,9 @@ impl Plans {
                 self.forget(show)
             }
             (PlanState::Beginning, _) => match self.go_on_beginning(plan) {
-                Err(PlanError::Call(CallError::Refused(error))) => {
+                Err(
+                    error @ (PlanError::Call(CallError::Refused(_)) | PlanError::RoomBusy { .. }),
+                ) => {
                     tracing::error!(%show, %error, "the show was to begin and cannot: it is planned as before");
                     Ok(())
                 }

@@ -5,6 +5,9 @@
 //! is theirs: whatever they know of a show never changes, because answers and money rest on it. So there
 //! is no way by which a game that has begun could become another one.
 //!
+//! Any number of plans may name one room. It is the shards that give a room to one show at a time, from its
+//! announcement to its end; until then the next one stays a plan.
+//!
 //! With a data folder each plan is a file in it ([`shows`](crate::runtime::data::shows)), replaced as a whole and durable
 //! before anybody is answered. A plan that is about to begin is marked so first: what a crash cuts off
 //! there is gone on with at the next start, as with a show file of `serve --show`. A file whose show has
@@ -127,13 +130,22 @@ pub enum PlanError {
         /// What it is.
         version: u64,
     },
-    /// Two shows never share a room.
-    #[error("room {room} is that of show {show}: give this one another room")]
-    RoomTaken {
-        /// Which room.
-        room: RoomId,
-        /// Whose it is.
+    /// Another show has its room: it cannot begin yet.
+    #[error(
+        "room {room} has show {other} “{title}” ({}): end that one first, or give show {show} another room",
+        phase_word(*phase)
+    )]
+    RoomBusy {
+        /// Which cannot begin.
         show: ShowId,
+        /// Where.
+        room: RoomId,
+        /// The one that is there.
+        other: ShowId,
+        /// What that is called.
+        title: String,
+        /// Where that is.
+        phase: Phase,
     },
     /// As many as there can be.
     #[error("there are {SHOWS_MAX} shows, the most possible: withdraw or end one")]
@@ -260,7 +272,9 @@ impl Plans {
         if self.0.root.is_none() && prize > Cents::ZERO {
             return Err(PlanError::PrizeWithoutData(prize));
         }
-        self.check_place(&file, before.is_none())?;
+        if before.is_none() {
+            self.check_place()?;
+        }
         let plan = Plan { version: self.next_version(), by, state: PlanState::Planned, file };
         self.keep(plan)
     }
@@ -303,25 +317,15 @@ impl Plans {
         }
     }
 
-    /// Whether there is a room and a place for a show.
-    fn check_place(&self, file: &ShowFile, is_new: bool) -> Result<(), PlanError> {
-        let (show, room) = (file.definition.id, file.definition.room);
-        let mut shows: Vec<(ShowId, RoomId)> = self
-            .all_waiting()
-            .iter()
-            .map(|plan| (plan.file.definition.id, plan.file.definition.room))
-            .collect();
+    /// Whether there is a place for another show.
+    fn check_place(&self) -> Result<(), PlanError> {
         let statuses = self.statuses()?;
         self.forget_ended(&statuses)?;
-        let running = statuses.iter().filter(|it| it.live.phase != Phase::Ended);
-        shows.extend(running.map(|status| (status.show, status.room)));
-        if is_new && shows.len() >= SHOWS_MAX {
+        let running = statuses.iter().filter(|it| it.live.phase != Phase::Ended).count();
+        if self.all_waiting().len() + running >= SHOWS_MAX {
             return Err(PlanError::TooMany);
         }
-        match shows.into_iter().find(|(other, taken)| *taken == room && *other != show) {
-            Some((show, room)) => Err(PlanError::RoomTaken { room, show }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Plans of shows that are over tell nothing that the shards do not.

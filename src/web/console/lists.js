@@ -11,12 +11,21 @@ export async function showList(role) {
     : [el('p', {}, el('a', { href: '#/new', class: 'button', 'data-do': 'new' }, t('new_show')))];
   if (shows.length === 0) return [...made, el('p', { class: 'quiet' }, t('no_shows'))];
   const rows = shows.map((show) => el('tr', {},
-    el('td', {}, el('a', { href: `#/show/${show.id}` }, show.title)),
+    el('td', {}, el('a', { href: `#/show/${show.id}` }, show.title), ...clashes(show, shows)),
+    el('td', {}, show.starts_at_ms === null ? '–' : moment(show.starts_at_ms)),
+    el('td', {}, show.room),
     el('td', {}, t(`phase_${show.phase}`)),
     el('td', {}, show.question === null ? '–' : t('of', show.question + 1, show.question_count)),
     el('td', { class: 'number' }, count(show.joined)),
     el('td', { class: 'number' }, money(show.prize_pool_cents))));
-  return [...made, table(['title', 'phase', 'question', 'joined', 'pool'], rows)];
+  return [...made, table(['title', 'starts', 'room', 'phase', 'question', 'joined', 'pool'], rows)];
+}
+
+/** Which shows are likely to be in this one's room when it is to begin. */
+function clashes({ id, room, room_clashes: others }, shows) {
+  return others.map((other) => shows.find((show) => show.id === other)).filter(Boolean).map((other) =>
+    el('p', { class: 'wrong clash', 'data-clash': `${id}-${other.id}` },
+      t('room_clash', room, other.title, moment(other.starts_at_ms))));
 }
 
 /** What was done, newest first; for administrators. */

@@ -81,7 +81,8 @@ export async function roomPage(id) {
   const fields = NUMBERS.map(([name, max]) => [name, numberField(t(name), name, settings[name],
     { min: 0, max, name }, t('in_force', room?.effective?.[name] === undefined ? '–' : count(room.effective[name])))]);
   const opaque = selectField(t('opaque_allowed'), 'opaque_allowed', settings.opaque_allowed,
-    [['', t('as_usual')], ['true', t('allowed')], ['false', t('refused')]], { name: 'opaque_allowed' });
+    [['', t('as_usual')], ['true', t('allowed')], ['false', t('refused')]], { name: 'opaque_allowed' },
+    t('in_force', { true: t('allowed'), false: t('refused') }[room?.effective?.opaque_allowed] ?? '–'));
   const kept = keptField(settings.kept_kinds, room?.effective?.kept_kinds);
   const slow = slowFields(settings.slow_readers, room?.effective?.slow_readers);
   const save = el('button', { class: 'next', 'data-do': 'save-room' }, t('save'));

@@ -103,6 +103,9 @@ const ENGLISH = {
   room: 'Room',
   room_hint: 'Empty: the same number as the show’s id',
   starts_at: 'Planned start (your time)',
+  starts: 'Start',
+  room_clash: (room, title, when) =>
+    `Room ${room} has “${title}”, too, planned for ${when}: the later one cannot begin before the other has ended.`,
   remainder_account: 'Account for the remainder',
   money_hint: 'An amount such as 1000 or 1000.50',
   questions: 'Questions',
@@ -388,6 +391,8 @@ const CHINESE = {
   room: '房间',
   room_hint: '留空:与场次编号相同',
   starts_at: '计划开始时间(本地时间)',
+  starts: '开始时间',
+  room_clash: (room, title, when) => `房间 ${room} 另有场次“${title}”,计划于 ${when} 开始:前一场结束之前,后一场无法开始。`,
   remainder_account: '余数账户',
   money_hint: '金额,例如 1000 或 1000.50',
   questions: '题目',
