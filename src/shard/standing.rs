@@ -275,14 +275,15 @@ impl Shard {
 
     /// An order that came with a key: carried out unless it was.
     pub(crate) fn order_once(&mut self, ticket: u64, order: Order, request: OperatorRequest) {
-        match self.standing.fingerprint(order.key) {
+        let known = self.standing.fingerprint(order.key);
+        match known.filter(|_| !bugs::active(Bug::OrderDoneTwice)) {
             None => {
                 self.pending_order = Some(order);
                 self.operator(ticket, request);
                 // What was refused, or changed nothing, is asked again as if for the first time.
                 self.pending_order = None;
             }
-            Some(known) if known == order.fingerprint && !bugs::active(Bug::OrderDoneTwice) => {
+            Some(known) if known == order.fingerprint => {
                 let answer = self.done_before(&request);
                 self.answer_operator(ticket, Ok(answer), false);
             }
