@@ -9,7 +9,7 @@
 //! what the feed and the book take from the shard, which here shares its one core with them. At the end
 //! the gateway stops in order, and the book is proved.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -146,19 +146,7 @@ pub(crate) fn run(arguments: &RecoveryArguments, machine: &Machine) -> Result<()
     progress.stage("recovering", 1);
     let from_ns = now_ns();
     let mut gateway = start(None)?;
-    report.recovery_s = as_f64_ns(now_ns() - from_ns) / 1e9;
-    report.recovery_cpu_s = as_f64_ns(gateway.cpu()?.own_ns()?) / 1e9;
-    report.recovered_rss_bytes = memory::resident_bytes(gateway.process_id())?;
-    let show = look(&mut gateway)?;
-    let answered = show["live"]["answered"].as_u64().unwrap_or(0);
-    report.lost = u64::from(report.acknowledged).saturating_sub(answered);
-    if report.lost > 0 || show["joined"] != *connections {
-        return Err(Problem::new(format!(
-            "{} answers were acknowledged by {connections} players, and after the restart there are \
-             {answered} of {}",
-            report.acknowledged, show["joined"]
-        )));
-    }
+    note_recovery(&mut gateway, from_ns, &mut report)?;
 
     progress.stage("the question runs out", 1);
     let patience = Duration::from_millis(u64::from(*countdown_ms)) + PHASE_PATIENCE;
@@ -171,20 +159,30 @@ pub(crate) fn run(arguments: &RecoveryArguments, machine: &Machine) -> Result<()
     drop(pinger);
 
     progress.stage("the book is proved", 1);
-    gateway.terminate()?;
-    gateway.wait()?;
-    if gateway.exit_status()? != Some(0) {
-        return Err(Problem::new("the gateway did not stop in order".to_owned()));
-    }
-    let verdict = verify(&folder, None).doing("verifying")?;
-    if !verdict.holds() || verdict.causes < report.winners {
-        return Err(Problem::new(format!("the book does not hold: {verdict:?}")));
-    }
-    report.causes = verdict.causes;
-    report.hash = verdict.hash.to_string();
-    report.book_bytes = bytes_in(&folder)?.saturating_sub(report.journal_bytes);
+    prove(gateway, &folder, &mut report)?;
     drop(progress);
     report::print("recovery", machine, &report, options.json, table(&report))
+}
+
+/// What the recovery took, and that it knows everybody and everything.
+fn note_recovery(
+    gateway: &mut Gateway,
+    from_ns: u64,
+    report: &mut RecoveryReport,
+) -> Result<(), Problem> {
+    report.recovery_s = as_f64_ns(now_ns() - from_ns) / 1e9;
+    report.recovery_cpu_s = as_f64_ns(gateway.cpu()?.own_ns()?) / 1e9;
+    report.recovered_rss_bytes = memory::resident_bytes(gateway.process_id())?;
+    let show = look(gateway)?;
+    let answered = show["live"]["answered"].as_u64().unwrap_or(0);
+    report.lost = u64::from(report.acknowledged).saturating_sub(answered);
+    if report.lost == 0 && show["joined"] == report.players {
+        return Ok(());
+    }
+    Err(Problem::new(format!(
+        "{} answers were acknowledged by {} players, and after the restart there are {answered} of {}",
+        report.acknowledged, report.players, show["joined"]
+    )))
 }
 
 /// Splits the prize, and waits until it is paid and in the book. One pings all the while.
@@ -235,6 +233,23 @@ fn every_look(
     }
 }
 
+/// Stops the gateway, and proves the book.
+fn prove(mut gateway: Gateway, folder: &Path, report: &mut RecoveryReport) -> Result<(), Problem> {
+    gateway.terminate()?;
+    gateway.wait()?;
+    if gateway.exit_status()? != Some(0) {
+        return Err(Problem::new("the gateway did not stop in order".to_owned()));
+    }
+    let verdict = verify(folder, None).doing("verifying")?;
+    if !verdict.holds() || verdict.causes < report.winners {
+        return Err(Problem::new(format!("the book does not hold: {verdict:?}")));
+    }
+    report.causes = verdict.causes;
+    report.hash = verdict.hash.to_string();
+    report.book_bytes = bytes_in(folder)?.saturating_sub(report.journal_bytes);
+    Ok(())
+}
+
 fn look(gateway: &mut Gateway) -> Result<Value, Problem> {
     gateway.operator().ask("GET", &format!("/v1/shows/{SHOW}"), "")
 }
@@ -258,7 +273,7 @@ fn await_show(
 }
 
 /// Bytes of all files in a folder.
-fn bytes_in(folder: &std::path::Path) -> Result<u64, Problem> {
+fn bytes_in(folder: &Path) -> Result<u64, Problem> {
     let doing = format!("looking at {}", folder.display());
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).doing(&doing)? {
