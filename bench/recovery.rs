@@ -40,6 +40,8 @@ const CALM_NS: u64 = 10_000_000_000;
 /// The gateway is asked how far it is so often.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOK_NS: u64 = 500_000_000;
+/// The gateway's own tallies are complete by then.
+const TALLY_PATIENCE: Duration = Duration::from_secs(10);
 /// A phase of the show takes longer by as much than its countdown, at most.
 const PHASE_PATIENCE: Duration = Duration::from_secs(120);
 /// Paying and booking have so long for a million winners.
@@ -173,15 +175,28 @@ fn note_recovery(
     report.recovery_s = as_f64_ns(now_ns() - from_ns) / 1e9;
     report.recovery_cpu_s = as_f64_ns(gateway.cpu()?.own_ns()?) / 1e9;
     report.recovered_rss_bytes = memory::resident_bytes(gateway.process_id())?;
-    let show = look(gateway)?;
-    let answered = show["live"]["answered"].as_u64().unwrap_or(0);
-    report.lost = u64::from(report.acknowledged).saturating_sub(answered);
-    if report.lost == 0 && show["joined"] == report.players {
+    let (players, acknowledged) = (report.players, u64::from(report.acknowledged));
+    let answered = |show: &Value| show["live"]["answered"].as_u64().unwrap_or(0);
+    // What each shard counts reaches the show's home some turns later.
+    let knows_all = |show: &Value| show["joined"] == players && answered(show) >= acknowledged;
+    let looks = TALLY_PATIENCE.as_millis() / LOOK.as_millis();
+    let mut show = look(gateway)?;
+    for _ in 0..looks {
+        if knows_all(&show) {
+            break;
+        }
+        pause(LOOK);
+        show = look(gateway)?;
+    }
+    report.lost = acknowledged.saturating_sub(answered(&show));
+    if knows_all(&show) {
         return Ok(());
     }
     Err(Problem::new(format!(
-        "{} answers were acknowledged by {} players, and after the restart there are {answered} of {}",
-        report.acknowledged, report.players, show["joined"]
+        "{acknowledged} answers were acknowledged by {players} players, and after the restart there are \
+         {} of {}",
+        answered(&show),
+        show["joined"]
     )))
 }
 

@@ -20,7 +20,6 @@ fn caught(bug: Bug, promise: Promise, play: fn(u64) -> Outcome) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "takes a minute: `cargo test --lib planted -- --ignored`"]
 fn each_bug_is_caught_by_its_checker_within_a_thousand_seeds() {
     for (bug, promise) in [
         (Bug::SettleEarly, Promise::Barrier),
@@ -46,7 +45,6 @@ fn each_bug_is_caught_by_its_checker_within_a_thousand_seeds() {
 }
 
 #[test]
-#[ignore = "takes a minute: `cargo test --lib planted -- --ignored`"]
 fn each_bug_of_durability_is_caught_when_the_power_fails() {
     for bug in [
         Bug::AcknowledgeEarly,
