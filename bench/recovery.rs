@@ -38,7 +38,7 @@ const PER_HEAD_CENTS: u64 = 7;
 /// Pings before anything is settled.
 const CALM_NS: u64 = 10_000_000_000;
 /// The gateway is asked how far it is so often.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_nanos(LOOK_NS);
 const LOOK_NS: u64 = 500_000_000;
 /// The gateway's own tallies are complete by then.
 const TALLY_PATIENCE: Duration = Duration::from_secs(10);
@@ -179,17 +179,9 @@ fn note_recovery(
     let answered = |show: &Value| show["live"]["answered"].as_u64().unwrap_or(0);
     // What each shard counts reaches the show's home some turns later.
     let knows_all = |show: &Value| show["joined"] == players && answered(show) >= acknowledged;
-    let looks = TALLY_PATIENCE.as_millis() / LOOK.as_millis();
-    let mut show = look(gateway)?;
-    for _ in 0..looks {
-        if knows_all(&show) {
-            break;
-        }
-        pause(LOOK);
-        show = look(gateway)?;
-    }
+    let (show, is_whole) = look_until(gateway, TALLY_PATIENCE, knows_all)?;
     report.lost = acknowledged.saturating_sub(answered(&show));
-    if knows_all(&show) {
+    if is_whole {
         return Ok(());
     }
     Err(Problem::new(format!(
@@ -274,17 +266,30 @@ fn await_show(
     gateway: &mut Gateway,
     patience: Duration,
     is_wanted: impl Fn(&Value) -> bool,
-) -> Result<Value, Problem> {
-    let looks = patience.as_millis() / LOOK.as_millis();
-    for _ in 0..looks {
+) -> Result<(), Problem> {
+    let (show, is_so) = look_until(gateway, patience, is_wanted)?;
+    if is_so {
+        return Ok(());
+    }
+    Err(Problem::new(format!("the show does not get on: {} {}", show["phase"], show["notices"])))
+}
+
+/// Looks until the show is as it is wanted, or for so long: how it is then, and whether it is so.
+fn look_until(
+    gateway: &mut Gateway,
+    patience: Duration,
+    is_wanted: impl Fn(&Value) -> bool,
+) -> Result<(Value, bool), Problem> {
+    for _ in 0..patience.as_millis() / LOOK.as_millis() {
         let show = look(gateway)?;
         if is_wanted(&show) {
-            return Ok(show);
+            return Ok((show, true));
         }
         pause(LOOK);
     }
     let show = look(gateway)?;
-    Err(Problem::new(format!("the show does not get on: {} {}", show["phase"], show["notices"])))
+    let is_so = is_wanted(&show);
+    Ok((show, is_so))
 }
 
 /// Bytes of all files in a folder.

@@ -11,7 +11,7 @@ use ureq::Agent;
 
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::time::Time;
-use crate::ops::connect::link::Address;
+use crate::ops::connect::link::{Address, Spoken};
 use crate::ops::dispatch::order::ORDERS;
 
 /// How long a dispatcher may take to answer.
@@ -199,24 +199,14 @@ impl Dispatcher {
 
 /// Where a dispatcher has its list.
 fn list_url(url: &str) -> Result<String, String> {
-    let example = "write one like http://127.0.0.1:8093";
-    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-    match scheme {
-        "http" => {}
-        "https" => {
-            let reason = "this client speaks no TLS";
-            return Err(format!("{url}: {reason}; ask behind what ends it, with http://"));
-        }
-        _ => return Err(format!("{url}: `{scheme}` is not spoken; {example}")),
+    let (authority, path) = Spoken {
+        schemes: &["http"],
+        with_tls: &["https"],
+        without_tls: "ask behind what ends it, with http://",
+        what: "a dispatcher",
+        example: "http://127.0.0.1:8093",
     }
-    let (authority, path) = match rest.find('/') {
-        Some(start) => rest.split_at(start),
-        None => (rest, ""),
-    };
-    let is_clean = url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains(['?', '#']);
-    if authority.is_empty() || !is_clean {
-        return Err(format!("{url}: is no address of a dispatcher; {example}"));
-    }
+    .parts(url)?;
     let path = if matches!(path, "" | "/") { "/v1/gateways" } else { path };
     Ok(format!("http://{authority}{path}"))
 }

@@ -92,30 +92,55 @@ impl LinkError {
     }
 }
 
+/// Addresses of one kind, as they are written for this client, which speaks no TLS.
+pub(super) struct Spoken {
+    /// The first is meant where none is written.
+    pub(super) schemes: &'static [&'static str],
+    pub(super) with_tls: &'static [&'static str],
+    /// What to do instead of TLS.
+    pub(super) without_tls: &'static str,
+    /// Whose addresses they are.
+    pub(super) what: &'static str,
+    pub(super) example: &'static str,
+}
+
+impl Spoken {
+    /// The authority and the path of a URL; the path may be empty.
+    ///
+    /// # Errors
+    /// What is wrong with it, and how one looks.
+    pub(super) fn parts<'u>(&self, url: &'u str) -> Result<(&'u str, &'u str), String> {
+        let Spoken { schemes, with_tls, without_tls, what, example } = self;
+        let (scheme, rest) = url.split_once("://").unwrap_or((schemes[0], url));
+        if with_tls.contains(&scheme) {
+            return Err(format!("{url}: this client speaks no TLS; {without_tls}"));
+        }
+        if !schemes.contains(&scheme) {
+            return Err(format!("{url}: `{scheme}` is not spoken; write one like {example}"));
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let is_clean = url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains(['?', '#']);
+        if authority.is_empty() || !is_clean {
+            return Err(format!("{url}: is no address of {what}; write one like {example}"));
+        }
+        Ok((authority, path))
+    }
+}
+
 impl Address {
     /// The address in a URL.
     ///
     /// # Errors
     /// What is wrong with it, and how one looks.
     pub(super) fn parse(url: &str) -> Result<Address, String> {
-        let example = "write one like ws://127.0.0.1:8090";
-        let (scheme, rest) = url.split_once("://").unwrap_or(("ws", url));
-        match scheme {
-            "ws" | "http" => {}
-            "wss" | "https" => {
-                let reason = "this client speaks no TLS";
-                return Err(format!("{url}: {reason}; connect behind what ends it, with ws://"));
-            }
-            _ => return Err(format!("{url}: `{scheme}` is not spoken; {example}")),
+        let (authority, path) = Spoken {
+            schemes: &["ws", "http"],
+            with_tls: &["wss", "https"],
+            without_tls: "connect behind what ends it, with ws://",
+            what: "a gateway",
+            example: "ws://127.0.0.1:8090",
         }
-        let (authority, path) = match rest.find('/') {
-            Some(start) => rest.split_at(start),
-            None => (rest, ""),
-        };
-        let is_clean = url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains(['?', '#']);
-        if authority.is_empty() || !is_clean {
-            return Err(format!("{url}: is no address of a gateway; {example}"));
-        }
+        .parts(url)?;
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         let port = if has_port { "" } else { ":80" };
         let path = if matches!(path, "" | "/") { "/ws" } else { path };
