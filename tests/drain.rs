@@ -10,14 +10,16 @@
 mod client;
 mod serving;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use client::{Client, until};
+use client::{Client, token, until};
 use serving::{Serving, upgrade_status};
 
 /// When each client was closed, since now, and what it was told; in the order of the closes.
@@ -222,17 +224,48 @@ fn a_gateway_beside_takes_over_and_nobody_is_refused() {
             })
         })
         .collect();
+    let more_come = |what: &str| {
+        let before = connects.load(Ordering::Relaxed);
+        until(what, || connects.load(Ordering::Relaxed) > before + 50);
+    };
+    more_come("the old one takes them");
     let new = Serving::start_at(&address.to_string(), &[("TIDEGATE_NET__SHARE_PORT", "true")]);
+    more_come("both take them");
     old.drain(&json!({"spread_ms": 500}));
     assert_eq!(old.end().0, Some(0));
-    let before = connects.load(Ordering::Relaxed);
-    until("the new one takes them", || connects.load(Ordering::Relaxed) > before + 50);
+    more_come("the new one takes them");
     is_over.store(true, Ordering::Relaxed);
     let failures: Vec<Result<String, String>> =
         connecting.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     assert!(failures.is_empty(), "{} of {connects:?}: {failures:?}", failures.len());
-    let count = connects.load(Ordering::Relaxed);
-    assert!(count > 200, "only {count} have come");
     new.signal("-TERM");
     assert_eq!(new.end().0, Some(0));
+}
+
+#[test]
+fn a_terminal_goes_where_it_is_sent() {
+    let (first, second) = (Serving::start(&[]), Serving::start(&[]));
+    let url = |serving: &Serving| format!("ws://{}/", serving.clients);
+    let mut terminal = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["connect", &url(&first), "--stay", "--room", "7", "--token", &token(1)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    let mut says = |part: &str| {
+        let said = lines.by_ref().map_while(Result::ok).find(|line| line.contains(part));
+        assert!(said.is_some(), "it never said: {part}");
+    };
+    says("in room 7");
+    first.drain(&json!({"spread_ms": 0, "to": [url(&second)]}));
+    says("closed with 1001");
+    says("in room 7");
+    assert_eq!(second.state()["connections"], 1);
+    // With TLS it cannot go on, and says so.
+    second.drain(&json!({"spread_ms": 0, "to": ["wss://b.example/"]}));
+    says("not where it was sent: wss://b.example/: this client speaks no TLS");
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    assert_eq!((first.end().0, second.end().0), (Some(0), Some(0)));
 }

@@ -1,4 +1,5 @@
-//! Which gateway to try: the one that was given, or those that a dispatcher lists, in order.
+//! Which gateway to try: the one that another one named when it was drained, else the one that was given,
+//! or those that a dispatcher lists, in order.
 //!
 //! A list is asked for when there is none, when it is older than the dispatcher lets it be, and when all
 //! of it was tried in vain. A gateway that was given beside is tried while there is no list.
@@ -68,6 +69,8 @@ pub(super) enum ListError {
 /// Gateways, of which one is the next to try.
 pub(super) struct Gateways {
     dispatcher: Option<Dispatcher>,
+    /// Where the client was sent, until that does not take it.
+    sent_to: Option<Address>,
     list: Vec<Address>,
     next: usize,
     /// From then on another list is asked for.
@@ -99,7 +102,16 @@ impl Gateways {
         let given = url.map(Address::parse).transpose()?;
         let dispatcher = dispatch.map(Dispatcher::new).transpose()?;
         let list = given.into_iter().collect();
-        Ok(Gateways { dispatcher, list, next: 0, ask_at: Time::ZERO })
+        Ok(Gateways { dispatcher, sent_to: None, list, next: 0, ask_at: Time::ZERO })
+    }
+
+    /// The gateway at `url` is tried before all others.
+    ///
+    /// # Errors
+    /// Why this client cannot: then nothing changes.
+    pub(super) fn go_to(&mut self, url: &str) -> Result<(), String> {
+        self.sent_to = Some(Address::parse(url)?);
+        Ok(())
     }
 
     /// Whether which gateway is tried is a dispatcher's choice.
@@ -134,12 +146,15 @@ impl Gateways {
 
     /// The one to try; nothing: there is none.
     pub(super) fn next(&self) -> Option<&Address> {
-        self.list.get(self.next)
+        self.sent_to.as_ref().or_else(|| self.list.get(self.next))
     }
 
     /// The one to try did not take this client: the next is, or, behind the last, the first, and then
     /// another list is asked for. Whether one is left that was not tried.
     pub(super) fn pass(&mut self) -> bool {
+        if self.sent_to.take().is_some() {
+            return !self.list.is_empty();
+        }
         self.next += 1;
         let is_left = self.next < self.list.len();
         if !is_left {
@@ -292,6 +307,19 @@ mod tests {
         let none = Err(ListError::Nobody { url: String::new() });
         assert!(gateways.take(none, at(3_000)).is_err());
         assert_eq!((next(&gateways), gateways.ask_at), ("ws://a:80/ws".to_owned(), at(0)));
+    }
+
+    #[test]
+    fn where_a_drained_gateway_sends_is_tried_first_and_once() {
+        let mut gateways = Gateways::new(Some("a.example"), None).unwrap();
+        let next = |gateways: &Gateways| gateways.next().unwrap().to_string();
+        assert!(gateways.go_to("wss://b.example/").unwrap_err().contains("no TLS"));
+        assert_eq!(next(&gateways), "ws://a.example:80/ws");
+        gateways.go_to("ws://b.example/").unwrap();
+        assert_eq!(next(&gateways), "ws://b.example:80/ws");
+        assert!(gateways.pass());
+        assert_eq!(next(&gateways), "ws://a.example:80/ws");
+        assert!(!gateways.pass());
     }
 
     #[test]

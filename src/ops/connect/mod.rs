@@ -498,10 +498,11 @@ impl Client<'_, '_> {
         }
         self.has_session = false;
         self.dues.retain(|(_, due)| !matches!(due, Due::Heartbeat(_)));
+        let moving = Moving::read(text);
         let reconnect = match code {
             None => Reconnect::Within { span_ms: 1_000 },
             Some(code) => match CloseReason::from_code(code) {
-                Some(reason) => match (reason.reconnect(), Moving::read(text).within_ms) {
+                Some(reason) => match (reason.reconnect(), moving.within_ms) {
                     (Reconnect::Within { .. }, Some(span_ms)) => Reconnect::Within { span_ms },
                     (reconnect, _) => reconnect,
                 },
@@ -521,6 +522,11 @@ impl Client<'_, '_> {
         };
         let line = self.lines.disconnected(code, text, back_ms);
         self.print(&line);
+        if let Some(url) = moving.to.filter(|_| code == Some(CloseReason::GoingAway.code()))
+            && let Err(reason) = self.gateways.go_to(&url)
+        {
+            self.tell("error", &format!("not where it was sent: {reason}"));
+        }
         if back_ms.is_none() || self.is_leaving {
             let is_well = code == Some(CloseReason::Normal.code()) || self.is_leaving;
             self.status = Some(if is_well { ExitStatus::Success } else { ExitStatus::Failed });
