@@ -440,6 +440,7 @@ fn people_are_spoken_to_and_dealt_with() {
     let card = || stage.post_with(&otto, "/console/api/users/5/cards", key, &json!({})).json();
     assert_eq!(card(), card(), "two clicks are one card");
     assert_eq!(card()["cards"], 1);
+    assert_eq!(post("users/5/expire-cards", json!({}))["cards"], 0);
     for (path, body, status) in [
         ("rooms/30/say", json!({ "text": " ", "kind": 1 }), 400),
         ("rooms/30/say", json!({ "text": "x", "kind": 0 }), 400),
@@ -447,6 +448,7 @@ fn people_are_spoken_to_and_dealt_with() {
         ("users/0/ban", json!({}), 400),
         ("users/5/mute", json!({}), 400),
         ("users/5/praise", json!({}), 404),
+        ("users/5/expire-cards", json!({}), 422),
     ] {
         let answer = stage.post(&otto, &format!("/console/api/{path}"), &body);
         assert_eq!(answer.status, status, "{path}: {}", answer.body);

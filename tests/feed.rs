@@ -281,7 +281,10 @@ async fn second_life(path: &Path) {
 async fn call_off(deployed: &Deployed) {
     deployed.order(OperatorRequest::Announce(definition(OFF, 40)));
     deployed.command(OFF, Command::OpenLobby);
-    deployed.order(OperatorRequest::GrantCard { user: UserId(9) });
+    for _ in 0..3 {
+        deployed.order(OperatorRequest::GrantCard { user: UserId(9) });
+    }
+    deployed.order(OperatorRequest::ExpireCards { user: UserId(9), cards_max: 2 });
     let mut player = Client::in_room(&deployed.gateway, 9, 40).await;
     deployed.command(OFF, Command::Publish);
     player.until("question").await;
@@ -318,6 +321,7 @@ async fn what_a_crash_interrupts_comes_out_of_the_book_to_the_cent() {
         ("rain-returned:3:0,", 2),
         ("rains-closed:3,", 2),
         ("cards-granted:2:", 2),
+        ("cards-expired:9:", 2),
         ("card-used:3:2,", 2),
         ("card-used:4:9,", 2),
         ("reversal:fund:4:prize,", 2),

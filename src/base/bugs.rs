@@ -45,11 +45,13 @@ pub enum Bug {
     FailedSyncTrusted,
     /// An order with a key that comes again is carried out again.
     OrderDoneTwice,
+    /// Cards expire while a question is played for which they may be used.
+    CardsExpireWhilePlayed,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 19] = [
+    pub const ALL: [Bug; 20] = [
         Bug::SettleEarly,
         Bug::LoseDrainedMark,
         Bug::CountTwice,
@@ -69,6 +71,7 @@ impl Bug {
         Bug::TornTailAccepted,
         Bug::FailedSyncTrusted,
         Bug::OrderDoneTwice,
+        Bug::CardsExpireWhilePlayed,
     ];
 }
 

@@ -18,7 +18,7 @@ use crate::ops::show_json;
 use crate::ops::watch::files::ReloadHandle;
 use crate::ops::words::trial_json;
 use crate::quiz::director::CommandError;
-use crate::quiz::local::GrantError;
+use crate::quiz::local::{ExpiryError, GrantError};
 use crate::quiz::rain::RainError;
 use crate::runtime::gateway::Gateway;
 use crate::runtime::operator::{CallError, Caller};
@@ -139,7 +139,14 @@ impl GatewayPort {
                     other => Err(unexpected(&other)),
                 }
             }
-            OperatorRequest::GrantCard { user } => self.grant_card(order, user).await,
+            OperatorRequest::GrantCard { user } => {
+                let request = operator::OperatorRequest::GrantCard { user };
+                self.order_cards(order, user, request).await
+            }
+            OperatorRequest::ExpireCards { user, cards_max } => {
+                let request = operator::OperatorRequest::ExpireCards { user, cards_max };
+                self.order_cards(order, user, request).await
+            }
             OperatorRequest::Once { .. } => panic!("an order has one key"),
             OperatorRequest::ReloadWords => self.reload_words().await,
             OperatorRequest::TryText { text } => {
@@ -179,12 +186,13 @@ impl GatewayPort {
         Ok(value)
     }
 
-    async fn grant_card(
+    async fn order_cards(
         &self,
         order: Option<Order>,
         user: UserId,
+        request: operator::OperatorRequest,
     ) -> Result<Value, OperatorRefusal> {
-        match self.ask_as(order, operator::OperatorRequest::GrantCard { user }).await? {
+        match self.ask_as(order, request).await? {
             OperatorAnswer::Cards(cards) => Ok(json!({ "user": user.0, "cards": cards })),
             other => Err(unexpected(&other)),
         }
@@ -276,7 +284,8 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::TooLong { .. }
             | OperatorError::CarriesShow(_)
             | OperatorError::RoomEnded(_)
-            | OperatorError::Grant(GrantError::TooMany { .. }),
+            | OperatorError::Grant(GrantError::TooMany { .. })
+            | OperatorError::Expiry(ExpiryError::NoCard { .. }),
         ) => OperatorRefusal::Invalid { reason },
         CallError::Refused(
             OperatorError::Grant(GrantError::Full(_))
@@ -284,7 +293,8 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::Revocation(_),
         )
         | CallError::NoAnswer(_) => OperatorRefusal::Unavailable { reason },
-        CallError::Draining => OperatorRefusal::NotNow { reason },
+        CallError::Refused(OperatorError::Expiry(ExpiryError::NotRevealed { .. }))
+        | CallError::Draining => OperatorRefusal::NotNow { reason },
     }
 }
 
@@ -311,6 +321,11 @@ mod tests {
             command(CommandError::NotLastRevealed { question: QuestionIndex(0) }),
             CallError::Refused(OperatorError::RoomTaken { room: RoomId(2), show: ShowId(1) }),
             CallError::Refused(OperatorError::Grant(GrantError::TooMany { user })),
+            CallError::Refused(OperatorError::Expiry(ExpiryError::NoCard { user })),
+            CallError::Refused(OperatorError::Expiry(ExpiryError::NotRevealed {
+                user,
+                show: ShowId(1),
+            })),
             CallError::NoAnswer(ShardId(1)),
         ]
         .into_iter()
@@ -323,6 +338,8 @@ mod tests {
             not possible: question 0 is not the one revealed last: earlier questions stand
             not possible: room 2 already carries show 1; end that one first, or give the new one another room
             not possible: user 5 holds 190 revive cards, which is the most one can hold
+            not possible: user 5 holds no revive card
+            not now: user 5 plays in show 1, where a question is not revealed: its cards can expire after the reveal
             try again later: shard 1 gave no answer in time; try again
         "#]]
         .assert_eq(&lines.concat());

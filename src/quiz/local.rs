@@ -12,6 +12,7 @@ pub use self::money::{
     Gift, GiftReturn, Given, MoneyError, Requested, Withdrawal, WithdrawalState,
 };
 
+use crate::base::bugs::{self, Bug};
 use crate::base::hash::Placement;
 use crate::base::ids::{EventNumber, QuestionIndex, ShardId, ShowId, UserId};
 use crate::base::limits::{ENDED_SHOWS_MAX, REVIVE_CARDS_MAX};
@@ -40,6 +41,29 @@ pub enum GrantError {
     /// This shard keeps as many users as it can.
     #[error(transparent)]
     Full(#[from] ShardFull),
+}
+
+/// Why cards could not be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpiryError {
+    /// The user holds none.
+    #[error("user {user} holds no revive card")]
+    NoCard {
+        /// Who.
+        user: UserId,
+    },
+    /// What the user may know of its cards would tell a verdict, or the verdict would depend on which
+    /// came first.
+    #[error(
+        "user {user} plays in show {show}, where a question is not revealed: its cards can expire \
+         after the reveal"
+    )]
+    NotRevealed {
+        /// Who.
+        user: UserId,
+        /// Where.
+        show: ShowId,
+    },
 }
 
 /// Why a user could not join.
@@ -301,6 +325,37 @@ impl LocalQuiz {
         Ok(visible + 1)
     }
 
+    /// Takes up to `cards_max` revive cards away from a user, and says how many. Cards that it used are
+    /// not among them: voiding their question gives them back.
+    ///
+    /// # Errors
+    /// If the user holds none, or is in a show where a question was asked and is not revealed, or is
+    /// judged again: also when it is out or watches, or the refusal would tell.
+    pub fn expire_cards(&mut self, user: UserId, cards_max: u8) -> Result<u8, ExpiryError> {
+        if let Some(show) = self.undecided_show(user) {
+            return Err(ExpiryError::NotRevealed { user, show });
+        }
+        let held = self.users.find(user).map_or(0, |place| self.users.entry(place).cards);
+        let expired = held.min(cards_max);
+        if expired == 0 || !self.redo_expiry(user, expired) {
+            return Err(ExpiryError::NoCard { user });
+        }
+        Ok(expired)
+    }
+
+    /// A show of the user's in which cards may be used, or given back, before the next reveal.
+    fn undecided_show(&self, user: UserId) -> Option<ShowId> {
+        if bugs::active(Bug::CardsExpireWhilePlayed) {
+            return None;
+        }
+        let is_undecided = |show: &&ShowReplica| {
+            let phase = show.phase();
+            (phase.hides_verdicts() || phase == Phase::Rejudging)
+                && show.has_joined(user, &self.users)
+        };
+        self.shows.iter().find(is_undecided).map(|show| show.definition().id)
+    }
+
     /// The cards that a user may know of: those it holds, and those spent on questions that are
     /// not revealed.
     #[must_use]
@@ -344,6 +399,17 @@ impl LocalQuiz {
         let entry = self.users.entry_mut(place);
         entry.cards = entry.cards.saturating_add(1);
         Ok(())
+    }
+
+    /// Cards of a user expired, in re-execution: whether they could is decided already. False, and
+    /// nothing is changed, if it does not hold so many.
+    #[must_use]
+    pub fn redo_expiry(&mut self, user: UserId, cards: u8) -> bool {
+        let Some(place) = self.users.find(user) else { return false };
+        let entry = self.users.entry_mut(place);
+        let Some(left) = entry.cards.checked_sub(cards) else { return false };
+        entry.cards = left;
+        true
     }
 
     /// See [`ShowReplica::redo_step`].

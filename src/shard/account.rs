@@ -188,6 +188,8 @@ pub struct CardMove {
 pub enum CardCause {
     /// The operator granted it.
     Granted,
+    /// The operator took it away.
+    Expired,
     /// For an invitation.
     Invitation,
     /// A verdict at a question used it, or another verdict, or a void, gave it back.

@@ -13,7 +13,7 @@ use crate::chat::desk::Trial;
 use crate::chat::words::WordList;
 use crate::quiz::definition::ShowDefinition;
 use crate::quiz::director::{Command, CommandError, RejudgePreview};
-use crate::quiz::local::{GrantError, MoneyError};
+use crate::quiz::local::{ExpiryError, GrantError, MoneyError};
 use crate::quiz::rain::{RainCommand, RainError};
 use crate::shard::config::LiveSettings;
 use crate::shard::mail::ServiceMessages;
@@ -80,6 +80,13 @@ pub enum OperatorRequest {
     GrantCard {
         /// Whom.
         user: UserId,
+    },
+    /// Take revive cards away from a user.
+    ExpireCards {
+        /// From whom.
+        user: UserId,
+        /// How many at most.
+        cards_max: u8,
     },
     /// Say something in a room, in the service's name.
     Publish(ServiceMessages),
@@ -176,6 +183,9 @@ pub enum OperatorError {
     /// No card can be granted.
     #[error(transparent)]
     Grant(#[from] GrantError),
+    /// No card can be taken away.
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
     /// An order's key is known from another order.
     #[error("this key came with another request: give each request a key of its own")]
     KeyReused,
@@ -278,7 +288,9 @@ impl OperatorRequest {
             OperatorRequest::Once { request, .. } => request.home(placement),
             OperatorRequest::Mute(mute) => Some(placement.user_home(mute.user)),
             OperatorRequest::CloseWithdrawal { user, .. } => Some(placement.user_home(*user)),
-            OperatorRequest::GrantCard { user } => Some(placement.user_home(*user)),
+            OperatorRequest::GrantCard { user } | OperatorRequest::ExpireCards { user, .. } => {
+                Some(placement.user_home(*user))
+            }
             OperatorRequest::Player(request) => Some(placement.user_home(request.holder.user)),
             OperatorRequest::Publish(messages) => Some(placement.room_home(messages.room)),
             OperatorRequest::Service(request) => request.home(placement),

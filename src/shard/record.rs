@@ -123,6 +123,17 @@ pub enum Record {
         /// When.
         at: Time,
     },
+    /// Revive cards of a user expired.
+    CardsExpired {
+        /// Whose.
+        user: UserId,
+        /// Random: tells this expiry from all others.
+        expiry: u64,
+        /// How many, at least one.
+        cards: u8,
+        /// When.
+        at: Time,
+    },
     /// Winners of a bucket were paid. The same may be on record again when it was done again.
     Prizes {
         /// Of which show.

@@ -88,6 +88,16 @@ pub enum ReplayError {
         /// As recorded.
         recorded: Box<MoneyRecord>,
     },
+    /// A user holds fewer cards than expired.
+    #[error(
+        "user {user}: {expired} revive cards expired, as is on record; done again, it has fewer"
+    )]
+    Cards {
+        /// Whose.
+        user: UserId,
+        /// As recorded.
+        expired: u8,
+    },
     /// A slice of work has no place.
     #[error(transparent)]
     Step(#[from] NoSuchStep),
@@ -322,6 +332,12 @@ impl Replay {
             }
             Record::Reported { show, report } => self.report_again(*show, report)?,
             Record::CardGranted { user, at, .. } => self.grant_again(*user, *at)?,
+            Record::CardsExpired { user, cards, at, .. } => {
+                self.note_time(*at);
+                if !self.local.redo_expiry(*user, *cards) {
+                    return Err(ReplayError::Cards { user: *user, expired: *cards });
+                }
+            }
             // They follow from what was done, and are compared in its report.
             Record::Prizes { prizes, .. } => self.note_time(prizes.at),
             Record::CardsUsed { cards, .. } => self.note_time(cards.at),

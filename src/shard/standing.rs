@@ -294,7 +294,7 @@ impl Shard {
     /// How things stand that an order brought about earlier.
     fn done_before(&self, request: &OperatorRequest) -> OperatorAnswer {
         match request {
-            OperatorRequest::GrantCard { user } => {
+            OperatorRequest::GrantCard { user } | OperatorRequest::ExpireCards { user, .. } => {
                 OperatorAnswer::Cards(self.quiz_visible_cards(*user))
             }
             _ => OperatorAnswer::Done,

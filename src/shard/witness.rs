@@ -123,7 +123,7 @@ impl Witness {
                 players: vec![one(local, *user)],
                 revision: None,
             },
-            Record::CardGranted { user, .. } => {
+            Record::CardGranted { user, .. } | Record::CardsExpired { user, .. } => {
                 Before { players: vec![one(local, *user)], ..Before::default() }
             }
             Record::Money { user, what, .. } => match **what {
@@ -166,6 +166,7 @@ impl Witness {
             if change != 0 {
                 let cause = match before.at {
                     Some((show, question)) => CardCause::Question(show, question),
+                    None if change < 0 => CardCause::Expired,
                     None => CardCause::Granted,
                 };
                 player.cards.push(CardMove { place, change, cause });

@@ -299,7 +299,7 @@ impl World {
         for operator in &mut self.operators {
             operator.begin_again();
         }
-        self.repeat_cards();
+        self.repeat_orders();
         for show in 0..self.setup.shows.len() {
             if self.events[show].is_empty() && self.operators[show].is_announced() {
                 self.races.crash_unannounced += 1;

@@ -116,8 +116,8 @@ impl World {
         match answer {
             Ok(OperatorAnswer::Show(status)) => self.operator_decides(show, &status),
             answer if ticket % KINDS == GRANT => {
-                let is_granted = matches!(answer, Ok(OperatorAnswer::Cards(_)));
-                self.card_was_ordered(ticket / KINDS, is_granted);
+                let is_done = matches!(answer, Ok(OperatorAnswer::Cards(_)));
+                self.cards_were_ordered(ticket / KINDS, is_done);
             }
             Ok(_) => {}
             // The phase may have changed since the robot looked.
@@ -155,6 +155,7 @@ impl World {
         let new_phase = operator.whim != Some((asked, phase));
         operator.whim = Some((asked, phase));
         let is_whim = new_phase && self.dice.permille(self.setup.whim_permille);
+        self.expire_some(new_phase);
         if phase != Phase::Announced && self.operator_rains(show, status) {
             return;
         }

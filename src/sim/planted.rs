@@ -37,6 +37,7 @@ fn each_bug_is_caught_by_its_checker_within_a_thousand_seeds() {
         (Bug::MissedSealForgotten, Promise::Offers),
         (Bug::PacketTwice, Promise::Money),
         (Bug::OrderDoneTwice, Promise::Cards),
+        (Bug::CardsExpireWhilePlayed, Promise::Cards),
     ] {
         let seed = caught(bug, promise, simulate);
         println!("{bug:?}: {promise:?} at seed {seed:?}");

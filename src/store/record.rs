@@ -43,6 +43,7 @@ pub fn key(record: &Record, placement: &Placement, shard: ShardId) -> Key {
         | Record::Absent { user, .. }
         | Record::TicketIssued { user, .. }
         | Record::CardGranted { user, .. }
+        | Record::CardsExpired { user, .. }
         | Record::Money { user, .. } => Key::Bucket(placement.bucket(*user)),
         Record::Worked { step, .. } => Key::Bucket(step.bucket),
         Record::Prizes { prizes, .. } => Key::Bucket(prizes.bucket),

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::base::ids::{
     EventNumber, OptionIndex, QuestionIndex, RainIndex, RoomId, ShowId, UserId,
 };
+use crate::base::limits::REVIVE_CARDS_MAX;
 use crate::ops::console::accounts::Role;
 use crate::ops::console::door::{Door, Visit, admit, log_in, log_out, session};
 use crate::ops::console::{Console, LastOrder, assets, editing, figures, planning, rehearsing};
@@ -356,7 +357,7 @@ struct UserBody {
     until: Option<i64>,
 }
 
-/// Keeps a user from speaking or from connecting, ends that, or grants a card.
+/// Keeps a user from speaking or from connecting, ends that, grants a card, or lets all cards expire.
 async fn user(
     State(view): View,
     Extension(visit): Guest,
@@ -366,7 +367,7 @@ async fn user(
     let Path((id, word)) = path?;
     let user = whole_number(&id, "user", "bad_user_id")?;
     let about = format!("user {user}");
-    let known = ["mute", "unmute", "ban", "unban", "cards"];
+    let known = ["mute", "unmute", "ban", "unban", "cards", "expire-cards"];
     if !known.contains(&word.as_str()) {
         return Err(unknown(&word));
     }
@@ -381,8 +382,15 @@ async fn user(
         "ban" => Operation::Ban(proto::Ban { user, until }),
         "unban" => Operation::Unban(proto::Unban { user }),
         _ => {
-            let outcome = put(&view, OperatorRequest::GrantCard { user: UserId(user) }).await;
-            return recorded(&view, &visit, outcome, "grant card", &about);
+            let user = UserId(user);
+            let (request, action) = match word.as_str() {
+                "cards" => (OperatorRequest::GrantCard { user }, "grant card"),
+                _ => {
+                    let cards_max = REVIVE_CARDS_MAX;
+                    (OperatorRequest::ExpireCards { user, cards_max }, "expire cards")
+                }
+            };
+            return recorded(&view, &visit, put(&view, request).await, action, &about);
         }
     };
     let action = match (word.as_str(), seconds, until) {

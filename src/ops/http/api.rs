@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
+use crate::base::limits::REVIVE_CARDS_MAX;
 use crate::ops::console;
 use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::idempotency::{Idempotency, once};
@@ -57,6 +58,7 @@ pub(super) fn router(view: OperatorView) -> Router {
         .route("/v1/shows/{id}/{command}", post(command))
         .route("/v1/questions/check", post(plans::check_questions).layer(plans::body_limit()))
         .route("/v1/users/{id}/cards", post(grant_card))
+        .route("/v1/users/{id}/cards/expire", post(expire_cards))
         .merge(users::routes())
         .merge(rooms::routes())
         .merge(rains::routes())
@@ -347,6 +349,47 @@ async fn grant_card(
     let user = UserId(whole_number(&id, "user", "bad_user_id")?);
     tracing::info!(%user, "operator grants a revive card");
     ask(&view, media, OperatorRequest::GrantCard { user }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpireBody {
+    /// All, if it is not said.
+    #[serde(default = "all_cards")]
+    cards_max: u8,
+}
+
+fn all_cards() -> u8 {
+    REVIVE_CARDS_MAX
+}
+
+async fn expire_cards(
+    State(view): Shared,
+    media: Media,
+    path: Result<Path<String>, PathRejection>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let Path(id) = path?;
+    let user = UserId(whole_number(&id, "user", "bad_user_id")?);
+    let cards_max = cards_to_expire(&body)?;
+    tracing::info!(%user, cards_max, "operator lets revive cards expire");
+    ask(&view, media, OperatorRequest::ExpireCards { user, cards_max }).await
+}
+
+/// How many cards a body says.
+fn cards_to_expire(body: &[u8]) -> Result<u8, ApiError> {
+    let form = format!(
+        r#"no body, or {{"cards_max":1}}: from 1 to {REVIVE_CARDS_MAX}, all if it is not said"#
+    );
+    if body.trim_ascii().is_empty() {
+        return Ok(REVIVE_CARDS_MAX);
+    }
+    let ExpireBody { cards_max } = serde_json::from_slice(body)
+        .map_err(|error| bad_body(format!("an expiry of cards expects {form}: {error}")))?;
+    if !(1..=REVIVE_CARDS_MAX).contains(&cards_max) {
+        return Err(bad_body(format!("an expiry of cards expects {form}: not {cards_max}")));
+    }
+    Ok(cards_max)
 }
 
 pub(crate) fn show_id(text: &str) -> Result<ShowId, ApiError> {

@@ -74,6 +74,13 @@ pub enum OperatorRequest {
         /// Whom.
         user: UserId,
     },
+    /// Take revive cards away from a user: answered by an object with the `cards` that it has now.
+    ExpireCards {
+        /// From whom.
+        user: UserId,
+        /// How many at most.
+        cards_max: u8,
+    },
     /// Order something about a show's red-packet rains: answered by the show.
     Rain {
         /// Which show.
@@ -95,7 +102,7 @@ pub enum OperatorRequest {
     /// What the service asks about rooms and users: answered by a message of the schema.
     Server(ServerRequest),
     /// Carry one of these out once, however often it comes, also over restarts: a command, something
-    /// about rains, a card, the end of a withdrawal. Answered like the request itself.
+    /// about rains, cards, the end of a withdrawal. Answered like the request itself.
     Once {
         /// By which it is known.
         order: Order,
@@ -154,6 +161,7 @@ impl OperatorRequest {
             OperatorRequest::Command { .. }
                 | OperatorRequest::Rain { .. }
                 | OperatorRequest::GrantCard { .. }
+                | OperatorRequest::ExpireCards { .. }
                 | OperatorRequest::CloseWithdrawal { .. }
         )
     }

@@ -90,6 +90,9 @@ impl OperatorPort for Echo {
                 Ok(json!({ "user": user.0, "withdrawal": number, "is_paid": is_paid }))
             }
             OperatorRequest::GrantCard { user } => Ok(json!({ "user": user.0, "cards": 1 })),
+            OperatorRequest::ExpireCards { user, cards_max } => {
+                Ok(json!({ "user": user.0, "cards": 0, "cards_max": cards_max }))
+            }
             OperatorRequest::ReloadWords => Ok(json!({ "words": 3 })),
             OperatorRequest::TryText { text } => Ok(json!({ "tried": text })),
             OperatorRequest::ChangePlan(change) => {

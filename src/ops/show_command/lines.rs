@@ -388,6 +388,7 @@ pub(super) fn player(view: &View<'_>, user: UserId, player: &PlayerAccount) -> V
 fn card_move(moved: &CardMove) -> Value {
     let (cause, at) = match moved.cause {
         CardCause::Granted => ("granted", None),
+        CardCause::Expired => ("expired", None),
         CardCause::Invitation => ("invitation", None),
         CardCause::Question(show, question) => ("question", Some((show.0, question.0))),
     };

@@ -88,6 +88,12 @@ impl ShowReplica {
         })
     }
 
+    /// Whether the user has joined, to play or to watch.
+    #[must_use]
+    pub fn has_joined(&self, user: UserId, users: &Users) -> bool {
+        self.player(user, users).is_some()
+    }
+
     fn standing(&self, player: &Player) -> Standing {
         match self.eligibility(player) {
             Eligibility::Spectator => Standing::Spectator,

@@ -11,7 +11,7 @@ use crate::base::limits::REVIVE_CARDS_MAX;
 use crate::quiz::director::{Command, Director};
 use crate::quiz::event::{NumberedEvent, ShowEvent};
 use crate::quiz::judge::RefusalReason;
-use crate::quiz::local::{GrantError, LocalQuiz};
+use crate::quiz::local::{ExpiryError, GrantError, LocalQuiz};
 use crate::quiz::money::Cents;
 use crate::quiz::replica::snapshot::Standing;
 use crate::quiz::report::Report;
@@ -472,6 +472,43 @@ fn a_refused_grant_does_not_tell_of_a_secretly_spent_card() {
     assert_eq!(stage.local.grant_card(ALICE), Err(GrantError::TooMany { user: ALICE }));
     stage.order(Command::Void);
     assert_eq!(stage.local.visible_cards(ALICE), REVIVE_CARDS_MAX);
+}
+
+#[test]
+fn cards_expire_only_where_no_verdict_depends_on_it_or_would_be_told() {
+    let mut stage = Stage::with_two();
+    for _ in 0..3 {
+        stage.local.grant_card(ALICE).unwrap();
+    }
+    assert_eq!(stage.local.expire_cards(BOB, 1), Err(ExpiryError::NoCard { user: BOB }));
+    assert_eq!(
+        stage.local.expire_cards(UserId(99), 1),
+        Err(ExpiryError::NoCard { user: UserId(99) })
+    );
+    assert_eq!(stage.local.expire_cards(ALICE, 1), Ok(1));
+    stage.order(Command::Publish);
+    stage.pass(600);
+    recorded(stage.answer(ALICE, 1));
+    recorded(stage.answer(BOB, 1));
+    // Whether one is spent, or there is none: the refusal is the same.
+    let refused = |user| Err(ExpiryError::NotRevealed { user, show: SHOW });
+    let expire_both =
+        |stage: &mut Stage| [ALICE, BOB].map(|user| stage.local.expire_cards(user, 9));
+    assert_eq!(expire_both(&mut stage), [refused(ALICE), refused(BOB)]);
+    stage.pass(3_000);
+    stage.settle();
+    stage.order(Command::Pause);
+    assert_eq!(expire_both(&mut stage), [refused(ALICE), refused(BOB)]);
+    stage.order(Command::Resume);
+    stage.order(Command::Reveal);
+    assert_eq!(expire_both(&mut stage), [Ok(1), Err(ExpiryError::NoCard { user: BOB })]);
+    assert_eq!(stage.local.visible_cards(ALICE), 0);
+    // The one that was spent comes back with its question.
+    stage.order(Command::Void);
+    assert_eq!(stage.local.visible_cards(ALICE), 1);
+    assert!(!stage.local.redo_expiry(ALICE, 2));
+    assert!(stage.local.redo_expiry(ALICE, 1));
+    assert_eq!(stage.local.visible_cards(ALICE), 0);
 }
 
 #[test]

@@ -90,8 +90,11 @@ impl Translator {
                 }));
             }
             Record::CardGranted { user, grant, at } => {
-                let grant = Name::new(grant.to_string()).expect("a number is a short name");
-                let kind = CauseKind::CardsGranted(Grant { user: *user, grant, cards: 1 });
+                let kind = CauseKind::CardsGranted(cards(*user, *grant, 1));
+                causes.push(self.cause(*at, kind));
+            }
+            Record::CardsExpired { user, expiry, cards: count, at } => {
+                let kind = CauseKind::CardsExpired(cards(*user, *expiry, *count));
                 causes.push(self.cause(*at, kind));
             }
             Record::Money { user, what, at, .. } => {
@@ -194,6 +197,12 @@ fn account(definition: &ShowDefinition) -> Name {
 
 fn usual_account() -> Name {
     Name::new(REMAINDER_ACCOUNT).expect("a short name")
+}
+
+/// Cards that came or went under a number of their own.
+fn cards(user: UserId, number: u64, cards: u8) -> Grant {
+    let grant = Name::new(number.to_string()).expect("a number is a short name");
+    Grant { user, grant, cards: u32::from(cards) }
 }
 
 /// Why a gift's price came back, as the book says it.

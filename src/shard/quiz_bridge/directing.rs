@@ -223,6 +223,7 @@ impl Shard {
                 Ok(OperatorAnswer::Shows(shows.collect()))
             }
             OperatorRequest::GrantCard { user } => self.grant_card(user),
+            OperatorRequest::ExpireCards { user, cards_max } => self.expire_cards(user, cards_max),
             OperatorRequest::Publish(messages) => self.publish_for_service(messages),
             OperatorRequest::CloseRoom(room) => self.close_room(room),
             OperatorRequest::Revoke(revocation) => self.revoke(&revocation),
@@ -343,6 +344,17 @@ impl Shard {
         let (grant, at) = (self.entropy.below(u64::MAX), self.now);
         self.journal(Record::CardGranted { user, grant, at }, Vec::new());
         Ok(OperatorAnswer::Cards(cards))
+    }
+
+    fn expire_cards(
+        &mut self,
+        user: UserId,
+        cards_max: u8,
+    ) -> Result<OperatorAnswer, OperatorError> {
+        let cards = self.quiz.local.expire_cards(user, cards_max)?;
+        let (expiry, at) = (self.entropy.below(u64::MAX), self.now);
+        self.journal(Record::CardsExpired { user, expiry, cards, at }, Vec::new());
+        Ok(OperatorAnswer::Cards(self.quiz_visible_cards(user)))
     }
 
     /// The cards that a user who lives here may know of.

@@ -36,6 +36,8 @@ pub(crate) struct Wallet {
     pub(crate) balance: i64,
     /// How many cards the user was ever given by an operator.
     pub(crate) granted: u64,
+    /// How often some of the user's cards expired.
+    pub(crate) expiries: u64,
 }
 
 /// What a player brought at the current question.
@@ -198,6 +200,30 @@ impl Model {
         let wallet = self.wallets.entry(user).or_default();
         wallet.cards += 1;
         wallet.granted += 1;
+    }
+
+    /// Cards of a user expired, at its home: of a show of its that was asked and is not revealed, or
+    /// is judged again, it may need them.
+    pub(crate) fn expired(
+        &mut self,
+        home: usize,
+        user: UserId,
+        cards: u8,
+        findings: &mut Findings,
+    ) {
+        for show in &self.shows {
+            let at = &show.homes[home];
+            let plays = at.phase.hides_verdicts() || at.phase == Phase::Rejudging;
+            findings.check(!plays || !at.players.contains_key(&user), Promise::Cards, || {
+                format!("user {user} lost {cards} cards in a show that is {}", at.phase)
+            });
+        }
+        let wallet = self.wallets.entry(user).or_default();
+        wallet.expiries += 1;
+        findings.check(cards > 0 && cards <= wallet.cards, Promise::Cards, || {
+            format!("user {user} lost {cards} cards of {}", wallet.cards)
+        });
+        wallet.cards = wallet.cards.saturating_sub(cards);
     }
 
     /// A home put an answer on record.

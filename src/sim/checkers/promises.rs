@@ -306,6 +306,10 @@ impl World {
             Record::Money { user, what, .. } => self.see_money(host, number.0, user, &what),
             Record::Reported { show, report } => self.see_report(host, show, &report),
             Record::CardGranted { user, .. } => self.model.granted(user),
+            Record::CardsExpired { user, cards, .. } => {
+                self.races.expiries += 1;
+                self.model.expired(host, user, cards, &mut self.findings);
+            }
         }
     }
 

@@ -92,6 +92,11 @@ pub(super) fn record(payload: &[u8]) -> Decoded<Record> {
             Record::Worked { show, step, applied }
         }
         Body::CardGranted(it) => Record::CardGranted { user, grant: it.grant, at: Time(at) },
+        Body::CardsExpired(it) => {
+            let cards = u8::try_from(it.cards).ok().filter(|cards| *cards > 0);
+            let cards = cards.ok_or(RecordError::Impossible("number of cards"))?;
+            Record::CardsExpired { user, expiry: it.expiry, cards, at: Time(at) }
+        }
         Body::Prizes(it) => Record::Prizes { show, prizes: money::read_prizes(it)? },
         Body::CardsUsed(it) => Record::CardsUsed { show, cards: money::read_used_cards(&it)? },
         Body::Standing(it) => Record::Standing(Box::new(standing::record(user, it)?)),

@@ -17,76 +17,72 @@ use proto::record::Body;
 use proto::show_event::Body as EventBody;
 
 pub(super) fn record(record: &Record, payload: &mut Vec<u8>) {
+    let stored = proto::Record { body: Some(body(record)), ..head(record) };
+    stored.encode_raw(payload);
+}
+
+/// Of which show and whom it is, and what stands beside the body.
+fn head(record: &Record) -> proto::Record {
     let (mut show, mut user, mut applied, mut at) = (0, 0, 0, 0);
-    let body = match record {
-        Record::Event(event) => {
-            show = event.show.0;
-            Body::Event(show_event(event))
-        }
-        Record::Answer { show: of, user: by, input, verdict, applied: after } => {
-            (show, user, applied) = (of.0, by.0, after.0);
-            Body::Answer(answer(input, *verdict))
-        }
-        Record::Joined { show: of, user: who, shard, since, until, applied: after } => {
+    match record {
+        Record::Event(event) => show = event.show.0,
+        Record::Answer { show: of, user: who, applied: after, .. }
+        | Record::Joined { show: of, user: who, applied: after, .. }
+        | Record::Absent { show: of, user: who, applied: after, .. }
+        | Record::TicketIssued { show: of, user: who, applied: after, .. } => {
             (show, user, applied) = (of.0, who.0, after.0);
+        }
+        Record::Drained { show: of, applied: after, .. }
+        | Record::Worked { show: of, applied: after, .. } => (show, applied) = (of.0, after.0),
+        Record::Reported { show: of, .. }
+        | Record::Applied { show: of, .. }
+        | Record::Prizes { show: of, .. }
+        | Record::CardsUsed { show: of, .. }
+        | Record::Offered { show: of, .. }
+        | Record::Covered { show: of, .. } => show = of.0,
+        Record::CardGranted { user: who, at: when, .. }
+        | Record::CardsExpired { user: who, at: when, .. } => (user, at) = (who.0, when.0),
+        Record::Money { user: who, what, applied: after, at: when } => {
+            (show, user, applied, at) = (what.show().0, who.0, after.0, when.0);
+        }
+        Record::Standing(what) => user = standing::user(what).0,
+    }
+    proto::Record { applied, show, user, at, body: None }
+}
+
+fn body(record: &Record) -> Body {
+    match record {
+        Record::Event(event) => Body::Event(show_event(event)),
+        Record::Answer { input, verdict, .. } => Body::Answer(answer(input, *verdict)),
+        Record::Joined { shard, since, until, .. } => {
             let (shard, until) = (u32::from(shard.0), until.map(|until| until.0));
             Body::Joined(proto::Joined { shard, since: since.0, until })
         }
-        Record::Absent { show: of, user: who, at, applied: after } => {
-            (show, user, applied) = (of.0, who.0, after.0);
-            Body::Absent(proto::Absent { at: at.0 })
-        }
-        Record::TicketIssued { show: of, user: who, question, ticket: stamp, applied: after } => {
-            (show, user, applied) = (of.0, who.0, after.0);
+        Record::Absent { at, .. } => Body::Absent(proto::Absent { at: at.0 }),
+        Record::TicketIssued { question, ticket: stamp, .. } => {
             Body::TicketIssued(ticket_issued(*question, *stamp))
         }
-        Record::Drained { show: of, question, from, applied: after } => {
-            (show, applied) = (of.0, after.0);
-            Body::Drained(drained(*question, *from))
-        }
-        Record::Reported { show: of, report: of_what } => {
-            show = of.0;
-            Body::Reported(report(of_what))
-        }
-        Record::Applied { show: of, number } => {
-            show = of.0;
-            Body::AppliedEvent(proto::Applied { number: number.0 })
-        }
-        Record::Worked { show: of, step, applied: after } => {
-            (show, applied) = (of.0, after.0);
+        Record::Drained { question, from, .. } => Body::Drained(drained(*question, *from)),
+        Record::Reported { report: what, .. } => Body::Reported(report(what)),
+        Record::Applied { number, .. } => Body::AppliedEvent(proto::Applied { number: number.0 }),
+        Record::Worked { step, .. } => {
             Body::Worked(proto::Worked { bucket: u32::from(step.bucket.0), until: step.until })
         }
-        Record::CardGranted { user: who, grant, at: when } => {
-            (user, at) = (who.0, when.0);
+        Record::CardGranted { grant, .. } => {
             Body::CardGranted(proto::CardGranted { grant: *grant })
         }
-        Record::Money { user: who, what, applied: after, at: when } => {
-            (show, user, applied, at) = (what.show().0, who.0, after.0, when.0);
-            money::body(what)
+        Record::CardsExpired { expiry, cards, .. } => {
+            Body::CardsExpired(proto::CardsExpired { expiry: *expiry, cards: u32::from(*cards) })
         }
-        Record::Prizes { show: of, prizes } => {
-            show = of.0;
-            Body::Prizes(money::prizes(prizes))
-        }
-        Record::CardsUsed { show: of, cards } => {
-            show = of.0;
-            Body::CardsUsed(money::used_cards(cards))
-        }
-        Record::Standing(what) => {
-            user = standing::user(what).0;
-            Body::Standing(standing::body(what))
-        }
-        Record::Offered { show: of, question, at, connections } => {
-            show = of.0;
+        Record::Money { what, .. } => money::body(what),
+        Record::Prizes { prizes, .. } => Body::Prizes(money::prizes(prizes)),
+        Record::CardsUsed { cards, .. } => Body::CardsUsed(money::used_cards(cards)),
+        Record::Standing(what) => Body::Standing(standing::body(what)),
+        Record::Offered { question, at, connections, .. } => {
             Body::Offered(offer::offered(*question, *at, *connections))
         }
-        Record::Covered { show: of, question, reach } => {
-            show = of.0;
-            Body::Covered(offer::covered(*question, reach))
-        }
-    };
-    let stored = proto::Record { applied, show, user, at, body: Some(body) };
-    stored.encode_raw(payload);
+        Record::Covered { question, reach, .. } => Body::Covered(offer::covered(*question, reach)),
+    }
 }
 
 fn answer(input: &AnswerInput, verdict: Option<Verdict>) -> proto::Answer {

@@ -260,6 +260,7 @@ fn records() -> Vec<Record> {
         Record::Applied { show, number: APPLIED },
         Record::Worked { show, step: WorkStep { bucket: BucketId(7), until: 4_000 }, applied },
         Record::CardGranted { user, grant: u64::MAX, at: Time(77) },
+        Record::CardsExpired { user, expiry: u64::MAX, cards: 190, at: Time(78) },
         Record::Prizes { show, prizes: prizes() },
         Record::CardsUsed { show, cards: used_cards() },
         Record::Offered { show, question, at: Time(6), connections: 1 << 40 },
@@ -320,6 +321,9 @@ fn what_is_no_record_is_refused() {
     let mut payload = Vec::new();
     encode(&Record::CardGranted { user: USER, grant: 5, at: Time(6) }, &mut payload);
     assert!(decode(&payload[..payload.len() - 1]).is_err());
+    payload.clear();
+    encode(&Record::CardsExpired { user: USER, expiry: 5, cards: 0, at: Time(6) }, &mut payload);
+    assert_eq!(decode(&payload), Err(RecordError::Impossible("number of cards")));
 }
 
 /// What a million answers cost on disk, apart from the headers: it is stated in the documentation.

@@ -19,6 +19,9 @@ const CONSEQUENCES = {
   end: () => t('end_lines'),
 };
 
+/** Where they are not called as on the page. */
+const PATHS = { card: 'cards', expire: 'expire-cards' };
+
 export class Orders {
   /** `path` is where the server has the show; `changed` is called when an order has ended, well or not. */
   constructor(path, changed) {
@@ -162,7 +165,7 @@ export class Orders {
         const lines = [t('ask_user', t(word), user.value)];
         const wording = { title: t('ask_title', t(word)), lines, yes: t('ask_yes', t(word)), no: t('no') };
         if (ask && !await confirmed(wording)) return false;
-        return post(path(word === 'card' ? 'cards' : word), body(), key);
+        return post(path(PATHS[word] ?? word), body(), key);
       });
     return [
       el('div', { class: 'row' },
@@ -171,6 +174,7 @@ export class Orders {
         button('mute', () => ({ seconds: 60 * Number(minutes.value) })),
         button('unmute', () => ({})),
         button('card', () => ({})),
+        button('expire', () => ({}), true),
         button('ban', () => ({}), true),
         button('unban', () => ({}))),
     ];

@@ -199,6 +199,8 @@ fn withdrawals_gifts_invitations_and_cards() {
     .map(about_money)
     .into();
     records.push(Record::CardGranted { user, grant: 99, at: Time::from_millis(2) });
+    let at = Time::from_millis(4);
+    records.push(Record::CardsExpired { user, expiry: 98, cards: 3, at });
     records.push(Record::CardsUsed { show: SHOW, cards });
     assert_eq!(
         told(&records),
@@ -211,6 +213,7 @@ fn withdrawals_gifts_invitations_and_cards() {
             "invitation:8:inviter at 9700: 1 card",
             "invitation:7:invitee at 9700: 2 card",
             "cards-granted:7:99 at 1002: 1 card",
+            "cards-expired:7:98 at 1004: 3 card",
             "card-used:3:7 at 1003: 1 card",
         ]
     );
