@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Installs the Debian package in a fresh root and runs the service there under a systemd of its own, with the
-# unit as it is: start, readiness, a show, a reload, the watchdog's silence, an upgrade, the end.
+# unit as it is: start, readiness, a show, one that an operator runs by clicks in Chromium, a reload, the watchdog's
+# silence, several instances, a dispatcher, an upgrade, the end.
 #
 #   systemd/fresh-root.sh PACKAGE.deb [ROOT]
 #
+# Chromium is found, or installed on the host, by tests/browser/install.sh; TIDEGATE_SCREENSHOTS names a folder for
+# pictures of the console.
 # Needs root, debootstrap and a cgroup v2 hierarchy. ROOT (by default a temporary folder) is made if it is not
 # there; it is booted in namespaces of its own, with a network of its own, and nothing of the host is changed.
 set -euo pipefail
+project=$(realpath "$(dirname "$0")/..")
 package=$(realpath "$1")
 root=${2:-$(mktemp -d)/root}
 
@@ -61,7 +65,7 @@ inside() { nsenter --target "$(init)" --all "$@"; }
 finish() {
     status=$?
     if [ "$status" != 0 ]; then
-        inside journalctl --no-pager --unit tidegate --lines 60 || true
+        inside journalctl --no-pager --unit "tidegate*" --lines 60 || true
     fi
     kill -KILL "$(init)" 2>/dev/null || true
     wait "$unshare" 2>/dev/null || true
@@ -126,6 +130,25 @@ order reveal
 order settle
 until_true phase settled
 
+# As docs/console.md says: an account, made by the service's user.
+password=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+account() { inside runuser --user tidegate -- tidegate account "$@" --file /var/lib/tidegate/accounts; }
+printf '%s\n' "$password" | account add anna --role administrator >/dev/null
+account list | grep --quiet anna || fail "the account is not there"
+settings="$settings[operator]
+accounts_file = \"/var/lib/tidegate/accounts\"
+"
+write_settings ''
+inside systemctl restart tidegate
+
+# Another show, by clicks: a browser of the host, in the network of the root.
+TIDEGATE_CHROMIUM=$("$project/tests/browser/install.sh") \
+    TIDEGATE_INSTALLED_OPERATOR=127.0.0.1:8091 TIDEGATE_INSTALLED_CLIENTS=127.0.0.1:8090 \
+    TIDEGATE_INSTALLED_PASSWORD=$password \
+    TIDEGATE_INSTALLED_SECRET=$(inside cat /etc/tidegate/secrets/hs256) \
+    nsenter --target "$(init)" --net \
+    cargo test --quiet --manifest-path "$project/Cargo.toml" --test installed -- --ignored
+
 # Other settings, without a restart; and settings that are wrong change nothing.
 main=$(property MainPID)
 write_settings '[chat]
@@ -152,6 +175,73 @@ restarted() { [ "$(property NRestarts)" -ge 1 ] && ask http://127.0.0.1:8091/rea
 until_true restarted
 inside rm -r /run/systemd/system/tidegate.service.d
 inside systemctl daemon-reload
+
+# Two instances: one takes over from the other on the same port, and nobody is refused.
+token=$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')
+instance() {
+    printf '%s' "listen = \"127.0.0.1:8095\"
+[net]
+share_port = true
+[drain]
+spread_ms = 500
+[auth]
+hs256_secret_file = \"/run/credentials/tidegate@$1.service/secrets_hs256\"
+[operator]
+listen = \"127.0.0.1:$2\"
+token = \"$token\"
+" | inside install -g tidegate -m 640 /dev/stdin "/etc/tidegate/$1.toml"
+}
+instance blue 8096
+instance green 8097
+inside systemctl start tidegate@blue
+inside rm -f /tmp/calm
+# Requests, each on a connection of its own, until it is calm; prints each status once.
+# shellcheck disable=SC2016
+storm='for _ in $(seq 200); do
+    test -e /tmp/calm && break
+    curl --silent --parallel --parallel-max 20 --header "Connection: close" --output /dev/null \
+        --write-out "%{http_code}\n" "http://127.0.0.1:8095/?[1-200]" 2>/dev/null
+done | sort -u'
+inside bash -c "$storm" >"$root/storm" &
+storming=$!
+sleep 1
+inside systemctl start tidegate@green
+inside systemctl stop tidegate@blue
+sleep 1
+inside touch /tmp/calm
+wait "$storming"
+[ "$(cat "$root/storm")" = 426 ] || fail "an upgrade beside refused somebody: $(tr '\n' ' ' <"$root/storm")"
+rm "$root/storm"
+[ "$(inside systemctl show --value --property Result tidegate@blue)" = success ] || fail "blue did not end well"
+[ "$(inside stat --format %U:%a /var/lib/tidegate/green)" = tidegate:700 ] || fail "whose is the folder of green?"
+
+# A dispatcher, with a token as a credential, lists those that take clients.
+printf '%s' "$token" | inside install -m 600 /dev/stdin /etc/tidegate/dispatch-secrets/token
+dispatch() {
+    printf '%s' "token_file = \"/run/credentials/tidegate-dispatch.service/secrets_token\"
+interval_ms = 200
+timeout_ms = 200
+[[gateways]]
+name = \"main\"
+urls = [\"ws://127.0.0.1:8090/\"]
+operator = \"http://127.0.0.1:8091\"
+$1" | inside tee /etc/tidegate/dispatch.toml >/dev/null
+}
+listed() { [ "$(ask http://127.0.0.1:8093/v1/gateways | grep --only-matching 'ws://[0-9.:]*' | sort | tr '\n' ' ')" = "$1" ]; }
+dispatch ''
+inside systemctl start tidegate-dispatch
+until_true listed 'ws://127.0.0.1:8090 '
+dispatch '[[gateways]]
+name = "green"
+urls = ["ws://127.0.0.1:8095/"]
+operator = "http://127.0.0.1:8097"
+'
+inside systemctl reload tidegate-dispatch
+until_true listed 'ws://127.0.0.1:8090 ws://127.0.0.1:8095 '
+inside systemctl stop tidegate@green
+until_true listed 'ws://127.0.0.1:8090 '
+inside systemctl stop tidegate-dispatch
+[ "$(inside systemctl show --value --property Result tidegate-dispatch)" = success ] || fail "the dispatcher did not end well"
 
 # A newer package lets it run on; it ends with 0, and its book is right.
 main=$(property MainPID)

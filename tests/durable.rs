@@ -139,6 +139,14 @@ async fn answer(client: &mut Client, question: u64, option: u64) -> Json {
     client.until_response("a").await["answerReceived"]["result"].take()
 }
 
+/// Two of three cards expire, which is known after a restart, too.
+fn keep_one_card_of_three(gateway: &Gateway, user: UserId) {
+    for _ in 0..3 {
+        order(gateway, OperatorRequest::GrantCard { user });
+    }
+    order(gateway, OperatorRequest::ExpireCards { user, cards_max: 2 });
+}
+
 #[tokio::test]
 async fn a_show_goes_on_with_other_shards_and_every_answer_counts_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,11 +155,7 @@ async fn a_show_goes_on_with_other_shards_and_every_answer_counts_once() {
     assert_eq!((report.run, report.shards_before), (1, 0));
     order(&gateway, OperatorRequest::Announce(definition()));
     command(&gateway, Command::OpenLobby);
-    // Two of three expire: the one that is left saves the second player below, also once it is done again.
-    for _ in 0..3 {
-        order(&gateway, OperatorRequest::GrantCard { user: UserId(2) });
-    }
-    order(&gateway, OperatorRequest::ExpireCards { user: UserId(2), cards_max: 2 });
+    keep_one_card_of_three(&gateway, UserId(2));
     let mut before = players(&gateway).await;
     command(&gateway, Command::Publish);
     let mut results = Vec::new();
@@ -160,6 +164,9 @@ async fn a_show_goes_on_with_other_shards_and_every_answer_counts_once() {
         // The first is right, the second wrong and saved by a card, the others wrong.
         results.push(answer(player, 0, if place == 0 { 1 } else { 2 }).await);
     }
+    let expiry = OperatorRequest::ExpireCards { user: UserId(2), cards_max: 1 };
+    let refused = gateway.call(expiry).unwrap_err().to_string();
+    assert!(refused.contains("user 2 has joined show"), "{refused}");
     // As a crash leaves it: everything that was acknowledged is there.
     copy(&first, &second);
     drop(before);
@@ -179,6 +186,9 @@ async fn a_show_goes_on_with_other_shards_and_every_answer_counts_once() {
     for (place, player) in after.iter_mut().enumerate() {
         let snapshot = player.until("snapshot").await;
         let option = if place == 0 { json!(1) } else { json!(2) };
+        // What is left of its cards; that one is spent shows with the reveal.
+        let cards = snapshot["reviveCards"].as_u64().unwrap_or(0);
+        assert_eq!(cards, u64::from(place == 1), "player {place}");
         let recorded = &snapshot["recordedOption"];
         assert_eq!(recorded, &if place < 6 { option } else { Json::Null }, "player {place}");
         if place < 6 {

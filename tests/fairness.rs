@@ -185,7 +185,10 @@ async fn first_run(folder: &Path, died: &Path) {
     let mut players = Players::new();
     enter(&gateway, &mut players, KEEN..SPECTATOR).await;
     command(&gateway, Command::OpenLobby);
-    order(&gateway, OperatorRequest::GrantCard { user: UserId(CARDED) });
+    for _ in 0..2 {
+        order(&gateway, OperatorRequest::GrantCard { user: UserId(CARDED) });
+    }
+    order(&gateway, OperatorRequest::ExpireCards { user: UserId(CARDED), cards_max: 1 });
     let all = RainSettings {
         win_per_10000: CERTAIN / 10 * 9,
         ..RainSettings::new(Cents(1_007), 20, Duration::from_secs(60))
@@ -459,6 +462,7 @@ fn check_explanations(folder: &Path) {
             CARDED,
             &[
                 "Meanwhile it was granted 1 revive card.",
+                "Meanwhile 1 revive card expired.",
                 "That was wrong, the correct option was option 1 (“b”). A revive card was used",
                 "was used at question 0 already. The user is out.",
             ],

@@ -206,6 +206,7 @@ async fn shows(served: &Served) {
     operator("POST", "/v1/users/5/cards/expire", r#"{"cards_max":1}"#, 200).await;
     operator("POST", "/v1/users/5/cards/expire", "", 422).await;
     operator("POST", "/v1/users/5/cards/expire", r#"{"cards_max":0}"#, 400).await;
+    operator("POST", "/v1/users/5/cards/expire", &" ".repeat(5_000), 413).await;
     operator("POST", "/v1/words/reload", "", 200).await;
     served.ask(At::WithoutWords, "POST", "/v1/words/reload", "", 422).await;
     for text in ["hello", " \u{200b}"] {

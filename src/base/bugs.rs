@@ -45,7 +45,7 @@ pub enum Bug {
     FailedSyncTrusted,
     /// An order with a key that comes again is carried out again.
     OrderDoneTwice,
-    /// Cards expire while a question is played for which they may be used.
+    /// Cards expire while a show is played in which they may be used.
     CardsExpireWhilePlayed,
 }
 

@@ -293,7 +293,7 @@ pub(super) fn refusal(error: CallError) -> OperatorRefusal {
             | OperatorError::Revocation(_),
         )
         | CallError::NoAnswer(_) => OperatorRefusal::Unavailable { reason },
-        CallError::Refused(OperatorError::Expiry(ExpiryError::NotRevealed { .. }))
+        CallError::Refused(OperatorError::Expiry(ExpiryError::InShow { .. }))
         | CallError::Draining => OperatorRefusal::NotNow { reason },
     }
 }
@@ -322,7 +322,7 @@ mod tests {
             CallError::Refused(OperatorError::RoomTaken { room: RoomId(2), show: ShowId(1) }),
             CallError::Refused(OperatorError::Grant(GrantError::TooMany { user })),
             CallError::Refused(OperatorError::Expiry(ExpiryError::NoCard { user })),
-            CallError::Refused(OperatorError::Expiry(ExpiryError::NotRevealed {
+            CallError::Refused(OperatorError::Expiry(ExpiryError::InShow {
                 user,
                 show: ShowId(1),
             })),
@@ -339,7 +339,7 @@ mod tests {
             not possible: room 2 already carries show 1; end that one first, or give the new one another room
             not possible: user 5 holds 190 revive cards, which is the most one can hold
             not possible: user 5 holds no revive card
-            not now: user 5 plays in show 1, where a question is not revealed: its cards can expire after the reveal
+            not now: user 5 has joined show 1, which is being played: its cards can expire when the show is settled or called off
             try again later: shard 1 gave no answer in time; try again
         "#]]
         .assert_eq(&lines.concat());

@@ -52,13 +52,13 @@ pub enum ExpiryError {
         /// Who.
         user: UserId,
     },
-    /// What the user may know of its cards would tell a verdict, or the verdict would depend on which
-    /// came first.
+    /// A verdict, of now or when a question is judged again, could depend on which came first, and what
+    /// the user may know of its cards could tell it.
     #[error(
-        "user {user} plays in show {show}, where a question is not revealed: its cards can expire \
-         after the reveal"
+        "user {user} has joined show {show}, which is being played: its cards can expire when the \
+         show is settled or called off"
     )]
-    NotRevealed {
+    InShow {
         /// Who.
         user: UserId,
         /// Where.
@@ -325,15 +325,14 @@ impl LocalQuiz {
         Ok(visible + 1)
     }
 
-    /// Takes up to `cards_max` revive cards away from a user, and says how many. Cards that it used are
-    /// not among them: voiding their question gives them back.
+    /// Takes up to `cards_max` revive cards away from a user, and says how many.
     ///
     /// # Errors
-    /// If the user holds none, or is in a show where a question was asked and is not revealed, or is
-    /// judged again: also when it is out or watches, or the refusal would tell.
+    /// If the user holds none, or has joined a show that is between its first question and its
+    /// settlement: also when it is out or watches, or the refusal would tell.
     pub fn expire_cards(&mut self, user: UserId, cards_max: u8) -> Result<u8, ExpiryError> {
-        if let Some(show) = self.undecided_show(user) {
-            return Err(ExpiryError::NotRevealed { user, show });
+        if let Some(show) = self.show_in_play(user) {
+            return Err(ExpiryError::InShow { user, show });
         }
         let held = self.users.find(user).map_or(0, |place| self.users.entry(place).cards);
         let expired = held.min(cards_max);
@@ -343,17 +342,14 @@ impl LocalQuiz {
         Ok(expired)
     }
 
-    /// A show of the user's in which cards may be used, or given back, before the next reveal.
-    fn undecided_show(&self, user: UserId) -> Option<ShowId> {
+    /// A show that the user has joined and in which cards may be used, or given back.
+    fn show_in_play(&self, user: UserId) -> Option<ShowId> {
         if bugs::active(Bug::CardsExpireWhilePlayed) {
             return None;
         }
-        let is_undecided = |show: &&ShowReplica| {
-            let phase = show.phase();
-            (phase.hides_verdicts() || phase == Phase::Rejudging)
-                && show.has_joined(user, &self.users)
-        };
-        self.shows.iter().find(is_undecided).map(|show| show.definition().id)
+        let is_in_play =
+            |show: &&ShowReplica| show.phase().moves_cards() && show.has_joined(user, &self.users);
+        self.shows.iter().find(is_in_play).map(|show| show.definition().id)
     }
 
     /// The cards that a user may know of: those it holds, and those spent on questions that are

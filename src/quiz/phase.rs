@@ -162,6 +162,22 @@ impl Phase {
         matches!(self, Phase::Open | Phase::Closing | Phase::Closed | Phase::PausedInClosed)
     }
 
+    /// Whether players may use cards, or get them back: from the first question until nothing can be
+    /// undone any more, because settlement has begun or the show was called off.
+    #[must_use]
+    pub const fn moves_cards(self) -> bool {
+        !matches!(
+            self,
+            Phase::Announced
+                | Phase::Lobby
+                | Phase::PausedInLobby
+                | Phase::Settling
+                | Phase::Settled
+                | Phase::Ended
+                | Phase::Cancelled
+        )
+    }
+
     /// Whether the show is paused.
     #[must_use]
     pub const fn is_paused(self) -> bool {

@@ -326,7 +326,7 @@ impl World {
         for lost in lost {
             self.findings.broken(Promise::Durability, || format!("acknowledged and lost: {lost}"));
         }
-        self.check_grants(Promise::Durability);
+        self.check_card_orders(Promise::Durability);
     }
 }
 

@@ -18,13 +18,13 @@
 //! what is left.
 #![forbid(unsafe_code)]
 
+mod cards;
 mod chatter;
 mod checkers;
 mod crash;
 mod dice;
 mod disk;
 mod early;
-mod grants;
 mod host;
 mod identity;
 mod journal;

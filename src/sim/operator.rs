@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Tickets of requests say what was asked.
 const STATUS: u64 = 1;
 pub(crate) const COMMAND: u64 = 2;
-pub(crate) const GRANT: u64 = 3;
+pub(crate) const CARDS: u64 = 3;
 const ANNOUNCE: u64 = 4;
 pub(crate) const REVOKE: u64 = 5;
 pub(crate) const KINDS: u64 = 8;
@@ -115,7 +115,7 @@ impl World {
         let show = usize::try_from(ticket / KINDS).unwrap_or(0);
         match answer {
             Ok(OperatorAnswer::Show(status)) => self.operator_decides(show, &status),
-            answer if ticket % KINDS == GRANT => {
+            answer if ticket % KINDS == CARDS => {
                 let is_done = matches!(answer, Ok(OperatorAnswer::Cards(_)));
                 self.cards_were_ordered(ticket / KINDS, is_done);
             }

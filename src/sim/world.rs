@@ -15,6 +15,7 @@ use crate::shard::config::ShardConfig;
 use crate::shard::limits::ConnectionLimits;
 use crate::shard::mail::Batch;
 use crate::shard::{Secrets, Shard};
+use crate::sim::cards::CardOrders;
 use crate::sim::checkers::chats::Chats;
 use crate::sim::checkers::model::Model;
 use crate::sim::checkers::promises::Watch;
@@ -24,7 +25,6 @@ use crate::sim::checkers::sums::HeardSums;
 use crate::sim::checkers::{Findings, Promise};
 use crate::sim::crash::Crashes;
 use crate::sim::dice::Dice;
-use crate::sim::grants::Grants;
 use crate::sim::host::Host;
 use crate::sim::network::Link;
 use crate::sim::operator::Operator;
@@ -138,7 +138,7 @@ pub(crate) struct World {
     pub(crate) seals: Seals,
     pub(crate) chats: Chats,
     pub(crate) rains: Rains,
-    pub(crate) grants: Grants,
+    pub(crate) card_orders: CardOrders,
     /// Written only where two runs are to be compared.
     pub(crate) tape: Option<Tape>,
     /// Since when all shows are over.
@@ -185,7 +185,7 @@ impl World {
             seals: Seals::default(),
             chats: Chats::default(),
             rains: Rains::default(),
-            grants: Grants::new(setup.seed),
+            card_orders: CardOrders::new(setup.seed),
             tape: tape.then(Tape::default),
             quiet_since: None,
             commitments: BTreeMap::new(),

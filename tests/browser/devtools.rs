@@ -1,5 +1,7 @@
 //! A Chromium that is told what to do: the page's own DevTools, by WebSocket.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

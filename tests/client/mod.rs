@@ -92,10 +92,14 @@ pub(crate) fn token(user: u64) -> String {
 
 /// A token that is good for these rooms only, or for all.
 pub(crate) fn token_for(user: u64, rooms: Option<&[u64]>) -> String {
+    token_by(SECRET, UserId(user), rooms)
+}
+
+/// A token that is signed with another secret than the tests' own gateways have.
+pub(crate) fn token_by(secret: &[u8], user: UserId, rooms: Option<&[u64]>) -> String {
     let issued_unix_s = Clock::start().display().zero_unix_ms / 1_000;
-    let (user, lifetime_s) = (UserId(user), 86_400);
-    let new = NewToken { user, issued_unix_s, lifetime_s, audience: None };
-    mint_with(SECRET, new, &MoreClaims { rooms, ..MoreClaims::default() })
+    let new = NewToken { user, issued_unix_s, lifetime_s: 86_400, audience: None };
+    mint_with(secret, new, &MoreClaims { rooms, ..MoreClaims::default() })
 }
 
 pub(crate) struct Client {

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use crate::base::ids::{
     EventNumber, OptionIndex, QuestionIndex, RainIndex, RoomId, ShowId, UserId,
 };
-use crate::base::limits::REVIVE_CARDS_MAX;
 use crate::ops::console::accounts::Role;
 use crate::ops::console::door::{Door, Visit, admit, log_in, log_out, session};
 use crate::ops::console::{Console, LastOrder, assets, editing, figures, planning, rehearsing};
@@ -282,27 +281,11 @@ pub(super) async fn order(
     visit: &Visit,
     order: Order,
 ) -> Result<Response, ApiError> {
-    let Target { view, show, about } = target;
-    let (show, Order { action, event, request }) = (*show, order);
-    let now = (view.now)();
-    let noted = LastOrder {
-        name: visit.session.name.clone(),
-        action: action.clone(),
-        at: now,
-        at_unix_ms: view.clock.unix_ms(now),
-        seen: EventNumber(event),
+    let (event, now) = (order.event, (target.view.now)());
+    let Refused { error, before } = match carry_out(target, visit, order).await {
+        Ok(answer) => return Ok(answer),
+        Err(refused) => refused,
     };
-    let before = visit.console.note_order(show, noted.clone());
-    let outcome = put(view, request).await;
-    let error = match outcome {
-        Ok(told) => {
-            visit.record(view, &action, about, "done");
-            return Ok(Json(json_of(told)).into_response());
-        }
-        Err(error) => error,
-    };
-    visit.record(view, &action, about, &format!("refused: {}", error.message()));
-    visit.console.forget_order(show, &noted, before.clone());
     if error.code() != "moved_on" {
         return Err(error);
     }
@@ -313,8 +296,47 @@ pub(super) async fn order(
         }
         None => "by itself, or by another way than this console".to_owned(),
     };
+    let about = &target.about;
     let message = format!("{about} has moved on since you saw it: {by}. Nothing was done.");
     Err(ApiError::new(StatusCode::CONFLICT, "moved_on", message))
+}
+
+/// An order was not carried out.
+pub(super) struct Refused {
+    /// Why.
+    pub(super) error: ApiError,
+    /// The last order about the show before it.
+    before: Option<LastOrder>,
+}
+
+/// Carries an order out, and keeps in mind and on record whose it was.
+pub(super) async fn carry_out(
+    target: &Target<'_>,
+    visit: &Visit,
+    order: Order,
+) -> Result<Response, Refused> {
+    let Target { view, show, about } = target;
+    let Order { action, event, request } = order;
+    let now = (view.now)();
+    let noted = LastOrder {
+        name: visit.session.name.clone(),
+        action: action.clone(),
+        at: now,
+        at_unix_ms: view.clock.unix_ms(now),
+        seen: EventNumber(event),
+    };
+    let before = visit.console.note_order(*show, noted.clone());
+    match put(view, request).await {
+        Ok(told) => {
+            visit.record(view, &action, about, "done");
+            Ok(Json(json_of(told)).into_response())
+        }
+        Err(error) => {
+            visit.record(view, &action, about, &format!("refused: {}", error.message()));
+            visit.console.forget_order(*show, &noted, before.clone());
+            Err(Refused { error, before })
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -386,7 +408,7 @@ async fn user(
             let (request, action) = match word.as_str() {
                 "cards" => (OperatorRequest::GrantCard { user }, "grant card"),
                 _ => {
-                    let cards_max = REVIVE_CARDS_MAX;
+                    let cards_max = u8::MAX;
                     (OperatorRequest::ExpireCards { user, cards_max }, "expire cards")
                 }
             };

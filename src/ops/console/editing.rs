@@ -6,10 +6,9 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
-use crate::base::ids::{EventNumber, ShowId};
-use crate::ops::console::LastOrder;
+use crate::base::ids::ShowId;
 use crate::ops::console::accounts::Role;
-use crate::ops::console::control::{Guest, OnePath, View, json_of};
+use crate::ops::console::control::{Guest, OnePath, Order, Target, View, carry_out, json_of};
 use crate::ops::console::door::Visit;
 use crate::ops::http::plans::{needed_version, questions_of, show_of, version};
 use crate::ops::http::{ApiError, OperatorRequest, OperatorView, put, show_id};
@@ -44,7 +43,8 @@ pub(super) async fn change(
     let file = show_of(show, &headers, &body)?;
     let by = visit.session.name.clone();
     let request = OperatorRequest::ChangePlan(Box::new(PlanChange { seen, by, file }));
-    order(&view, &visit, show, action, seen.unwrap_or(0), request).await
+    let order = Order { action: action.to_owned(), event: seen.unwrap_or(0), request };
+    change_plan(&view, &visit, show, order).await
 }
 
 /// Withdraws a show that has not begun.
@@ -59,7 +59,8 @@ pub(super) async fn withdraw(
     visit.needs(&view, Role::ShowOperator, "withdraw the show", &format!("show {show}"))?;
     let version = needed_version(&uri)?;
     let request = OperatorRequest::WithdrawPlan { show, version };
-    order(&view, &visit, show, "withdraw the show", version, request).await
+    let order = Order { action: "withdraw the show".to_owned(), event: version, request };
+    change_plan(&view, &visit, show, order).await
 }
 
 /// Whether questions could be those of a show. Nothing is changed, so it is in no log.
@@ -74,34 +75,12 @@ pub(super) async fn check_questions(
 }
 
 /// Carries a change out. Whoever is refused because of another one's learns whose it was: the plan knows.
-async fn order(
+async fn change_plan(
     view: &OperatorView,
     visit: &Visit,
     show: ShowId,
-    action: &str,
-    seen: u64,
-    request: OperatorRequest,
+    order: Order,
 ) -> Result<Response, ApiError> {
-    let now = (view.now)();
-    let noted = LastOrder {
-        name: visit.session.name.clone(),
-        action: action.to_owned(),
-        at: now,
-        at_unix_ms: view.clock.unix_ms(now),
-        seen: EventNumber(seen),
-    };
-    let before = visit.console.note_order(show, noted.clone());
-    let outcome = put(view, request).await;
-    let about = format!("show {show}");
-    match outcome {
-        Ok(told) => {
-            visit.record(view, action, &about, "done");
-            Ok(Json(json_of(told)).into_response())
-        }
-        Err(error) => {
-            visit.record(view, action, &about, &format!("refused: {}", error.message()));
-            visit.console.forget_order(show, &noted, before);
-            Err(error)
-        }
-    }
+    let target = Target { view, show, about: format!("show {show}") };
+    carry_out(&target, visit, order).await.map_err(|refused| refused.error)
 }

@@ -6,7 +6,7 @@ use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::ids::{EventNumber, RoomId};
 use crate::base::metrics::Metric;
@@ -125,7 +125,7 @@ pub(super) async fn rooms(
     Ok(Json(json_of(put(&view, OperatorRequest::Server(request)).await?)).into_response())
 }
 
-/// One room.
+/// One room; null where there is none: a page may be about to make it.
 pub(super) async fn room(
     State(view): View,
     Extension(visit): Guest,
@@ -135,7 +135,11 @@ pub(super) async fn room(
     let room = whole_number(&id, "room", "bad_room_id")?;
     visit.needs(&view, Role::ShowOperator, "look", &format!("room {room}"))?;
     let request = ServerRequest::Service(ServiceRequest::Room(RoomId(room)));
-    Ok(Json(json_of(put(&view, OperatorRequest::Server(request)).await?)).into_response())
+    let found = match put(&view, OperatorRequest::Server(request)).await {
+        Err(error) if error.code() == "unknown_room" => Value::Null,
+        told => json_of(told?),
+    };
+    Ok(Json(found).into_response())
 }
 
 /// Makes a room if there is none, and sets how it works in place of what was set before.

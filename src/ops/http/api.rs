@@ -1,6 +1,7 @@
 //! The routes, and what they answer. Everything but the metrics is JSON, errors too:
 //! `{"error":{"code":"…","message":"…"}}`.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +18,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::base::ids::{OptionIndex, QuestionIndex, ShowId, UserId};
-use crate::base::limits::REVIVE_CARDS_MAX;
 use crate::ops::console;
 use crate::ops::http::access::{self, Denied, Quiet};
 use crate::ops::http::idempotency::{Idempotency, once};
 use crate::ops::http::listener::Peer;
-use crate::ops::http::media::{Media, bad_body, translate_errors};
+use crate::ops::http::media::{Media, RawBody, bad_body, bytes_of, translate_errors};
 use crate::ops::http::port::{
     OperatorRefusal, OperatorReply, OperatorRequest, OperatorTold, ServerRequest,
 };
@@ -354,42 +354,32 @@ async fn grant_card(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpireBody {
-    /// All, if it is not said.
-    #[serde(default = "all_cards")]
-    cards_max: u8,
-}
-
-fn all_cards() -> u8 {
-    REVIVE_CARDS_MAX
+    cards_max: NonZeroU8,
 }
 
 async fn expire_cards(
     State(view): Shared,
     media: Media,
     path: Result<Path<String>, PathRejection>,
-    body: Bytes,
+    body: RawBody,
 ) -> Result<Response, ApiError> {
     let Path(id) = path?;
     let user = UserId(whole_number(&id, "user", "bad_user_id")?);
-    let cards_max = cards_to_expire(&body)?;
+    let cards_max = cards_to_expire(&bytes_of(body)?)?;
     tracing::info!(%user, cards_max, "operator lets revive cards expire");
     ask(&view, media, OperatorRequest::ExpireCards { user, cards_max }).await
 }
 
-/// How many cards a body says.
+/// How many cards a body says; all, where there is none.
 fn cards_to_expire(body: &[u8]) -> Result<u8, ApiError> {
-    let form = format!(
-        r#"no body, or {{"cards_max":1}}: from 1 to {REVIVE_CARDS_MAX}, all if it is not said"#
-    );
     if body.trim_ascii().is_empty() {
-        return Ok(REVIVE_CARDS_MAX);
+        return Ok(u8::MAX);
     }
-    let ExpireBody { cards_max } = serde_json::from_slice(body)
-        .map_err(|error| bad_body(format!("an expiry of cards expects {form}: {error}")))?;
-    if !(1..=REVIVE_CARDS_MAX).contains(&cards_max) {
-        return Err(bad_body(format!("an expiry of cards expects {form}: not {cards_max}")));
-    }
-    Ok(cards_max)
+    let ExpireBody { cards_max } = serde_json::from_slice(body).map_err(|error| {
+        let form = r#"no body, or {"cards_max":1} with 1 to 255"#;
+        bad_body(format!("an expiry of cards expects {form}: {error}"))
+    })?;
+    Ok(cards_max.get())
 }
 
 pub(crate) fn show_id(text: &str) -> Result<ShowId, ApiError> {

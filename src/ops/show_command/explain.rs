@@ -99,7 +99,7 @@ impl Teller<'_> {
             let cards = many(moved.change.unsigned_abs().into(), "revive card");
             Some(match moved.cause {
                 CardCause::Granted => format!("Meanwhile it was granted {cards}."),
-                CardCause::Expired => format!("Meanwhile {cards} of its expired."),
+                CardCause::Expired => format!("Meanwhile {cards} expired."),
                 CardCause::Invitation => format!("Meanwhile it got {cards} for an invitation."),
                 CardCause::Question(of, _) if of == show => return None,
                 CardCause::Question(of, question) if moved.change < 0 => {

@@ -477,37 +477,38 @@ fn a_refused_grant_does_not_tell_of_a_secretly_spent_card() {
 #[test]
 fn cards_expire_only_where_no_verdict_depends_on_it_or_would_be_told() {
     let mut stage = Stage::with_two();
-    for _ in 0..3 {
+    for _ in 0..4 {
         stage.local.grant_card(ALICE).unwrap();
     }
-    assert_eq!(stage.local.expire_cards(BOB, 1), Err(ExpiryError::NoCard { user: BOB }));
-    assert_eq!(
-        stage.local.expire_cards(UserId(99), 1),
-        Err(ExpiryError::NoCard { user: UserId(99) })
-    );
+    for user in [BOB, UserId(99)] {
+        assert_eq!(stage.local.expire_cards(user, 1), Err(ExpiryError::NoCard { user }));
+    }
     assert_eq!(stage.local.expire_cards(ALICE, 1), Ok(1));
     stage.order(Command::Publish);
     stage.pass(600);
     recorded(stage.answer(ALICE, 1));
     recorded(stage.answer(BOB, 1));
-    // Whether one is spent, or there is none: the refusal is the same.
-    let refused = |user| Err(ExpiryError::NotRevealed { user, show: SHOW });
-    let expire_both =
-        |stage: &mut Stage| [ALICE, BOB].map(|user| stage.local.expire_cards(user, 9));
-    assert_eq!(expire_both(&mut stage), [refused(ALICE), refused(BOB)]);
+    // Whether one is spent, or there is none: the refusal is the same, until nothing is undone any more.
+    let refused = |stage: &mut Stage| {
+        for user in [ALICE, BOB] {
+            let error = ExpiryError::InShow { user, show: SHOW };
+            assert_eq!(stage.local.expire_cards(user, 9), Err(error));
+        }
+    };
+    refused(&mut stage);
     stage.pass(3_000);
     stage.settle();
-    stage.order(Command::Pause);
-    assert_eq!(expire_both(&mut stage), [refused(ALICE), refused(BOB)]);
-    stage.order(Command::Resume);
-    stage.order(Command::Reveal);
-    assert_eq!(expire_both(&mut stage), [Ok(1), Err(ExpiryError::NoCard { user: BOB })]);
-    assert_eq!(stage.local.visible_cards(ALICE), 0);
-    // The one that was spent comes back with its question.
-    stage.order(Command::Void);
-    assert_eq!(stage.local.visible_cards(ALICE), 1);
-    assert!(!stage.local.redo_expiry(ALICE, 2));
-    assert!(stage.local.redo_expiry(ALICE, 1));
+    for command in [Command::Pause, Command::Resume, Command::Reveal, Command::Void] {
+        refused(&mut stage);
+        stage.order(command);
+    }
+    refused(&mut stage);
+    assert_eq!(stage.local.visible_cards(ALICE), 3, "the one that was spent came back");
+    stage.order(Command::Cancel);
+    assert_eq!(stage.local.expire_cards(BOB, 9), Err(ExpiryError::NoCard { user: BOB }));
+    assert_eq!(stage.local.expire_cards(ALICE, 2), Ok(2));
+    assert!(!stage.local.redo_expiry(ALICE, 2), "it has one");
+    assert_eq!(stage.local.expire_cards(ALICE, u8::MAX), Ok(1));
     assert_eq!(stage.local.visible_cards(ALICE), 0);
 }
 

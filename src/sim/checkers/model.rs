@@ -202,8 +202,7 @@ impl Model {
         wallet.granted += 1;
     }
 
-    /// Cards of a user expired, at its home: of a show of its that was asked and is not revealed, or
-    /// is judged again, it may need them.
+    /// Cards of a user expired, at its home: in a show of its that is played it may need them.
     pub(crate) fn expired(
         &mut self,
         home: usize,
@@ -213,7 +212,11 @@ impl Model {
     ) {
         for show in &self.shows {
             let at = &show.homes[home];
-            let plays = at.phase.hides_verdicts() || at.phase == Phase::Rejudging;
+            let is_over = matches!(
+                at.phase,
+                Phase::Settling | Phase::Settled | Phase::Cancelled | Phase::Ended
+            );
+            let plays = !at.voided.is_empty() && !is_over;
             findings.check(!plays || !at.players.contains_key(&user), Promise::Cards, || {
                 format!("user {user} lost {cards} cards in a show that is {}", at.phase)
             });

@@ -564,7 +564,7 @@ impl World {
         self.check_replies();
         self.check_tokens_ended();
         self.check_gifts();
-        self.check_grants(Promise::Cards);
+        self.check_card_orders(Promise::Cards);
         for (place, host) in self.hosts.iter().enumerate() {
             self.heard[place].check(place, &host.shard, &mut self.findings);
         }

@@ -73,10 +73,7 @@ function slowFields(slow = {}, effective = {}) {
 
 /** One room, which there need not be yet. */
 export async function roomPage(id) {
-  let room;
-  try { room = await get(`rooms/${id}`); } catch (error) {
-    if (error.code !== 'unknown_room') throw error;
-  }
+  const room = await get(`rooms/${id}`);
   const settings = room?.settings ?? {};
   const fields = NUMBERS.map(([name, max]) => [name, numberField(t(name), name, settings[name],
     { min: 0, max, name }, t('in_force', room?.effective?.[name] === undefined ? '–' : count(room.effective[name])))]);
