@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate::base::hash::Placement;
-use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
+use tidegate::base::ids::{ShowId, UserId};
 use tidegate::ledger::book::{Batch, Book, Position};
-use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use tidegate::quiz::definition::ShowDefinition;
 use tidegate::quiz::director::Command;
-use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
 use tidegate::runtime::data::backup::{BackupError, Manifest, backup, restore};
 use tidegate::runtime::data::retention::{Keep, Kept, RUNS_FEED, old_runs, prune};
@@ -26,7 +25,7 @@ use tidegate::runtime::data::{DataFolder, Deployment, RecoveryReport, runs};
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::{OperatorAnswer, OperatorRequest};
 
-use client::{Client, settings};
+use client::{Client, quick_show, settings};
 
 const SHOW: ShowId = ShowId(3);
 const ROOM: u64 = 30;
@@ -34,30 +33,7 @@ const PLAYERS: u64 = 12;
 const DAY_MS: i64 = 86_400_000;
 
 fn definition() -> Arc<ShowDefinition> {
-    let question = |number: usize| QuestionDefinition {
-        text: format!("Question {number}?"),
-        options: vec!["a".into(), "b".into()],
-        correct: OptionIndex(1),
-    };
-    Arc::new(ShowDefinition {
-        id: SHOW,
-        room: RoomId(ROOM),
-        title: "A test".into(),
-        starts_at_unix_ms: 0,
-        prize_pool: Cents(10_001),
-        remainder_account: "house".into(),
-        revive: ReviveCoverage::default(),
-        timing: Timing {
-            lead: Duration::from_millis(50),
-            display_slack: Duration::from_millis(50),
-            countdown: Duration::from_millis(1_500),
-            ticket_life: Duration::from_millis(100),
-            stream_delay: Duration::ZERO,
-            extension_max: Duration::from_secs(2),
-            early_push_max: Duration::ZERO,
-        },
-        questions: (0..2).map(question).collect(),
-    })
+    Arc::new(quick_show(SHOW, ROOM, 2))
 }
 
 /// A gateway on a folder, and what it found there.

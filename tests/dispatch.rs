@@ -133,14 +133,14 @@ async fn clients_are_sent_where_there_is_room_and_away_from_who_leaves_or_is_gon
     assert_eq!(status, 200);
     let begun = Instant::now();
     until("b is not listed", || sorted(listed(&dispatcher)) == ["a", "c"]);
-    assert!(begun.elapsed() < 4 * INTERVAL, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 10 * INTERVAL, "{:?}", begun.elapsed());
     assert_eq!(firsts(&dispatcher).get("b"), None);
 
     // Who is killed goes too.
     c.signal("-KILL");
     let begun = Instant::now();
     until("c is not listed", || listed(&dispatcher) == ["a"]);
-    assert!(begun.elapsed() < 4 * INTERVAL, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 10 * INTERVAL, "{:?}", begun.elapsed());
 
     // Where nobody is left, clients are told when to come again.
     drop((audience, leaving));

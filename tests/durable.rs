@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::json;
 use tidegate::auth::revocation::Revocation;
 use tidegate::base::hash::Placement;
-use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
-use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use tidegate::base::ids::{RoomId, ShowId, UserId};
+use tidegate::quiz::definition::{ShowDefinition, Timing};
 use tidegate::quiz::director::{Command, Notice};
 use tidegate::quiz::event::ShowEvent;
 use tidegate::quiz::money::Cents;
@@ -30,37 +30,14 @@ use tidegate::shard::standing::{Order, OrderKey};
 use tidegate::store::record;
 use tidegate::store::scan::{SegmentFile, scan};
 
-use client::{Client, Json, settings};
+use client::{Client, Json, quick_show, settings};
 
 const SHOW: ShowId = ShowId(3);
 const ROOM: u64 = 30;
 const PLAYERS: u64 = 12;
 
 fn definition() -> Arc<ShowDefinition> {
-    let question = |number: usize| QuestionDefinition {
-        text: format!("Question {number}?"),
-        options: vec!["a".into(), "b".into(), "c".into()],
-        correct: OptionIndex(1),
-    };
-    Arc::new(ShowDefinition {
-        id: SHOW,
-        room: RoomId(ROOM),
-        title: "A test".into(),
-        starts_at_unix_ms: 0,
-        prize_pool: Cents(10_001),
-        remainder_account: "house".into(),
-        revive: ReviveCoverage { wrong: true, late: false, unreachable: true },
-        timing: Timing {
-            lead: Duration::from_millis(50),
-            display_slack: Duration::from_millis(50),
-            countdown: Duration::from_millis(1_500),
-            ticket_life: Duration::from_millis(100),
-            stream_delay: Duration::ZERO,
-            extension_max: Duration::from_secs(2),
-            early_push_max: Duration::ZERO,
-        },
-        questions: (0..2).map(question).collect(),
-    })
+    Arc::new(quick_show(SHOW, ROOM, 2))
 }
 
 /// A gateway on a folder, and what it found there.

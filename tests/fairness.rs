@@ -15,8 +15,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tidegate::base::hash::Placement;
 use tidegate::base::hex;
-use tidegate::base::ids::{OptionIndex, QuestionIndex, RainIndex, RoomId, ShowId, UserId};
-use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use tidegate::base::ids::{OptionIndex, QuestionIndex, RainIndex, ShowId, UserId};
+use tidegate::quiz::definition::ShowDefinition;
 use tidegate::quiz::director::Command;
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
@@ -25,7 +25,7 @@ use tidegate::runtime::data::{DataFolder, Deployment};
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 
-use client::{Client, Json, settings};
+use client::{Client, Json, quick_show, settings};
 
 const SHOW: ShowId = ShowId(3);
 const ROOM: u64 = 30;
@@ -42,30 +42,10 @@ const RIGHTED: u64 = 8;
 const SPECTATOR: u64 = 9;
 
 fn definition() -> Arc<ShowDefinition> {
-    let question = |number: usize| QuestionDefinition {
-        text: format!("Question {number}?"),
-        options: vec!["a".into(), "b".into(), "c".into()],
-        correct: OptionIndex(1),
-    };
-    Arc::new(ShowDefinition {
-        id: SHOW,
-        room: RoomId(ROOM),
-        title: "A test".into(),
-        starts_at_unix_ms: 0,
-        prize_pool: Cents(10_001),
-        remainder_account: "house".into(),
-        revive: ReviveCoverage { wrong: true, late: false, unreachable: true },
-        timing: Timing {
-            lead: Duration::from_millis(50),
-            display_slack: Duration::from_millis(50),
-            countdown: Duration::from_millis(2_000),
-            ticket_life: Duration::from_millis(1_500),
-            stream_delay: Duration::ZERO,
-            extension_max: Duration::from_secs(2),
-            early_push_max: Duration::ZERO,
-        },
-        questions: (0..4).map(question).collect(),
-    })
+    let mut definition = quick_show(SHOW, ROOM, 4);
+    definition.timing.countdown = Duration::from_millis(2_000);
+    definition.timing.ticket_life = Duration::from_millis(1_500);
+    Arc::new(definition)
 }
 
 fn begin(path: &Path, shards: u16) -> (Gateway, DataFolder) {

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate::base::hash::Placement;
-use tidegate::base::ids::{OptionIndex, RainIndex, RoomId, ShowId, UserId};
+use tidegate::base::ids::{RainIndex, ShowId, UserId};
 use tidegate::ledger::outbox::queue::{BookLook, Queue};
 use tidegate::ledger::standin::{Faults, StandIn, StandInSettings};
 use tidegate::ops::config::PayoutsConfig;
 use tidegate::ops::payouts::Payouts;
 use tidegate::ops::secret::Secret;
-use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use tidegate::quiz::definition::ShowDefinition;
 use tidegate::quiz::director::Command;
 use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
@@ -28,7 +28,7 @@ use tidegate::runtime::feed::{FeedStart, LedgerFeed};
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 
-use client::{Client, settings};
+use client::{Client, quick_show, settings};
 
 const SHOW: ShowId = ShowId(3);
 /// Called off behind its first reveal.
@@ -38,30 +38,9 @@ const PLAYERS: u64 = 8;
 const CHILD: &str = "TIDEGATE_TEST_FEED";
 
 fn definition(show: ShowId, room: u64) -> Arc<ShowDefinition> {
-    let question = |number: usize| QuestionDefinition {
-        text: format!("Question {number}?"),
-        options: vec!["a".into(), "b".into(), "c".into()],
-        correct: OptionIndex(1),
-    };
-    Arc::new(ShowDefinition {
-        id: show,
-        room: RoomId(room),
-        title: "A test".into(),
-        starts_at_unix_ms: 0,
-        prize_pool: Cents(10_001),
-        remainder_account: "house".into(),
-        revive: ReviveCoverage { wrong: true, late: false, unreachable: true },
-        timing: Timing {
-            lead: Duration::from_millis(50),
-            display_slack: Duration::from_millis(50),
-            countdown: Duration::from_secs(4),
-            ticket_life: Duration::from_millis(100),
-            stream_delay: Duration::ZERO,
-            extension_max: Duration::from_secs(2),
-            early_push_max: Duration::ZERO,
-        },
-        questions: (0..2).map(question).collect(),
-    })
+    let mut definition = quick_show(show, room, 2);
+    definition.timing.countdown = Duration::from_secs(4);
+    Arc::new(definition)
 }
 
 /// A gateway on a folder, with its book.

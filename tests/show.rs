@@ -8,44 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
-use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use tidegate::base::ids::{ShowId, UserId};
+use tidegate::quiz::definition::{ReviveCoverage, ShowDefinition};
 use tidegate::quiz::director::Command;
-use tidegate::quiz::money::Cents;
 use tidegate::quiz::phase::Phase;
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::{OperatorAnswer, OperatorRequest, ShowStatus};
 
-use client::{Client, Json, gateway};
+use client::{Client, Json, gateway, quick_show};
 
 const SHOW: ShowId = ShowId(3);
 const ROOM: u64 = 30;
 
 fn definition(question_count: usize) -> Arc<ShowDefinition> {
-    let question = |number: usize| QuestionDefinition {
-        text: format!("Question {number}?"),
-        options: vec!["a".into(), "b".into(), "c".into()],
-        correct: OptionIndex(1),
-    };
-    Arc::new(ShowDefinition {
-        id: SHOW,
-        room: RoomId(ROOM),
-        title: "A test".into(),
-        starts_at_unix_ms: 0,
-        prize_pool: Cents(10_001),
-        remainder_account: "house".into(),
-        revive: ReviveCoverage::default(),
-        timing: Timing {
-            lead: Duration::from_millis(50),
-            display_slack: Duration::from_millis(50),
-            countdown: Duration::from_millis(1_200),
-            ticket_life: Duration::from_millis(600),
-            stream_delay: Duration::ZERO,
-            extension_max: Duration::from_secs(2),
-            early_push_max: Duration::from_secs(30),
-        },
-        questions: (0..question_count).map(question).collect(),
-    })
+    let mut definition = quick_show(SHOW, ROOM, question_count);
+    definition.revive = ReviveCoverage::default();
+    definition.timing.countdown = Duration::from_millis(1_200);
+    definition.timing.ticket_life = Duration::from_millis(600);
+    definition.timing.early_push_max = Duration::from_secs(30);
+    Arc::new(definition)
 }
 
 fn command(gateway: &Gateway, command: Command) {

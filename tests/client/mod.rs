@@ -13,9 +13,11 @@ use serde_json::json;
 use tidegate::auth::keys::KeySet;
 use tidegate::auth::token::{MoreClaims, NewToken, TokenPolicy, mint_with};
 use tidegate::base::hash::PlacementKey;
-use tidegate::base::ids::UserId;
+use tidegate::base::ids::{OptionIndex, RoomId, ShowId, UserId};
 use tidegate::chat::settings::ChatSettings;
 use tidegate::net::{ListenSettings, PlaneSettings};
+use tidegate::quiz::definition::{QuestionDefinition, ReviveCoverage, ShowDefinition, Timing};
+use tidegate::quiz::money::Cents;
 use tidegate::runtime::clock::Clock;
 use tidegate::runtime::edge::EdgeSettings;
 use tidegate::runtime::gateway::{EntropySource, Gateway, GatewaySettings};
@@ -84,6 +86,35 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::park_timeout(LOOK);
     }
     panic!("in vain: {what}");
+}
+
+/// A show at a quick pace: questions with three options each, of which the second is correct, and cards
+/// that save from wrong answers and from not being reached.
+pub(crate) fn quick_show(id: ShowId, room: u64, question_count: usize) -> ShowDefinition {
+    let question = |number: usize| QuestionDefinition {
+        text: format!("Question {number}?"),
+        options: vec!["a".into(), "b".into(), "c".into()],
+        correct: OptionIndex(1),
+    };
+    ShowDefinition {
+        id,
+        room: RoomId(room),
+        title: "A test".into(),
+        starts_at_unix_ms: 0,
+        prize_pool: Cents(10_001),
+        remainder_account: "house".into(),
+        revive: ReviveCoverage { wrong: true, late: false, unreachable: true },
+        timing: Timing {
+            lead: Duration::from_millis(50),
+            display_slack: Duration::from_millis(50),
+            countdown: Duration::from_millis(1_500),
+            ticket_life: Duration::from_millis(100),
+            stream_delay: Duration::ZERO,
+            extension_max: Duration::from_secs(2),
+            early_push_max: Duration::ZERO,
+        },
+        questions: (0..question_count).map(question).collect(),
+    }
 }
 
 pub(crate) fn token(user: u64) -> String {

@@ -300,6 +300,21 @@ async fn only_refusals(page: &mut devtools::Browser) {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+async fn the_other_pages_look_right(page: &mut devtools::Browser) {
+    for (hash, name) in [
+        ("rooms", "console-rooms"),
+        ("rooms/77", "console-room"),
+        // There is no such room yet, and the browser has nothing to complain of.
+        ("rooms/4040", "console-room-new"),
+        ("words", "console-words"),
+    ] {
+        page.value(&format!("location.hash = '#/{hash}'")).await;
+        page.until("document.querySelector('h1')").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        looks_right(page, name).await;
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs Chromium: tests/browser/install.sh"]
 async fn a_show_is_made_from_a_table_rehearsed_and_run_by_clicks() {
@@ -356,18 +371,7 @@ async fn a_show_is_made_from_a_table_rehearsed_and_run_by_clicks() {
     page.click("[data-order=reveal]").await;
     page.until(&in_phase("revealed")).await;
     rejudged_and_rained(&mut page).await;
-    for (hash, name) in [
-        ("rooms", "console-rooms"),
-        ("rooms/77", "console-room"),
-        // There is no such room yet, and the browser has nothing to complain of.
-        ("rooms/4040", "console-room-new"),
-        ("words", "console-words"),
-    ] {
-        page.value(&format!("location.hash = '#/{hash}'")).await;
-        page.until("document.querySelector('h1')").await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        looks_right(&mut page, name).await;
-    }
+    the_other_pages_look_right(&mut page).await;
     words_tried(&stage, &mut page).await;
     room_set_up(&stage, &mut page).await;
     page.value("location.hash = '#/words'").await;
