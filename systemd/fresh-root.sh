@@ -194,7 +194,6 @@ token = \"$token\"
 instance blue 8096
 instance green 8097
 inside systemctl start tidegate@blue
-inside rm -f /tmp/calm
 # Requests, each on a connection of its own, until it is calm; prints each status once.
 # shellcheck disable=SC2016
 storm='for _ in $(seq 200); do

@@ -39,6 +39,8 @@ use tidegate::quiz::money::Cents;
 use tidegate::runtime::gateway::Gateway;
 use tidegate::shard::operator::OperatorRequest;
 
+use devtools::in_phase;
+
 const PASSWORD: &str = "twelve bytes or more";
 const IDLE: Duration = Duration::from_secs(1_800);
 
@@ -516,10 +518,6 @@ fn planned(title: &str, prize_pool_cents: i64) -> Value {
         ],
         "rains": [{ "pool_cents": 500, "packets": 5, "duration_ms": 1_000 }],
     })
-}
-
-fn in_phase(phase: &str) -> String {
-    format!("document.querySelector('.phase')?.dataset.phase === '{phase}'")
 }
 
 #[tokio::test]

@@ -13,24 +13,13 @@ use serde_json::json;
 use tidegate::base::ids::UserId;
 
 use client::Client;
-use devtools::Browser;
+use devtools::{Browser, in_phase};
 
 const QUESTIONS: &str = "text,option_1,option_2,option_3,correct\n\
     Which river is the longest?,Nile,Rhine,Po,1\nWhich is no colour?,red,seven,blue,2\n";
 
 fn given(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by systemd/fresh-root.sh"))
-}
-
-fn in_phase(phase: &str) -> String {
-    format!("document.querySelector('.phase')?.dataset.phase === '{phase}'")
-}
-
-/// Types into a field, as a person would.
-async fn type_into(page: &mut Browser, selector: &str, text: &str) {
-    page.fill(selector, text).await;
-    let field = format!("document.querySelector('{selector}')");
-    page.value(&format!("{field}.dispatchEvent(new Event('input', {{ bubbles: true }}))")).await;
 }
 
 /// Players in the show's room, with tokens by the secret that the service was given.
@@ -70,11 +59,11 @@ async fn an_operator_runs_a_show_on_the_installed_service() {
 
     page.until("document.querySelector('[data-do=new]')").await;
     page.value("document.querySelector('[data-do=new]').click()").await;
-    type_into(&mut page, "input[name=title]", "Opening night").await;
-    type_into(&mut page, "input[name=pool]", "1000,50").await;
-    type_into(&mut page, "input[name=id]", "77").await;
+    page.type_into("input[name=title]", "Opening night").await;
+    page.type_into("input[name=pool]", "1000,50").await;
+    page.type_into("input[name=id]", "77").await;
     page.value("document.querySelector('.import').open = true").await;
-    type_into(&mut page, "textarea[name=questions-pasted]", QUESTIONS).await;
+    page.type_into("textarea[name=questions-pasted]", QUESTIONS).await;
     page.click("[data-do=check]").await;
     page.click("[data-do=replace]").await;
     page.until("document.querySelectorAll('fieldset.question').length === 2").await;

@@ -128,6 +128,15 @@ impl Browser {
         self.value(&format!("document.querySelector('{selector}').value = {}", json!(text))).await;
     }
 
+    /// Types into a field, as a person would: the page is told.
+    pub(crate) async fn type_into(&mut self, selector: &str, text: &str) {
+        self.fill(selector, text).await;
+        let tell = format!(
+            "document.querySelector('{selector}').dispatchEvent(new Event('input', {{bubbles: true}}))"
+        );
+        self.value(&tell).await;
+    }
+
     /// Keeps a picture of the page where `TIDEGATE_SCREENSHOTS` names a folder.
     pub(crate) async fn picture(&mut self, name: &str) {
         let Some(folder) = std::env::var_os("TIDEGATE_SCREENSHOTS") else { return };
@@ -186,6 +195,11 @@ impl Browser {
             self.note(&answer);
         }
     }
+}
+
+/// Holds on the console's page of a show that is in this phase.
+pub(crate) fn in_phase(phase: &str) -> String {
+    format!("document.querySelector('.phase')?.dataset.phase === '{phase}'")
 }
 
 async fn loop_until<T>(mut look: impl FnMut() -> Option<T>) -> T {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::devtools::in_phase;
 use crate::rooms::{room_set_up, rooms_of_planned_shows, texts_are_tried, words_tried};
-use crate::{PASSWORD, Page, Stage, client, devtools, in_phase, planned};
+use crate::{PASSWORD, Page, Stage, client, devtools, planned};
 
 #[test]
 fn a_show_is_made_changed_begun_and_then_it_is_what_it_is() {
@@ -269,15 +270,6 @@ fn rains_rooms_and_words_are_seen_to_on_the_pages() {
 const WATCH: &str = "window.wrong = []; addEventListener('error', (it) => window.wrong.push(it.message)); \
                      addEventListener('unhandledrejection', (it) => window.wrong.push(String(it.reason)));";
 
-/// Types into what an expression finds, as a person would.
-pub(crate) async fn type_into(page: &mut devtools::Browser, selector: &str, text: &str) {
-    page.fill(selector, text).await;
-    let tell = format!(
-        "document.querySelector('{selector}').dispatchEvent(new Event('input', {{bubbles: true}}))"
-    );
-    page.value(&tell).await;
-}
-
 /// Nothing sticks out of the page, and every control has a name.
 pub(crate) async fn looks_right(page: &mut devtools::Browser, name: &str) {
     for (width, height) in [(360, 740), (820, 1_180)] {
@@ -328,12 +320,12 @@ async fn a_show_is_made_from_a_table_rehearsed_and_run_by_clicks() {
     page.value(WATCH).await;
     page.picture("console-shows").await;
     page.value("document.querySelector('[data-do=new]').click()").await;
-    type_into(&mut page, "input[name=title]", "Quiz night").await;
-    type_into(&mut page, "input[name=pool]", "1000,50").await;
-    type_into(&mut page, "input[name=id]", "77").await;
+    page.type_into("input[name=title]", "Quiz night").await;
+    page.type_into("input[name=pool]", "1000,50").await;
+    page.type_into("input[name=id]", "77").await;
     page.value("document.querySelector('.import').open = true").await;
     let wrong = "text,option_1,option_2,correct\nWhich?,a,a,1\nWho?,x,y,3\n";
-    type_into(&mut page, "textarea[name=questions-pasted]", wrong).await;
+    page.type_into("textarea[name=questions-pasted]", wrong).await;
     page.click("[data-do=check]").await;
     page.until("document.querySelectorAll('.outcome tbody tr').length === 2").await;
     let said = page.value("document.querySelector('.outcome tbody').innerText").await.to_string();
@@ -341,14 +333,14 @@ async fn a_show_is_made_from_a_table_rehearsed_and_run_by_clicks() {
     looks_right(&mut page, "console-import-wrong").await;
     let good = "text,option_1,option_2,option_3,correct\nWhich river is the longest?,Nile,Rhine,Po,1\n\
                 \"Red, or blue?\",red,blue,,B\n";
-    type_into(&mut page, "textarea[name=questions-pasted]", good).await;
+    page.type_into("textarea[name=questions-pasted]", good).await;
     page.click("[data-do=check]").await;
     page.click("[data-do=replace]").await;
     page.until("document.querySelectorAll('fieldset.question').length === 2").await;
     // Two texts that are alike: the server says where.
     page.click("[data-do=add-question]").await;
     for (key, text) in [("text", "Red, or blue?"), ("options[0]", "a"), ("options[1]", "b")] {
-        type_into(&mut page, &format!("[data-key=\"questions[2].{key}\"]"), text).await;
+        page.type_into(&format!("[data-key=\"questions[2].{key}\"]"), text).await;
     }
     page.value("document.querySelector('[data-key=\"questions[2].correct\"]').click()").await;
     page.click("[data-do=save]").await;
@@ -396,7 +388,7 @@ async fn edited_and_rehearsed(stage: &Stage, page: &mut devtools::Browser) {
     show["timing"] = json!({ "countdown_ms": 1_500, "lead_ms": 100, "display_slack_ms": 100 });
     let path = format!("/console/api/shows/77?version={}", filed["version"]);
     assert_eq!(stage.send(&otto, "PUT", &path, "", &show.to_string()).status, 200);
-    type_into(page, "input[name=title]", "Quiz evening").await;
+    page.type_into("input[name=title]", "Quiz evening").await;
     page.click("[data-do=save]").await;
     page.until("document.querySelector('.problems')?.textContent.includes('otto changed show 77')")
         .await;
@@ -407,13 +399,13 @@ async fn edited_and_rehearsed(stage: &Stage, page: &mut devtools::Browser) {
                 document.querySelector('.problems').hidden",
     )
     .await;
-    type_into(page, "input[name=title]", "Quiz evening").await;
+    page.type_into("input[name=title]", "Quiz evening").await;
     page.click("[data-do=save]").await;
     page.until("document.querySelector('#title')?.textContent === 'Quiz evening'").await;
     page.picture("console-planned").await;
     page.value("document.querySelector('[data-do=rehearse]').click()").await;
     page.until("document.querySelector('select[name=show]')?.value === '77'").await;
-    type_into(page, "input[name=robots]", "40").await;
+    page.type_into("input[name=robots]", "40").await;
     looks_right(page, "console-rehearsal").await;
     page.click("[data-do=begin-rehearsal]").await;
     page.until("document.querySelectorAll('.option .number')[0]?.textContent.match(/^[1-9]/)")
@@ -437,7 +429,7 @@ async fn rejudged_and_rained(page: &mut devtools::Browser) {
     page.click("dialog [data-yes]").await;
     page.until("document.getElementById('told').textContent.includes('Done')").await;
     page.value("document.querySelector('.rains details').open = true").await;
-    type_into(page, "input[name=rain-pool]", "12.00").await;
+    page.type_into("input[name=rain-pool]", "12.00").await;
     page.click("[data-order=rain-plan]").await;
     page.until("document.querySelector('dialog')?.textContent.includes('12.00')").await;
     page.click("dialog [data-yes]").await;

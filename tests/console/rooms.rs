@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidegate::chat::words::{Action, WordList};
 use tidegate::shard::operator::OperatorRequest;
 
-use crate::editing::{looks_right, type_into};
+use crate::editing::looks_right;
 use crate::{Page, Stage, client, devtools, planned};
 
 #[tokio::test]
@@ -111,13 +111,13 @@ pub(crate) async fn room_set_up(stage: &Stage, page: &mut devtools::Browser) {
     page.value("location.hash = '#/rooms/77'").await;
     page.until("document.querySelector('select[name=kept_rule]')").await;
     page.until("document.querySelector('input[name=kept_kinds]').closest('label').hidden").await;
-    type_into(page, "select[name=kept_rule]", "these").await;
+    page.type_into("select[name=kept_rule]", "these").await;
     page.until("!document.querySelector('input[name=kept_kinds]').closest('label').hidden").await;
     let many = (1..=65).map(|kind| format!("{kind} ")).collect::<String>();
     for (kinds, said) in
         [("", "at least one"), ("1, gift", "gift"), ("0", "0 is"), (many.as_str(), "65 kinds")]
     {
-        type_into(page, "input[name=kept_kinds]", kinds).await;
+        page.type_into("input[name=kept_kinds]", kinds).await;
         page.click("[data-do=save-room]").await;
         let at_field = format!(
             "document.querySelector('input[name=kept_kinds][aria-invalid]')?.closest('label')\
@@ -127,8 +127,8 @@ pub(crate) async fn room_set_up(stage: &Stage, page: &mut devtools::Browser) {
         assert_eq!(page.value("document.activeElement.name").await, "kept_kinds");
     }
     looks_right(page, "console-room-wrong").await;
-    type_into(page, "input[name=kept_kinds]", "1, 7").await;
-    type_into(page, "select[name=slow_low]", "close").await;
+    page.type_into("input[name=kept_kinds]", "1, 7").await;
+    page.type_into("select[name=slow_low]", "close").await;
     page.click("[data-do=save-room]").await;
     page.until("document.getElementById('told').textContent.includes('Done')").await;
     let otto = stage.log_in("otto");
@@ -139,7 +139,7 @@ pub(crate) async fn room_set_up(stage: &Stage, page: &mut devtools::Browser) {
     page.until("document.querySelector('input[name=kept_kinds]')?.value === '1, 7'").await;
     page.until("document.querySelector('select[name=slow_low]').value === 'close'").await;
     looks_right(page, "console-room-set").await;
-    type_into(page, "select[name=kept_rule]", "none").await;
+    page.type_into("select[name=kept_rule]", "none").await;
     page.click("[data-do=save-room]").await;
     client::until("none is kept", || settings()["kept_kinds"] == json!([]));
     page.until("document.querySelector('select[name=kept_rule]').value === 'none'").await;
@@ -153,7 +153,7 @@ pub(crate) async fn words_tried(stage: &Stage, page: &mut devtools::Browser) {
         ("你傻 瓜", "replaced", "你***"),
         ("no b-o-m-b", "refused", "b-o-m-b"),
     ] {
-        type_into(page, "textarea[name=trial]", text).await;
+        page.type_into("textarea[name=trial]", text).await;
         page.until("!document.querySelector('[data-outcome]')").await;
         page.click("[data-do=try-text]").await;
         page.until(&format!("document.querySelector('[data-outcome={outcome}]')")).await;
